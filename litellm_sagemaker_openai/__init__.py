@@ -1,0 +1,50 @@
+"""LiteLLM provider for the models on your own Amazon SageMaker AI endpoints, over ``/openai/v1``.
+
+``register()`` adds the provider ``sagemaker_openai/`` to LiteLLM; a proxy config names ``sagemaker_openai`` as its
+``custom_handler``. ``generate_token`` and ``SageMakerAuth`` serve other clients, and do not import LiteLLM.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from litellm_sagemaker_openai._version import __version__
+
+if TYPE_CHECKING:
+    from litellm_sagemaker_openai.auth import SageMakerAuth, generate_token
+    from litellm_sagemaker_openai.credentials import CredentialsError
+    from litellm_sagemaker_openai.provider import SageMakerOpenAI, register, sagemaker_openai
+
+__all__ = [
+    "CredentialsError",
+    "SageMakerAuth",
+    "SageMakerOpenAI",
+    "__version__",
+    "generate_token",
+    "register",
+    "sagemaker_openai",
+]
+
+# Loaded when first used (PEP 562): `import litellm_sagemaker_openai` loads neither LiteLLM nor botocore.
+_HOMES = {
+    "CredentialsError": "credentials",
+    "SageMakerAuth": "auth",
+    "SageMakerOpenAI": "provider",
+    "generate_token": "auth",
+    "register": "provider",
+    "sagemaker_openai": "provider",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import importlib
+
+    value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

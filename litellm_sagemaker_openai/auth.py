@@ -1,0 +1,132 @@
+"""Bearer tokens for each request, and for clients other than LiteLLM: curl, the OpenAI SDK, any httpx client.
+
+Does not import LiteLLM.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncGenerator, Generator
+from concurrent.futures import Future
+from datetime import datetime, timedelta, timezone
+from typing import Any, TypeAlias
+
+import httpx
+
+from litellm_sagemaker_openai.credentials import CredentialSource, default_credentials, freeze, profile_region
+from litellm_sagemaker_openai.target import checked_region, refuse_plain_http
+from litellm_sagemaker_openai.token import DEFAULT_EXPIRY, FrozenCredentials, expiry_in_seconds, sign_token
+
+NO_REGION = "no AWS region: give your endpoint's region, such as 'us-west-2', or set AWS_REGION or the profile's region"
+_REFUSED = (401, 403)
+
+Authorizations: TypeAlias = "Generator[Future[FrozenCredentials] | str, Any, None]"
+
+
+def authorizations(source: CredentialSource, region: str, expiry: int) -> Authorizations:
+    """The ``Authorization`` values of one request's tries: at most two, the second with fresh credentials.
+
+    It does no I/O: it yields either a future, and is sent the future's result, or a header value, and is sent
+    the status that the request was answered with. A 401 or 403 drops what was held for the identity; where what
+    is resolved then differs, there is a second try.
+    """
+    refused = None
+    for _ in range(2):
+        frozen = source.get()
+        if isinstance(frozen, Future):
+            frozen = yield frozen
+        if frozen == refused:
+            return
+        status = yield f"Bearer {sign_token(frozen, region, expiry, datetime.now(timezone.utc))}"
+        if status not in _REFUSED:
+            return
+        refused = frozen
+        source.forget(frozen)
+
+
+def generate_token(
+    region: str | None = None, *, credentials: Any = None, expiry: timedelta | float = DEFAULT_EXPIRY
+) -> str:
+    """A bearer token for SageMaker's ``/openai/v1`` path, for curl or any OpenAI client. Signing asks AWS nothing.
+
+    It carries the full authority of the credentials for as long as it lives: keep it off disks, logs and plain HTTP.
+
+    Args:
+        region: the endpoint's region. Default: ``AWS_REGION``, ``AWS_DEFAULT_REGION``, then the profile's.
+        credentials: botocore or boto3 credentials (refreshable ones are read once). Default: the default AWS chain.
+        expiry: the token's life, 1 second to 12 hours. Default: 5 minutes. It ends earlier where the credentials do.
+
+    Raises:
+        ValueError: no region, something that is no region, or an expiry out of range.
+        CredentialsError: there are no credentials.
+    """
+    seconds, region = expiry_in_seconds(expiry), _region_or_default(region)
+    frozen = freeze(default_credentials() if credentials is None else credentials)
+    return sign_token(frozen, region, seconds, datetime.now(timezone.utc))
+
+
+class SageMakerAuth(httpx.Auth):
+    """``httpx.Auth`` that signs a fresh bearer token for each request: the OpenAI SDK on SageMaker, without LiteLLM.
+
+    ``OpenAI(base_url=…, api_key="unused", http_client=httpx.Client(auth=SageMakerAuth("us-west-2")))``, and the same
+    with ``AsyncOpenAI`` and ``httpx.AsyncClient``. A request that AWS refuses with 401 or 403 is tried once more
+    where freshly resolved credentials turn out to be others.
+
+    Args:
+        region: the endpoints' region. Default: ``AWS_REGION``, ``AWS_DEFAULT_REGION``, then the profile's.
+        credentials: botocore or boto3 credentials, refreshable ones included. Default: the default AWS chain.
+        expiry: each token's life, 1 second to 12 hours. Default: 5 minutes.
+
+    Raises:
+        ValueError: no region, something that is no region, or an expiry out of range; and, at a request, plain
+            ``http`` to anything but this machine.
+        CredentialsError: at a request, there are no credentials.
+    """
+
+    requires_request_body = True  # httpx reads it first, so that a second try can send it again
+
+    def __init__(
+        self, region: str | None = None, *, credentials: Any = None, expiry: timedelta | float = DEFAULT_EXPIRY
+    ) -> None:
+        self._region = _region_or_default(region)
+        self._expiry = expiry_in_seconds(expiry)
+        self._source = CredentialSource(lambda: default_credentials if credentials is None else lambda: credentials)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._region!r})"
+
+    def sync_auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
+        refuse_plain_http(request.url.scheme, request.url.host)
+        request.read()
+        steps, answer = authorizations(self._source, self._region, self._expiry), None
+        while (step := _advance(steps, answer)) is not None:
+            answer = step.result() if isinstance(step, Future) else (yield _with(request, step)).status_code
+
+    async def async_auth_flow(self, request: httpx.Request) -> AsyncGenerator[httpx.Request, httpx.Response]:
+        refuse_plain_http(request.url.scheme, request.url.host)
+        await request.aread()
+        steps, answer = authorizations(self._source, self._region, self._expiry), None
+        while (step := _advance(steps, answer)) is not None:
+            # Shielded: a caller that leaves must not cancel what others wait for.
+            waited = asyncio.shield(asyncio.wrap_future(step)) if isinstance(step, Future) else None
+            answer = await waited if waited else (yield _with(request, step)).status_code
+
+
+def _advance(steps: Authorizations, answer: Any) -> Future[FrozenCredentials] | str | None:
+    try:
+        return steps.send(answer)
+    except StopIteration:
+        return None
+
+
+def _with(request: httpx.Request, authorization: Any) -> httpx.Request:
+    request.headers["Authorization"] = authorization
+    return request
+
+
+def _region_or_default(region: str | None) -> str:
+    region = region or os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or profile_region(None)
+    if not region:
+        raise ValueError(NO_REGION)
+    return checked_region(region)

@@ -1,0 +1,256 @@
+"""Events → LiteLLM's chunks, in the order in which LiteLLM loses nothing; whole answers, and whole answers as chunks.
+
+LiteLLM's wrapper around a custom provider's stream (``CustomStreamWrapper``, measured on 1.106.2) ends the stream
+at the first finish reason of the first choice: what comes later is lost, OpenAI's usage chunk included, and so is
+the reasoning that the finish chunk still carries. So finish reasons are held back until the answer is complete, and
+the order becomes: all deltas, the finish reasons of the choices after the first, usage, the first choice's finish
+reason. tests/test_stream_fidelity.py shows each loss, and that it does not happen here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from litellm import ModelResponse
+from litellm.types.utils import ModelResponseStream
+from litellm.utils import convert_to_model_response_object
+
+from litellm_sagemaker_openai.errors import MalformedAnswer, StreamedError, TruncatedStream, error_in
+from litellm_sagemaker_openai.sse import DONE, Event
+
+_MOST_FAKE_PIECES = 64
+_LEAST_FAKE_PIECE = 8  # characters
+
+# What every chunk of a stream repeats; the other fields beside `choices` and `usage` belong to their own chunk.
+_IDENTIFYING = ("id", "created", "object", "system_fingerprint", "service_tier")
+_NOT_EXTRA = frozenset({*_IDENTIFYING, "choices", "usage", "model"})
+
+
+class ChunkStream:
+    """Turns the events of one answer into chunks.
+
+    Args:
+        model: the model that each chunk names: LiteLLM's last chunk names the requested one, so all do.
+        headers: what ``_hidden_params["additional_headers"]`` of each chunk holds.
+    """
+
+    def __init__(self, model: str, headers: Mapping[str, Any] | None = None) -> None:
+        self._model = model
+        self._headers = dict(headers or {})
+        self._identity: dict[str, Any] = {}
+        self._late_extra: dict[str, Any] = {}  # extra fields of events that gave no chunk of their own
+        self._finish: dict[int, Any] = {}  # choice index → finish reason
+        self._open: set[int] = set()  # choices that have begun and not finished
+        self._usage: Mapping[str, Any] | None = None
+        self._done = False
+
+    def feed(self, event: Event) -> Iterator[ModelResponseStream]:
+        """The chunks that an event allows to be given already.
+
+        Raises:
+            StreamedError: the event is the container's error.
+            MalformedAnswer: the event is nothing that OpenAI's protocol knows.
+        """
+        if isinstance(event, str):
+            self._done = self._done or event == DONE
+            return
+        error = error_in(event)
+        if error is not None:
+            raise StreamedError(error)
+        if _is_whole(event):
+            self._done = True
+            for piece in pieces_of(event):
+                yield from self._deltas(piece)
+        else:
+            yield from self._deltas(event)
+
+    def end(self) -> Iterator[ModelResponseStream]:
+        """What was held back, once the container's answer has ended.
+
+        Raises:
+            TruncatedStream: it ended in the middle: no ``[DONE]``, and a choice without a finish reason.
+        """
+        if not self._done and (self._open or not self._finish):
+            raise TruncatedStream
+        first = min(self._finish, default=0)
+        later = [_finished(index, self._finish[index]) for index in sorted(self._finish) if index != first]
+        if later:
+            # The first choice, empty: LiteLLM looks at no other before it passes a chunk on.
+            yield self._chunk([{"index": first, "delta": {}}, *later])
+        if self._usage is not None or self._late_extra:
+            choices = [] if self._usage is not None else [{"index": first, "delta": {}}]
+            yield self._chunk(choices, self._late_extra, self._usage)
+        if first in self._finish:
+            yield self._chunk([_finished(first, self._finish[first])])
+
+    def _deltas(self, event: Mapping[str, Any]) -> Iterator[ModelResponseStream]:
+        self._usage = _counts(event.get("usage")) or self._usage  # the last one counts: it may run along
+        choices = event.get("choices") or []
+        if not isinstance(choices, list):
+            raise MalformedAnswer(f"choices that are not a list but {type(choices).__name__}")
+        self._identity.update((name, event[name]) for name in _IDENTIFYING if event.get(name) is not None)
+        extra = {name: value for name, value in event.items() if name not in _NOT_EXTRA and value is not None}
+        going = [kept for choice in choices if (kept := self._without_finish(choice)) is not None]
+        if going:
+            yield self._chunk(going, extra)
+        else:
+            self._late_extra.update(extra)
+
+    def _without_finish(self, choice: Any) -> dict[str, Any] | None:
+        """A choice without its finish reason, which is kept for the end; None where nothing else is left of it."""
+        delta = choice.get("delta") if isinstance(choice, Mapping) else None
+        if not isinstance(choice, Mapping) or not isinstance(delta, (Mapping, type(None))):
+            raise MalformedAnswer("a choice or a delta that is not a JSON object")
+        # LiteLLM takes an empty list of tool calls for tool calls; null and absent mean the same.
+        delta = {name: value for name, value in (delta or {}).items() if value is not None and value != []}
+        rest = {name: value for name, value in choice.items() if name not in ("delta", "finish_reason", "index")}
+        index, finish_reason = choice.get("index") or 0, choice.get("finish_reason")
+        if finish_reason:
+            self._finish[index] = finish_reason
+            self._open.discard(index)
+            says_more = any(value is not None for value in rest.values()) or any(
+                value for name, value in delta.items() if name != "role"
+            )
+            if not says_more:
+                return None
+        elif index not in self._finish:
+            self._open.add(index)
+        return {**rest, "index": index, "delta": delta}
+
+    def _chunk(
+        self, choices: list[Any], extra: Mapping[str, Any] | None = None, usage: Mapping[str, Any] | None = None
+    ) -> ModelResponseStream:
+        fields = {**self._identity, **(extra or {}), "model": self._model, "choices": choices}
+        if usage is not None:
+            fields["usage"] = dict(usage)
+        try:
+            chunk = ModelResponseStream(**fields)
+        except (TypeError, ValueError, AttributeError, KeyError) as error:
+            raise MalformedAnswer(f"a chunk that is not OpenAI's: {_short(error)}") from error
+        chunk._hidden_params["additional_headers"] = self._headers
+        return chunk
+
+
+def whole_response(
+    answer: Any, *, model: str, model_response: ModelResponse, headers: Mapping[str, str]
+) -> ModelResponse:
+    """LiteLLM's response for a container's whole answer, with all that the container sent.
+
+    Raises:
+        StreamedError: the answer is an error, although its status was 200.
+        MalformedAnswer: it is no chat completion.
+    """
+    if not isinstance(answer, dict):
+        raise MalformedAnswer(f"JSON that is not an object: {_short(answer)}")
+    error = error_in(answer)
+    if error is not None:
+        raise StreamedError(error)
+    choices = [_with_role(choice) for choice in _checked_choices(answer)]
+    usage = _counts(answer.get("usage"))
+    try:
+        response: ModelResponse = convert_to_model_response_object(
+            response_object={**answer, "choices": choices, "usage": usage and dict(usage)},
+            model_response_object=model_response,
+            _response_headers=dict(headers),
+        )
+    except Exception as error:  # LiteLLM raises a bare Exception for all that it cannot convert
+        raise MalformedAnswer(f"what is no chat completion: {_short(error)}") from error
+    for choice, sent in zip(response.choices, choices, strict=True):
+        choice.index = sent["index"]  # LiteLLM counts them instead
+    response.model = answer.get("model") or model
+    return response
+
+
+def pieces_of(answer: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """A whole answer as the events of a stream that adds up to it (fake streaming).
+
+    Raises:
+        MalformedAnswer: it is no chat completion.
+    """
+    top = {name: value for name, value in answer.items() if name not in ("choices", "usage")}
+    for choice in _checked_choices(answer):
+        message, index = choice["message"], choice["index"]
+        rest = {name: value for name, value in choice.items() if name not in ("message", "finish_reason", "index")}
+        # What has no parts comes with the first delta: the role, extra fields, log probabilities.
+        first = {name: value for name, value in message.items() if name not in ("content", *_REASONING, "tool_calls")}
+        yield {**top, "choices": [{**rest, "index": index, "delta": {"role": "assistant", **first}}]}
+        top = {name: top[name] for name in _IDENTIFYING if name in top}
+        for delta in _message_deltas(message):
+            yield {**top, "choices": [{"index": index, "delta": delta}]}
+        finish_reason = choice.get("finish_reason") or ("tool_calls" if message.get("tool_calls") else "stop")
+        yield {**top, "choices": [{"index": index, "delta": {}, "finish_reason": finish_reason}]}
+    yield {**top, "choices": [], "usage": answer.get("usage")}
+
+
+_REASONING = ("reasoning_content", "reasoning")
+
+
+def _message_deltas(message: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    reasoning = next((message[name] for name in _REASONING if message.get(name)), None)
+    for name, text in (("reasoning_content", reasoning), ("content", message.get("content"))):
+        for piece in _text_pieces(text):
+            yield {name: piece}
+    for position, call in enumerate(message.get("tool_calls") or []):
+        function = call.get("function") or {}
+        arguments = _text_pieces(function.get("arguments"))
+        yield {"tool_calls": [{**call, "index": position, "function": {**function, "arguments": next(arguments, "")}}]}
+        for piece in arguments:
+            yield {"tool_calls": [{"index": position, "function": {"arguments": piece}}]}
+
+
+def _text_pieces(text: Any) -> Iterator[Any]:
+    if not isinstance(text, str):
+        if text is not None:
+            yield text
+        return
+    size = max(_LEAST_FAKE_PIECE, -(-len(text) // _MOST_FAKE_PIECES))
+    for start in range(0, len(text), size):
+        yield text[start : start + size]
+
+
+def _is_whole(event: Mapping[str, Any]) -> bool:
+    choices = event.get("choices")
+    return isinstance(choices, list) and any(isinstance(choice, Mapping) and "message" in choice for choice in choices)
+
+
+def _checked_choices(answer: Mapping[str, Any]) -> list[dict[str, Any]]:
+    choices = answer.get("choices")
+    if not isinstance(choices, list) or not choices:
+        raise MalformedAnswer(f"no choices: {_short(dict(answer))}")
+    for choice in choices:
+        message = choice.get("message") if isinstance(choice, Mapping) else None
+        if not isinstance(message, Mapping) or not all(
+            isinstance(call, Mapping) for call in message.get("tool_calls") or []
+        ):
+            raise MalformedAnswer(f"a choice without a message: {_short(choice)}")
+    return sorted(
+        ({**choice, "index": choice.get("index") or position} for position, choice in enumerate(choices)),
+        key=lambda choice: int(choice["index"]),
+    )
+
+
+def _with_role(choice: dict[str, Any]) -> dict[str, Any]:
+    message = {"role": "assistant", **choice["message"]}
+    # A null `reasoning_content` beside a `reasoning` that is set hides it from LiteLLM (1.106.2); newer vLLM sends both.
+    if message.get("reasoning_content") is None:
+        message.pop("reasoning_content", None)
+    return {**choice, "message": message}
+
+
+def _counts(usage: Any) -> Mapping[str, Any] | None:
+    """Usage that counts something; a container that reports nulls reports none."""
+    if not isinstance(usage, Mapping):
+        return None
+    prompt, completion = usage.get("prompt_tokens"), usage.get("completion_tokens")
+    if not isinstance(prompt, int) and not isinstance(completion, int):
+        return None
+    return {**usage, "total_tokens": usage.get("total_tokens") or (prompt or 0) + (completion or 0)}
+
+
+def _finished(index: int, finish_reason: Any) -> dict[str, Any]:
+    return {"index": index, "delta": {}, "finish_reason": finish_reason}
+
+
+def _short(value: Any) -> str:
+    return f"{value!s:.200}"

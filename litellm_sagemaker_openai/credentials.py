@@ -1,0 +1,160 @@
+"""What AWS's configuration gives: credentials held and shared, the profile's region, the runtime's URL.
+
+Resolving credentials may take seconds (STS, IMDS, a credential process): it runs in threads of its own, one at a
+time per identity, so that it never blocks an event loop. Does not import LiteLLM.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+import botocore.session
+from botocore.exceptions import BotoCoreError, ClientError, ProfileNotFound
+
+from litellm_sagemaker_openai.token import FrozenCredentials
+
+# BaseAWSLLM hands out assumed-role credentials until 60 s before they end (litellm.constants
+# STS_CREDENTIAL_EXPIRY_SAFETY_MARGIN_SECONDS, 1.106.2), botocore refreshes its own 10 min before: ask well within.
+HOLD_SECONDS = 20.0
+_EXECUTOR = ThreadPoolExecutor(max_workers=16, thread_name_prefix="sagemaker-openai-credentials")
+
+# What in the environment decides which host botocore resolves; a part of the cache's key.
+_ENDPOINT_VARIABLES = (
+    "AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME",
+    "AWS_ENDPOINT_URL",
+    "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS",
+    "AWS_USE_FIPS_ENDPOINT",
+    "AWS_USE_DUALSTACK_ENDPOINT",
+    "AWS_PROFILE",
+    "AWS_CONFIG_FILE",
+)
+
+NO_CREDENTIALS = (
+    "no AWS credentials found: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or AWS_PROFILE, give "
+    "aws_access_key_id and aws_secret_access_key, aws_profile_name or aws_role_name, run where a role is attached, "
+    "or give a token made elsewhere as api_key"
+)
+
+
+class CredentialsError(Exception):
+    """An identity could not be resolved. The message says why and what to set; ``__cause__`` has the detail."""
+
+
+class CredentialSource:
+    """One identity's credentials: resolved by one thread at a time, held for ``HOLD_SECONDS``, shared by all callers.
+
+    Args:
+        new_resolver: makes a function that gives botocore credentials, or None where there are none. That function
+            may block, and may keep what it got for as long as it is good.
+        clock: a monotonic clock, in seconds.
+    """
+
+    def __init__(
+        self, new_resolver: Callable[[], Callable[[], Any]], clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._new_resolver = new_resolver
+        self._resolve = new_resolver()
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._held: FrozenCredentials | None = None
+        self._held_since = 0.0
+        self._resolving: Future[FrozenCredentials] | None = None
+
+    def get(self) -> FrozenCredentials | Future[FrozenCredentials]:
+        """The credentials at once where they are held; else the one resolution that is under way. Never blocks."""
+        with self._lock:
+            if self._held is not None and self._clock() - self._held_since < HOLD_SECONDS:
+                return self._held
+            if self._resolving is None:
+                self._resolving = _EXECUTOR.submit(self._refresh)
+            return self._resolving
+
+    def forget(self, refused: FrozenCredentials) -> None:
+        """Drop what AWS refused, and all that led to it, unless another caller already had it replaced."""
+        with self._lock:
+            if self._held == refused:
+                self._held = None
+                self._resolve = self._new_resolver()
+
+    def _refresh(self) -> FrozenCredentials:
+        try:
+            frozen = freeze(self._resolve())
+            with self._lock:
+                self._held, self._held_since = frozen, self._clock()
+            return frozen
+        except (BotoCoreError, ClientError, ValueError, OSError) as error:
+            raise CredentialsError(f"AWS credentials could not be resolved: {_reason(error)}") from error
+        finally:
+            with self._lock:
+                self._resolving = None
+
+
+def freeze(credentials: Any) -> FrozenCredentials:
+    """One coherent version of botocore credentials. A refresh that falls between two reads would mix two versions.
+
+    Raises:
+        CredentialsError: there are none.
+    """
+    if credentials is None:
+        raise CredentialsError(NO_CREDENTIALS)
+    frozen = credentials.get_frozen_credentials() if hasattr(credentials, "get_frozen_credentials") else credentials
+    if not frozen.access_key or not frozen.secret_key:
+        raise CredentialsError(NO_CREDENTIALS)
+    return FrozenCredentials(frozen.access_key, frozen.secret_key, frozen.token)
+
+
+def default_credentials() -> Any:
+    """botocore's credentials from the default AWS chain, or None where it finds none. May block."""
+    return botocore.session.Session().get_credentials()
+
+
+def profile_region(profile: str | None) -> str | None:
+    """The region that the AWS config file has for a profile (None: the default one), if any."""
+    try:
+        region = botocore.session.Session(profile=profile).get_config_variable("region")
+    except ProfileNotFound as error:
+        raise ValueError(f"{error}; check aws_profile_name, AWS_PROFILE and the AWS config file") from error
+    return str(region) if region else None
+
+
+_runtime_urls: dict[Any, str] = {}
+
+
+def runtime_url(region: str, profile: str | None = None) -> str:
+    """The SageMaker runtime's base URL as botocore resolves it.
+
+    So each partition's host, FIPS and dual-stack, ``AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME``, ``AWS_ENDPOINT_URL`` and
+    the profile's ``endpoint_url`` are right. Costs some 50 ms the first time, and a look-up afterwards.
+    """
+    key = (region, profile, environment(_ENDPOINT_VARIABLES))
+    url = _runtime_urls.get(key)
+    if url is None:
+        try:
+            # The keys are only so that botocore does not search for some: the client signs nothing.
+            client = botocore.session.Session(profile=profile).create_client(
+                "sagemaker-runtime", region_name=region, aws_access_key_id="unused", aws_secret_access_key="unused"
+            )
+        except ProfileNotFound as error:
+            raise ValueError(f"{error}; check aws_profile_name, AWS_PROFILE and the AWS config file") from error
+        except (BotoCoreError, ValueError) as error:
+            raise ValueError(f"no SageMaker runtime host for region {region!r}: {error}") from error
+        url = _runtime_urls[key] = str(client.meta.endpoint_url)
+        client.close()
+    return url
+
+
+def environment(names: tuple[str, ...]) -> tuple[str | None, ...]:
+    """The values of environment variables, for a cache's key: a changed environment is then seen at once."""
+    return tuple(map(os.environ.get, names))
+
+
+def _reason(error: Exception) -> str:
+    """Why it failed, without account ids: those stand in the cause, which is logged and not sent to the caller."""
+    if isinstance(error, ClientError):
+        return f"{error.operation_name} answered {error.response.get('Error', {}).get('Code', 'an error')}"
+    return f"{type(error).__name__}: {error}"

@@ -1,0 +1,303 @@
+"""A refused, broken or unreachable answer → the LiteLLM exception it means. Pure.
+
+Two writers answer on ``/openai/v1``: SageMaker's front door, and the container, whose error the front door quotes
+inside its own message. The caller gets the container's status and words; account ids, console URLs and tracebacks
+are the operator's, and are returned apart, to be logged.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import httpx
+import litellm
+
+PROVIDER = "sagemaker_openai"
+
+_PERMISSIONS = (
+    "the role needs sagemaker:CallWithBearerToken on '*' and sagemaker:InvokeEndpoint on the endpoint's ARN "
+    "(and on the inference component's), and the clock of this machine must be right"
+)
+
+# Seen (tests/wire/sagemaker): `Received client error (400) from <container> with message "<body>". See https://… in
+# account <id> for more information.`; the quotes inside may or may not be escaped; ModelError has no "See …".
+_QUOTATION = re.compile(
+    r"\s*Received (?:client|server) error \((\d{3})\) from \S+ (with message \"|and )(.*)", re.DOTALL
+)
+_SEE_CONSOLE = re.compile(r"\s*See https?://\S+ in account \d{12} for more information\.?\s*")
+_NO_CAPACITY = re.compile(r"Inference Component has no capacity to process this request\b")
+_NOT_FOUND = re.compile(r"((?:Endpoint|Inference ?[Cc]omponent) \S+) of account \d{12} not found\b")
+_TRACEBACK = re.compile(r"\s*Traceback \(most recent call last\):.*", re.DOTALL)
+_CONSOLE_URL = re.compile(r"https?://\S*console\.(?:aws|amazonaws)\S*")
+_ARN = re.compile(r"arn:aws[a-z-]*:[^\s\"']+")
+_ACCOUNT = re.compile(r"(?i)\b(accounts?(?: id)?[ :=]+)\d{12}\b")
+
+# The containers' words for a prompt that does not fit, each from the server it is named after.
+_CONTEXT_WINDOW = re.compile(
+    r"maximum context length"  # vLLM; SGLang: "exceeds the model's maximum context length of"
+    r"|model's context length"  # vLLM ≥ 0.12 "… is only N tokens"; SGLang "is longer than the …"
+    r"|longer than the maximum model length"  # vLLM V1
+    r"|exceeds the maximum allowed length"  # SGLang
+    r"|exceeds the available context size|exceed_context_size_error"  # llama.cpp
+    r"|`inputs` tokens \+ `max_new_tokens` must be|`inputs` must have less than \d+ tokens",  # TGI
+)
+_MAX_SHOWN = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """What an error answer says, once unwrapped.
+
+    ``from_container`` tells the container's words from the front door's. ``operator_detail`` is what was cut out of
+    the message: account ids, console URLs, tracebacks; empty where nothing was.
+    """
+
+    status: int
+    message: str
+    kind: str = ""
+    from_container: bool = False
+    operator_detail: str = ""
+
+
+class AnswerError(Exception):
+    """An answer that began well and cannot be used; ``refusal`` says how it is to be raised."""
+
+    def __init__(self, refusal: Refusal) -> None:
+        super().__init__(refusal.message)
+        self.refusal = refusal
+
+
+class StreamedError(AnswerError):
+    """The container sent an error event in the middle of a stream."""
+
+
+class MalformedAnswer(AnswerError):
+    """The container answered 200 with something that is no chat completion."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(Refusal(502, f"the container answered 200 with {what}"))
+
+
+class TruncatedStream(AnswerError):
+    """The container's stream ended before the answer did."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            Refusal(
+                502,
+                "the stream ended before the answer did, without a finish reason and without [DONE]: the container "
+                "was stopped, the connection was cut, or SageMaker's limit of 8 minutes a stream was reached",
+            )
+        )
+
+
+def read_refusal(status: int, body: bytes) -> Refusal:
+    """What an error answer means, from its HTTP status and its body."""
+    if 300 <= status < 400:
+        return Refusal(502, f"a redirect ({status}), which is not followed: the token would go along")
+    said = _words_in(body.decode(errors="replace").strip())
+    quotation = _QUOTATION.match(said.message)
+    if said.original_status is not None:
+        refusal = Refusal(said.original_status, said.message, said.kind, from_container=True)
+    elif quotation is not None:
+        quoted = _quoted(quotation[2], quotation[3])
+        refusal = Refusal(int(quotation[1]), quoted.message, quoted.kind, True, operator_detail=said.message)
+    elif _NO_CAPACITY.match(said.message):
+        refusal = Refusal(503, said.message, "no_capacity")
+    elif (missing := _NOT_FOUND.match(said.message)) is not None:
+        refusal = Refusal(404, f"{missing[1]} not found in this account and region", operator_detail=said.message)
+    else:
+        refusal = Refusal(status, said.message, said.kind)
+    return _cleaned(refusal)
+
+
+def error_in(event: Mapping[str, Any]) -> Refusal | None:
+    """The error that an event, or a body with status 200, carries; None for any other.
+
+    OpenAI's and vLLM's form is ``{"error": {"message", "type", "code"}}``; older vLLM's ``{"object": "error", …}``;
+    TGI's ``{"error": "…", "error_type": "…"}``.
+    """
+    if not event.get("error") and event.get("object") != "error":
+        return None
+    said = _words_of(event)
+    return _cleaned(Refusal(said.code or 500, said.message, said.kind, from_container=True))
+
+
+def to_exception(refusal: Refusal, *, model: str, headers: Mapping[str, str] | None = None, url: str = "") -> Exception:
+    """The LiteLLM exception that a caller, or the Router, acts on rightly.
+
+    Args:
+        refusal: what was answered.
+        model: the model, as the caller named it.
+        headers: the answer's headers, ``Retry-After`` and the request id among them.
+        url: the request's URL. No other part of the request goes into the exception.
+    """
+    exception, status = _exception_class(refusal)
+    response = httpx.Response(status, headers=_plain(headers or {}), request=httpx.Request("POST", url or "https://x"))
+    error: Exception = exception(
+        message=_for_the_caller(refusal), model=model, llm_provider=PROVIDER, response=response
+    )
+    error.litellm_response_headers = response.headers  # type: ignore[attr-defined]  # where LiteLLM's Router and proxy look for them
+    return error
+
+
+def connection_error(error: httpx.HTTPError, *, model: str) -> Exception:
+    """The LiteLLM exception for a request that got no answer, or for an answer that broke off.
+
+    ``ServiceUnavailableError`` where no connection came about, so that the Router cools the deployment down (it
+    never does so for an ``APIConnectionError``: litellm/router_utils/cooldown_handlers.py, 1.106.2).
+    """
+    what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    if isinstance(error, httpx.TimeoutException):
+        return litellm.Timeout(f"SageMaker did not answer in time ({what})", model, PROVIDER)
+    if isinstance(error, (httpx.ConnectError, httpx.ProxyError)):
+        return litellm.ServiceUnavailableError(f"could not connect to SageMaker ({what})", PROVIDER, model)
+    return litellm.APIConnectionError(f"the connection to SageMaker broke ({what})", PROVIDER, model)
+
+
+def bad_request(error: Exception, *, model: str) -> litellm.BadRequestError:
+    """For what the caller must change before anything is sent."""
+    return litellm.BadRequestError(str(error), model, PROVIDER)
+
+
+def no_credentials(error: Exception, *, model: str) -> litellm.AuthenticationError:
+    """For credentials that are missing or could not be resolved."""
+    return litellm.AuthenticationError(str(error), PROVIDER, model)
+
+
+class _Words(NamedTuple):
+    message: str
+    kind: str = ""
+    code: int | None = None
+    original_status: int | None = None  # the container's status, where the SDK's ModelError says it
+
+
+def _words_in(text: str) -> _Words:
+    """What an error's text says; it may be JSON in one of many shapes, HTML or plain."""
+    try:
+        body = json.loads(text)
+    except (ValueError, RecursionError):
+        if not text.startswith("<"):
+            return _Words(text)
+        title = re.search(r"<title>(.*?)</title>", text, re.DOTALL | re.IGNORECASE)
+        return _Words(f"an HTML page: {title[1].strip()}" if title else "an HTML page")
+    return _words_of(body)
+
+
+def _words_of(body: Any) -> _Words:
+    if not isinstance(body, Mapping):
+        return _Words(str(body))
+    if "OriginalMessage" in body:
+        original = _words_in(str(body["OriginalMessage"]))
+        return original._replace(original_status=_status(body.get("OriginalStatusCode")))
+    error = body.get("error")
+    if isinstance(error, Mapping):
+        inner = _words_of(error)
+        return inner._replace(code=inner.code or _status(body.get("code")))
+    said = next((body[name] for name in ("message", "Message", "detail") if body.get(name)), error)
+    kind = body.get("type") or body.get("error_type") or body.get("__type") or ""
+    message = said if isinstance(said, str) else json.dumps(said if said is not None else dict(body))
+    return _Words(message, str(kind), _status(body.get("code")))
+
+
+def _quoted(how: str, rest: str) -> _Words:
+    """The container's words, out of the front door's quotation of them."""
+    rest = _SEE_CONSOLE.sub("", rest).strip().removesuffix(".")
+    if how.startswith("and"):
+        return _Words(f"SageMaker {rest}")
+    return _words_in(_unescaped(rest.removesuffix('"')))
+
+
+def _status(code: Any) -> int | None:
+    try:
+        status = int(code)
+    except (TypeError, ValueError):
+        return None  # OpenAI's codes are words
+    return status if 400 <= status < 600 else None
+
+
+def _unescaped(body: str) -> str:
+    """The container's body as it was before the front door quoted it: some answers escape the quotes inside."""
+    if not _is_json(body) and '\\"' in body:
+        unescaped = body.replace('\\"', '"').replace("\\\\", "\\")
+        if _is_json(unescaped):
+            return unescaped
+    return body
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def _cleaned(refusal: Refusal) -> Refusal:
+    """The refusal with what is the operator's taken out of its message and kept apart."""
+    message = _SEE_CONSOLE.sub("", _TRACEBACK.sub("", refusal.message))
+    message = _ARN.sub("<arn>", _CONSOLE_URL.sub("<console>", message))
+    message = _ACCOUNT.sub(r"\1<account>", message).strip()
+    if len(message) > _MAX_SHOWN:
+        message = f"{message[:_MAX_SHOWN]} … ({len(message):,} characters)"
+    detail = refusal.operator_detail or (refusal.message if message != refusal.message else "")
+    return replace(refusal, message=message or "no message", operator_detail=detail)
+
+
+def _for_the_caller(refusal: Refusal) -> str:
+    who = "the container answered" if refusal.from_container else "SageMaker answered"
+    message = f"{who} {refusal.status}: {refusal.message}" if refusal.kind != "no_capacity" else refusal.message
+    if refusal.status in (401, 403) and not refusal.from_container:
+        return f"{message} ({_PERMISSIONS})"
+    if _lacks_the_route(refusal):
+        return (
+            f"{message} (the container seems to serve only /invocations and not /v1/chat/completions: "
+            "use LiteLLM's sagemaker_chat/<endpoint> for it)"
+        )
+    if refusal.from_container and refusal.status == 404:
+        return f"{message} (for a container that insists on its served model name, set hf_model_name to it)"
+    return message
+
+
+def _lacks_the_route(refusal: Refusal) -> bool:
+    """FastAPI, Flask, Express and plain servers for a path that they do not have; vLLM's unknown model says more."""
+    route_words = r"(?i)(an HTML page.*|.*\bnot found\b|.*method not allowed|no message|cannot post .*)"
+    return (
+        refusal.from_container
+        and refusal.status in (404, 405)
+        and not refusal.kind
+        and re.fullmatch(route_words, refusal.message.rstrip(".")) is not None
+    )
+
+
+def _exception_class(refusal: Refusal) -> tuple[Any, int]:
+    own_meaning = refusal.status >= 500 or refusal.status in (401, 403, 404, 429)
+    if not own_meaning and _CONTEXT_WINDOW.search(f"{refusal.kind} {refusal.message}"):
+        return litellm.ContextWindowExceededError, 400
+    return _BY_STATUS.get(refusal.status) or _OTHERS[refusal.status >= 500]
+
+
+_OTHERS = {False: (litellm.BadRequestError, 400), True: (litellm.InternalServerError, 500)}
+_BY_STATUS = {
+    401: (litellm.AuthenticationError, 401),
+    403: (litellm.PermissionDeniedError, 403),
+    404: (litellm.NotFoundError, 404),
+    405: (litellm.NotFoundError, 404),
+    408: (litellm.Timeout, 408),
+    422: (litellm.UnprocessableEntityError, 422),
+    429: (litellm.RateLimitError, 429),
+    502: (litellm.BadGatewayError, 502),
+    503: (litellm.ServiceUnavailableError, 503),
+    504: (litellm.Timeout, 504),
+    529: (litellm.ServiceUnavailableError, 503),  # overloaded, in some model servers' words
+    530: (litellm.ServiceUnavailableError, 503),  # the SDK's InternalDependencyException
+}
+
+
+def _plain(headers: Mapping[str, str]) -> dict[str, str]:
+    """Headers without those that say how the body was coded, which would make httpx decode an empty one."""
+    return {k: v for k, v in headers.items() if k.lower() not in ("content-encoding", "transfer-encoding")}

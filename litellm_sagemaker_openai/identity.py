@@ -1,0 +1,110 @@
+"""LiteLLM's AWS parameters → a source of credentials, resolved by LiteLLM's own ``BaseAWSLLM``.
+
+So each parameter (profile, role, session, web identity, external id …) means here what it means for LiteLLM's
+``sagemaker/``; the one departure is said at ``_SageMakerAWSLLM``.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import threading
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any
+
+import boto3
+from botocore.credentials import Credentials
+from litellm.caching.caching import DualCache
+from litellm.caching.in_memory_cache import InMemoryCache
+from litellm.llms.bedrock.base_aws_llm import AwsAuthError, BaseAWSLLM
+from litellm.secret_managers.main import get_secret
+
+from litellm_sagemaker_openai.credentials import CredentialsError, CredentialSource, environment
+from litellm_sagemaker_openai.settings import AwsIdentity
+
+_MOST_SOURCES = 1000
+
+# What in the environment decides whose credentials the default chain gives (botocore's and LiteLLM's names).
+_IDENTITY_VARIABLES = (
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+    "AWS_PROFILE",
+    "AWS_PROFILE_NAME",
+    "AWS_ROLE_NAME",
+    "AWS_ROLE_ARN",
+    "AWS_SHARED_CREDENTIALS_FILE",
+    "AWS_CONFIG_FILE",
+)
+
+_sources: dict[Any, CredentialSource] = {}
+_sources_lock = threading.Lock()
+
+
+def source_for(identity: AwsIdentity, region: str) -> CredentialSource:
+    """The source of an identity's credentials, the same one for every call that has the same identity."""
+    key = (identity, region, environment(_IDENTITY_VARIABLES))
+    with _sources_lock:
+        source = _sources.get(key)
+        if source is None:
+            if len(_sources) >= _MOST_SOURCES:
+                _sources.pop(next(iter(_sources)))
+            source = _sources[key] = CredentialSource(functools.partial(_litellm_resolver, identity, region))
+        return source
+
+
+def _litellm_resolver(identity: AwsIdentity, region: str) -> Callable[[], Any]:
+    parameters: dict[str, Any] = {name: value for name, value in asdict(identity).items() if value}
+    if identity.aws_session_tags:
+        parameters["aws_session_tags"] = [{"Key": key, "Value": value} for key, value in identity.aws_session_tags]
+    llm = _SageMakerAWSLLM()
+
+    def resolve() -> Any:
+        try:
+            return llm.get_credentials(aws_region_name=region, **parameters)
+        except AwsAuthError as error:
+            raise CredentialsError(f"AWS credentials could not be resolved: {error.message}") from error
+
+    return resolve
+
+
+class _SageMakerAWSLLM(BaseAWSLLM):
+    """LiteLLM's resolver, with a cache of its own and without the Bedrock ceiling on web identities."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        # LiteLLM's own is shared by the process, Bedrock's sessions included: what AWS refused would come back.
+        self.iam_cache = DualCache(in_memory_cache=InMemoryCache())
+
+    def _auth_with_web_identity_token(
+        self,
+        aws_web_identity_token: str,
+        aws_role_name: str,
+        aws_session_name: str,
+        aws_region_name: str | None,
+        aws_sts_endpoint: str | None,
+        aws_external_id: str | None = None,
+        ssl_verify: bool | str | None = None,
+    ) -> tuple[Credentials, int | None]:
+        """As LiteLLM's, but without its session policy, which allows ``bedrock:*`` actions and nothing else.
+
+        LiteLLM 1.106.2 (``build_web_identity_session_policy``) caps the session at Bedrock's actions, so that the
+        token of such a session is answered 403 by SageMaker, and it logs the web identity token at DEBUG.
+        tests/test_credentials.py shows both.
+        """
+        if aws_web_identity_token.startswith("os.environ/") or aws_web_identity_token in os.environ:
+            raise CredentialsError("aws_web_identity_token must be a token, a file or a secret, not a variable's name")
+        oidc_token = get_secret(aws_web_identity_token)
+        if not oidc_token:
+            raise CredentialsError("aws_web_identity_token names a secret that could not be read")
+        sts = boto3.client("sts", **self._build_sts_client_kwargs(aws_sts_endpoint, ssl_verify, aws_region_name))
+        external_id = {"ExternalId": aws_external_id} if aws_external_id else {}
+        session = sts.assume_role_with_web_identity(
+            RoleArn=aws_role_name,
+            RoleSessionName=aws_session_name,
+            WebIdentityToken=oidc_token,
+            DurationSeconds=3600,
+            **external_id,
+        )
+        return self._extract_credentials_and_ttl(session)

@@ -1,0 +1,400 @@
+"""The built-in container: answers in vLLM's shapes with the caller's own words, and says that it is an echo. Pure.
+
+A whole answer and a streamed one are two ways to write down one ``Plan``, so that they cannot disagree.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import zip_longest
+from typing import Any
+
+from litellm_sagemaker_openai.local.echo_checks import (
+    MAX_TOP_LOGPROBS,
+    Body,
+    ContainerRefusal,
+    check_body,
+    check_lengths,
+    parse_body,
+)
+from litellm_sagemaker_openai.local.schema import TextSource, UnsatisfiableSchemaError, example
+
+__all__ = ["ContainerRefusal", "EchoConfig", "complete", "parse_body", "stream", "tokenize"]
+
+# A word or one other character, with the white space before it: joined together, tokens are the text again.
+_TOKEN = re.compile(r"\s*\w{1,16}|\s*[^\w\s]|\s+")
+# As many as can be asked for in all: the chosen token is one of those given, and may be one of these.
+_OTHER_TOKENS = [f" {number}" for number in range(MAX_TOP_LOGPROBS)]
+
+
+@dataclass(frozen=True, slots=True)
+class EchoConfig:
+    """The echo container's settings.
+
+    Attributes:
+        served_name: the only non-empty ``model`` that it answers to. Default: ``echo``.
+        context_length: tokens of prompt and answer together. Default: 8192.
+        reasoning_field: ``reasoning_content``, or ``reasoning`` as newer vLLM has it. Default: ``reasoning_content``.
+    """
+
+    served_name: str = "echo"
+    context_length: int = 8192
+    reasoning_field: str = "reasoning_content"
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """One call of a tool; ``arguments`` is JSON text."""
+
+    id: str
+    name: str
+    arguments: str
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One answer."""
+
+    reasoning: str
+    content: str
+    tool_calls: tuple[ToolCall, ...]
+    finish_reason: str
+    stop_reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """All that is decided about a response before its shape is."""
+
+    prompt_tokens: int
+    choices: tuple[Choice, ...]
+
+    @property
+    def usage(self) -> dict[str, Any]:
+        completion_tokens = sum(len(_all_tokens(choice)) for choice in self.choices)
+        return {
+            "prompt_tokens": self.prompt_tokens,
+            "total_tokens": self.prompt_tokens + completion_tokens,
+            "completion_tokens": completion_tokens,
+            "prompt_tokens_details": None,
+        }
+
+
+def tokenize(text: str) -> list[str]:
+    """The text's tokens; ``"".join`` of them gives the text back."""
+    return _TOKEN.findall(text)
+
+
+def complete(
+    body: Body, config: EchoConfig | None = None, *, completion_id: str = "chatcmpl-echo", created: int = 0
+) -> dict[str, Any]:
+    """The whole answer to a request, as vLLM's ``chat.completion``.
+
+    Raises:
+        ContainerRefusal: the request is refused.
+    """
+    config = config or EchoConfig()
+    plan = plan_answer(body, config)
+    return {
+        "id": completion_id,
+        "object": "chat.completion",
+        "created": created,
+        "model": config.served_name,
+        "choices": [
+            {
+                "index": index,
+                "message": _message(choice, config),
+                "logprobs": _logprobs(tokenize(choice.content), body),
+                "finish_reason": choice.finish_reason,
+                "stop_reason": choice.stop_reason,
+            }
+            for index, choice in enumerate(plan.choices)
+        ],
+        "service_tier": None,
+        "system_fingerprint": None,
+        "usage": plan.usage,
+        "prompt_logprobs": None,
+        "kv_transfer_params": None,
+    }
+
+
+def stream(
+    body: Body, config: EchoConfig | None = None, *, completion_id: str = "chatcmpl-echo", created: int = 0
+) -> Iterator[dict[str, Any]]:
+    """The same answer as vLLM's ``chat.completion.chunk`` objects.
+
+    Raises:
+        ContainerRefusal: the request is refused; at once, not at the first chunk.
+    """
+    config = config or EchoConfig()
+    plan = plan_answer(body, config)
+    head = {
+        "id": completion_id,
+        "object": "chat.completion.chunk",
+        "created": created,
+        "model": config.served_name,
+    }
+    return _chunks(plan, body, config, head)
+
+
+def _chunks(plan: Plan, body: Body, config: EchoConfig, head: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    for index in range(len(plan.choices)):
+        delta = {"role": "assistant", "content": ""}
+        yield {**head, "choices": [{"index": index, "delta": delta, "logprobs": None, "finish_reason": None}]}
+    # vLLM runs the choices side by side, so their chunks alternate.
+    for row in zip_longest(*(_choice_chunks(choice, body, config) for choice in plan.choices)):
+        for index, part in enumerate(row):
+            if part is not None:
+                yield {**head, "choices": [{"index": index, **part}]}
+    if (body.get("stream_options") or {}).get("include_usage"):
+        yield {**head, "choices": [], "usage": plan.usage}
+
+
+def _choice_chunks(choice: Choice, body: Body, config: EchoConfig) -> Iterator[dict[str, Any]]:
+    """One choice's deltas after the first, down to its finish chunk."""
+    for token in tokenize(choice.reasoning):
+        yield {"delta": {config.reasoning_field: token}, "logprobs": None, "finish_reason": None}
+    for token in tokenize(choice.content):
+        yield {"delta": {"content": token}, "logprobs": _logprobs([token], body), "finish_reason": None}
+    for position, call in enumerate(choice.tool_calls):
+        start = {"id": call.id, "type": "function", "index": position}
+        pieces = [start | {"function": {"name": call.name, "arguments": ""}}]
+        pieces += [{"index": position, "function": {"arguments": token}} for token in tokenize(call.arguments)]
+        for piece in pieces:
+            yield {"delta": {"tool_calls": [piece]}, "logprobs": None, "finish_reason": None}
+    yield {
+        "delta": {"content": ""},
+        "logprobs": None,
+        "finish_reason": choice.finish_reason,
+        "stop_reason": choice.stop_reason,
+    }
+
+
+def _message(choice: Choice, config: EchoConfig) -> dict[str, Any]:
+    calls = [
+        {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
+        for call in choice.tool_calls
+    ]
+    return {
+        "role": "assistant",
+        "content": choice.content or (None if calls or choice.reasoning else ""),
+        "refusal": None,
+        "annotations": None,
+        "audio": None,
+        "function_call": None,
+        "tool_calls": calls,
+        config.reasoning_field: choice.reasoning or None,
+    }
+
+
+def plan_answer(body: Body, config: EchoConfig) -> Plan:
+    """What the container answers.
+
+    Raises:
+        ContainerRefusal: the request is refused.
+    """
+    check_body(body, config.served_name)
+    prompt_tokens = len(tokenize(_prompt(body)))
+    limit = check_lengths(body, prompt_tokens, config.context_length)
+    stops = body.get("stop") or []
+    stops = [stops] if isinstance(stops, str) else stops
+    choices = []
+    for index in range(body.get("n") or 1):
+        choice = _whole_choice(body, index)
+        choices.append(_truncated(_stopped(choice, stops), limit))
+    return Plan(prompt_tokens, tuple(choices))
+
+
+def _whole_choice(body: Body, index: int) -> Choice:
+    reasoning = _reasoning(body) if _wants_reasoning(body) else ""
+    try:
+        calls = _tool_calls(body, index)
+        content = "" if calls else _content(body, index)
+    except UnsatisfiableSchemaError as error:
+        raise ContainerRefusal(f"The schema cannot be satisfied: {error}") from error
+    return Choice(reasoning, content, tuple(calls), "tool_calls" if calls else "stop")
+
+
+def _content(body: Body, index: int) -> str:
+    response_format = body.get("response_format") or {}
+    source = TextSource(_last_user_text(body))
+    if response_format.get("type") == "json_schema":
+        return json.dumps(example(response_format["json_schema"]["schema"], source), ensure_ascii=False)
+    if response_format.get("type") == "json_object":
+        return json.dumps({"echo": source.text, "is_model": False}, ensure_ascii=False)
+    results = _trailing_tool_results(body)
+    if results:
+        subject = "The tool answered" if len(results) == 1 else f"The {len(results)} tools answered"
+        answer = f"{subject}: {' | '.join(results)}"
+    else:
+        answer = f"Echo container, not a model. You said: {source.text}{_attachments(body)}{_conversation(body)}"
+    return f"{answer} (Choice {index + 1}.)" if index else answer
+
+
+def _conversation(body: Body) -> str:
+    """What the container noticed of the messages before the last one."""
+    messages = body["messages"]
+    if len(messages) == 1:
+        return ""
+    system = [_text(message) for message in messages if message["role"] in ("system", "developer")]
+    told = f', told: "{" ".join(system)}"' if system else ""
+    return f" (Message {len(messages)} of this conversation{told}.)"
+
+
+def _attachments(body: Body) -> str:
+    content = _last(body, "user").get("content")
+    parts = content if isinstance(content, list) else []
+    kinds = [part["type"] for part in parts if isinstance(part, dict) and part["type"] not in ("text", "refusal")]
+    if not kinds:
+        return ""
+    counts = ", ".join(f"{kinds.count(kind)} {kind}" for kind in dict.fromkeys(kinds))
+    return f" (and sent {counts})"
+
+
+def _wants_reasoning(body: Body) -> bool:
+    template = body.get("chat_template_kwargs")
+    thinking = template.get("enable_thinking") if isinstance(template, dict) else None
+    if body.get("include_reasoning") is False or thinking is False:
+        return False
+    return bool(body.get("reasoning_effort") not in (None, "none") or thinking or body.get("include_reasoning"))
+
+
+def _reasoning(body: Body) -> str:
+    words = len(tokenize(_last_user_text(body)))
+    return f"The user's last message has {words} tokens. An echo does not think; it gives them back."
+
+
+def _tool_calls(body: Body, index: int) -> list[ToolCall]:
+    choice = body.get("tool_choice") or "auto"
+    functions = [tool["function"] for tool in body.get("tools") or ()]
+    # A tool's result is answered in words, unless the caller insists on a call: else no agent would ever end.
+    if not functions or choice == "none" or (choice == "auto" and _trailing_tool_results(body)):
+        return []
+    source = TextSource(_last_user_text(body))
+    calls = []
+    for position, function in enumerate(_called(functions, choice, source.text, body)):
+        schema = function.get("parameters") or {"type": "object"}
+        arguments = json.dumps(example(schema, source), ensure_ascii=False)
+        seed = f"{len(body['messages'])} {index} {position} {function['name']} {arguments}"
+        digest = hashlib.sha256(seed.encode()).hexdigest()
+        calls.append(ToolCall(f"chatcmpl-tool-{digest[:32]}", function["name"], arguments))
+    return calls
+
+
+def _called(functions: Sequence[dict[str, Any]], choice: Any, text: str, body: Body) -> Sequence[dict[str, Any]]:
+    """The named tool, those that the text mentions, or the first."""
+    if isinstance(choice, dict):
+        return [function for function in functions if function["name"] == choice["function"]["name"]][:1]
+    mentioned = [
+        function for function in functions if re.search(rf"(?<![\w-]){re.escape(function['name'])}(?![\w-])", text)
+    ]
+    if body.get("parallel_tool_calls") is False:
+        mentioned = mentioned[:1]
+    return mentioned or functions[:1]
+
+
+def _stopped(choice: Choice, stops: Sequence[str]) -> Choice:
+    """The choice up to the first stop string, which is not part of the answer."""
+    found = [(choice.content.find(stop), stop) for stop in stops if stop in choice.content]
+    if not found:
+        return choice
+    position, stop = min(found)
+    return replace(choice, content=choice.content[:position], stop_reason=stop)
+
+
+def _truncated(choice: Choice, limit: int) -> Choice:
+    """The choice's first ``limit`` tokens: reasoning first, then content, then the calls' arguments."""
+    if len(_all_tokens(choice)) <= limit:
+        return choice
+    reasoning = tokenize(choice.reasoning)[:limit]
+    limit -= len(reasoning)
+    content = tokenize(choice.content)[:limit]
+    limit -= len(content)
+    calls = []
+    for call in choice.tool_calls:
+        name = len(tokenize(call.name))
+        if limit < name:
+            break
+        arguments = tokenize(call.arguments)[: limit - name]
+        limit -= name + len(arguments)
+        calls.append(replace(call, arguments="".join(arguments)))
+    return Choice("".join(reasoning), "".join(content), tuple(calls), "length")
+
+
+def _all_tokens(choice: Choice) -> list[str]:
+    texts = [choice.reasoning, choice.content]
+    texts += [text for call in choice.tool_calls for text in (call.name, call.arguments)]
+    return [token for text in texts for token in tokenize(text)]
+
+
+def _logprobs(tokens: Sequence[str], body: Body) -> dict[str, Any] | None:
+    """Made up, but well-formed: the chosen token is the likeliest, and each number depends on the token alone."""
+    if not body.get("logprobs") or not tokens:
+        return None
+    top = body.get("top_logprobs") or 0
+    return {"content": [_token_logprobs(token, top) for token in tokens]}
+
+
+def _token_logprobs(token: str, top: int) -> dict[str, Any]:
+    logprob = -(hashlib.sha256(token.encode()).digest()[0] + 1) / 1000
+    others = [other for other in _OTHER_TOKENS if other != token]
+    ranked = [(token, logprob), *((other, logprob - 2 - place) for place, other in enumerate(others))][:top]
+    return {**_logprob(token, logprob), "top_logprobs": [_logprob(*entry) for entry in ranked]}
+
+
+def _logprob(token: str, logprob: float) -> dict[str, Any]:
+    return {"token": token, "logprob": logprob, "bytes": list(token.encode())}
+
+
+def _prompt(body: Body) -> str:
+    """What a chat template makes of the request: this is what the prompt's tokens are counted in."""
+    lines = [f"<{message['role']}>{_text(message)}{_calls_text(message)}" for message in body["messages"]]
+    if body.get("tools"):
+        lines.insert(0, json.dumps(body["tools"], ensure_ascii=False))
+    return "\n".join([*lines, "<assistant>"])
+
+
+def _calls_text(message: Mapping[str, Any]) -> str:
+    calls = message.get("tool_calls")
+    return json.dumps(calls, ensure_ascii=False) if calls else ""
+
+
+def _text(message: Mapping[str, Any]) -> str:
+    """A message's text; a part that is none stands as its type, ``<image_url>``."""
+    content = message.get("content") or ""
+    if isinstance(content, str):
+        return content
+    return " ".join(_part_text(part) for part in content)
+
+
+def _part_text(part: Any) -> str:
+    if isinstance(part, str):
+        return part
+    return str(part.get(part["type"])) if part["type"] in ("text", "refusal") else f"<{part['type']}>"
+
+
+def _last(body: Body, role: str) -> Mapping[str, Any]:
+    found: Sequence[Mapping[str, Any]] = [message for message in body["messages"] if message["role"] == role]
+    return found[-1] if found else body["messages"][-1]
+
+
+def _last_user_text(body: Body) -> str:
+    content = _last(body, "user").get("content") or ""
+    if isinstance(content, str):
+        return content
+    texts = (part if isinstance(part, str) else part.get(part["type"]) for part in content)
+    return " ".join(text for text in texts if isinstance(text, str))
+
+
+def _trailing_tool_results(body: Body) -> list[str]:
+    """The texts of the tool messages that end the conversation."""
+    results: list[str] = []
+    for message in reversed(body["messages"]):
+        if message["role"] not in ("tool", "function"):
+            break
+        results.insert(0, _text(message))
+    return results

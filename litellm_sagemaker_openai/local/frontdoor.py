@@ -1,0 +1,124 @@
+"""The answers that AWS's front door writes itself, in front of every container. Pure.
+
+Bodies are byte for byte as seen at live endpoints where a recording exists (``tests/wire/sagemaker/``).
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+from litellm_sagemaker_openai.local.tokens import Refusal
+
+ACCOUNT = "123456789012"  # the account id of AWS's own documentation
+# botocore 1.44.5, service model sagemaker-runtime: shape BodyBlob, max.
+MAX_BODY_BYTES = 6_291_456
+COMPONENT_HEADER = "X-Amzn-SageMaker-Inference-Component"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An HTTP status and the JSON text that goes with it."""
+
+    status: int
+    body: str
+
+
+def _answer(status: int, message: str, error_type: str, code: str) -> Answer:
+    envelope = {"error": {"message": message, "type": error_type, "code": code}}
+    return Answer(status, json.dumps(envelope, ensure_ascii=False, separators=(",", ":")))
+
+
+def _validation_error(message: str, status: int = 400) -> Answer:
+    return _answer(status, message, "invalid_request_error", "validation_error")
+
+
+def endpoint_not_found(endpoint: str) -> Answer:
+    """HTTP 400, not 404: so AWS answers."""
+    return _validation_error(f"Endpoint {endpoint} of account {ACCOUNT} not found.")
+
+
+def component_not_found(component: str, endpoint: str) -> Answer:
+    """No recording exists; in the manner of ``endpoint_not_found``."""
+    return _validation_error(f"Inference Component {component} of endpoint {endpoint} of account {ACCOUNT} not found.")
+
+
+def component_needed() -> Answer:
+    """An endpoint that hosts inference components, called without one; InvokeEndpoint's wording for the same."""
+    return _validation_error(
+        "Inference Component Name header is required for endpoints to which you plan to deploy inference components. "
+        "Please include Inference Component Name header or consider using SageMaker models."
+    )
+
+
+def no_capacity() -> Answer:
+    """A component scaled to zero; the request that gets this starts the scale-up."""
+    return _validation_error(
+        "Inference Component has no capacity to process this request. ApplicationAutoScaling may be in-progress "
+        "(if configured) or try to increase the capacity by invoking UpdateInferenceComponentRuntimeConfig API."
+    )
+
+
+def component_header_refused() -> Answer:
+    """Seen at AWS: the route refuses the header whatever its value; the wording is ours."""
+    return _validation_error(f"Header {COMPONENT_HEADER} is not supported on this path.")
+
+
+def body_too_large() -> Answer:
+    """The request's body has more than ``MAX_BODY_BYTES``."""
+    return _validation_error(f"The request body must have at most {MAX_BODY_BYTES} bytes.", status=413)
+
+
+def unknown_path(method: str, path: str) -> Answer:
+    """Anything but ``POST …/openai/v1/chat/completions``; AWS routes no ``/models`` or ``/embeddings`` either."""
+    return _answer(404, f"Unknown operation {method} {path}.", "invalid_request_error", "unknown_operation")
+
+
+def token_refused(refusal: Refusal) -> Answer:
+    """The request's token did not pass; AWS's bodies for this were not recorded."""
+    code = "unrecognized_client" if refusal.status == 401 else "access_denied"
+    return _answer(refusal.status, refusal.message, "authentication_error", code)
+
+
+def container_error(status: int, body: bytes | None, *, container: str, endpoint: str, region: str) -> Answer:
+    """A container's error as AWS passes it on: its status kept, its body quoted as it is, inner quotes unescaped.
+
+    Args:
+        status: the container's HTTP status, 400 to 599.
+        body: the container's body, or None where it could not be read.
+        container: the id of the container instance.
+        endpoint: the endpoint, for the address of its log.
+        region: the region, for the same.
+    """
+    kind = "client" if status < 500 else "server"
+    text = _text(body)
+    what = "and could not load the entire response body" if text is None else f'with message "{text}"'
+    return _model_error(status, f"Received {kind} error ({status}) from {container} {what}.", endpoint, region)
+
+
+def container_unreachable(*, container: str, endpoint: str, region: str) -> Answer:
+    """The container accepts no connection."""
+    return _model_error(503, f"Failed to establish a connection to container {container}.", endpoint, region)
+
+
+def container_timed_out(*, container: str, endpoint: str, region: str) -> Answer:
+    """The container did not answer in its 60 seconds."""
+    message = f"Your invocation timed out while waiting for a response from container {container}."
+    return _model_error(503, message, endpoint, region)
+
+
+def _text(body: bytes | None) -> str | None:
+    try:
+        return None if body is None else body.decode()
+    except UnicodeDecodeError:
+        return None
+
+
+def _model_error(status: int, message: str, endpoint: str, region: str) -> Answer:
+    log = (
+        f"https://{region}.console.aws.amazon.com/cloudwatch/home?region={region}"
+        f"#logEventViewer:group=/aws/sagemaker/Endpoints/{endpoint}"
+    )
+    return _answer(
+        status, f"{message} See {log} in account {ACCOUNT} for more information.", "server_error", "model_error"
+    )

@@ -1,0 +1,264 @@
+"""LiteLLM's custom handler: LiteLLM's call → a request to SageMaker → LiteLLM's answer.
+
+The one room that knows LiteLLM's handler signature. Nothing imports it but the package's front door.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+import litellm
+from litellm import CustomLLM, ModelResponse
+from litellm._logging import verbose_logger
+from litellm.litellm_core_utils.core_helpers import process_response_headers
+from litellm.types.utils import ModelResponseStream
+from litellm.utils import custom_llm_setup
+
+from litellm_sagemaker_openai.chunks import ChunkStream, whole_response
+from litellm_sagemaker_openai.credentials import CredentialsError, profile_region, runtime_url
+from litellm_sagemaker_openai.errors import (
+    PROVIDER,
+    AnswerError,
+    MalformedAnswer,
+    Refusal,
+    bad_request,
+    connection_error,
+    no_credentials,
+    read_refusal,
+    to_exception,
+)
+from litellm_sagemaker_openai.identity import source_for
+from litellm_sagemaker_openai.request import build_body, build_headers, encode_body
+from litellm_sagemaker_openai.settings import Settings, choose_region, sort_settings
+from litellm_sagemaker_openai.sse import Decoder, StreamFormatError, decoder_for
+from litellm_sagemaker_openai.target import Target, chat_url, parse_target
+from litellm_sagemaker_openai.transport import Request, Signer, as_timeout, asend, send
+
+_MOST_LOGGED = 4000  # characters of an answer's detail in the operator's log
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call of LiteLLM's, understood and ready to be sent."""
+
+    model: str
+    target: Target
+    request: Request
+    fake_stream: bool
+    model_response: ModelResponse = field(repr=False)
+    logging_obj: Any = field(repr=False)
+    messages: Any = field(repr=False)
+
+
+class SageMakerOpenAI(CustomLLM):
+    """The provider ``sagemaker_openai/<endpoint>[/<inference component>]``.
+
+    It keeps no state of a call's. LiteLLM calls its methods with keywords; the README's table has the parameters.
+    Each method raises LiteLLM's exceptions.
+    """
+
+    def completion(self, *_: Any, **call: Any) -> ModelResponse:
+        """A whole answer."""
+        prepared = _prepare(call)
+        with _litellm_errors(prepared):
+            return _whole(prepared, send(prepared.request))
+
+    def acompletion(self, *_: Any, **call: Any) -> Coroutine[Any, Any, ModelResponse]:
+        """A whole answer, without blocking the event loop.
+
+        Not a coroutine function: LiteLLM calls it in a worker thread and awaits what it returns in the event loop,
+        so that what may read files, such as the runtime's URL, happens in the thread.
+        """
+        return _acomplete(_prepare(call))
+
+    def streaming(self, *_: Any, **call: Any) -> Iterator[ModelResponseStream]:  # type: ignore[override]
+        """An answer as it comes. The connection is open, and a refusal raised, before this returns."""
+        prepared = _prepare(call, stream=True)
+        with _litellm_errors(prepared):
+            chunks = _chunks(prepared, _accepted(prepared, send(prepared.request)))
+        next(chunks)  # up to the first, empty `yield`: from there on the connection is closed however it ends
+        return chunks
+
+    def astreaming(self, *_: Any, **call: Any) -> AsyncIterator[ModelResponseStream]:  # type: ignore[override]
+        """An answer as it comes, without blocking the event loop. The connection opens with the first read."""
+        return _achunks(_prepare(call, stream=True))
+
+
+sagemaker_openai = SageMakerOpenAI()
+
+
+def register() -> None:
+    """Add the provider to LiteLLM, for ``litellm.completion(model="sagemaker_openai/…")``. Idempotent."""
+    if not any(item["provider"] == PROVIDER for item in litellm.custom_provider_map):
+        litellm.custom_provider_map = [
+            *litellm.custom_provider_map,
+            {"provider": PROVIDER, "custom_handler": sagemaker_openai},
+        ]
+    custom_llm_setup()  # type: ignore[no-untyped-call]
+
+
+def _prepare(call: Mapping[str, Any], *, stream: bool = False) -> Call:
+    """Understand a call. Nothing is sent, and nothing of the caller's is changed."""
+    model: str = call["model"]
+    litellm_params = call.get("litellm_params") or {}
+    try:
+        settings = sort_settings(
+            call.get("optional_params") or {},
+            litellm_params,
+            api_key=call.get("api_key"),
+            api_base=call.get("api_base"),
+        )
+        target = parse_target(model, settings.model_id)
+        url, signer = _address(settings, target)
+        ask_for_stream = stream and not settings.fake_stream
+        body = build_body(call["messages"], settings.body, model_name=settings.model_name, stream=ask_for_stream)
+        request = Request(
+            url=url,
+            signer=signer,
+            headers=build_headers(call.get("headers") or {}, stream=ask_for_stream),
+            body=encode_body(body),
+            stream=ask_for_stream,
+            timeout=as_timeout(call.get("timeout")),
+            ssl_verify=settings.ssl_verify,
+            client=call.get("client"),
+        )
+    except ValueError as error:
+        raise bad_request(error, model=model) from error
+    logging_obj = call["logging_obj"]
+    logging_obj.pre_call(
+        input=call["messages"],
+        api_key="",
+        additional_args={"complete_input_dict": body, "api_base": url, "headers": dict(request.headers)},
+    )
+    return Call(
+        model, target, request, stream and settings.fake_stream, call["model_response"], logging_obj, call["messages"]
+    )
+
+
+def _address(settings: Settings, target: Target) -> tuple[str, Signer]:
+    """Where the call goes, and who signs it."""
+    if settings.api_key and settings.base_url:
+        return chat_url(settings.base_url, target), Signer(token=settings.api_key)
+    region = choose_region(settings, target, os.environ, profile_region)
+    base_url = settings.base_url or runtime_url(region, settings.identity.aws_profile_name)
+    url = chat_url(base_url, target, region)
+    if settings.api_key:
+        return url, Signer(token=settings.api_key)
+    return url, Signer(source_for(settings.identity, region), region, settings.token_expiry)
+
+
+async def _acomplete(call: Call) -> ModelResponse:
+    with _litellm_errors(call):
+        return _whole(call, await asend(call.request))
+
+
+def _whole(call: Call, response: httpx.Response) -> ModelResponse:
+    _accepted(call, response)
+    call.logging_obj.post_call(original_response=response.text, input=call.messages, api_key="")
+    answer = _parsed(response)
+    return whole_response(answer, model=call.model, model_response=call.model_response, headers=dict(response.headers))
+
+
+def _chunks(call: Call, response: httpx.Response) -> Iterator[Any]:
+    try:
+        yield None
+        with _litellm_errors(call, response):
+            if call.fake_stream:
+                yield from _fake(call, response)
+                return
+            decoder, stream = _decoding(call, response)
+            for data in response.iter_bytes():
+                for event in decoder.feed(data):
+                    yield from stream.feed(event)
+            for event in decoder.end():
+                yield from stream.feed(event)
+            yield from stream.end()
+    finally:
+        response.close()
+
+
+async def _achunks(call: Call) -> AsyncIterator[ModelResponseStream]:
+    with _litellm_errors(call):
+        response = _accepted(call, await asend(call.request))
+    try:
+        with _litellm_errors(call, response):
+            if call.fake_stream:
+                for chunk in _fake(call, response):
+                    yield chunk
+                return
+            decoder, stream = _decoding(call, response)
+            async for data in response.aiter_bytes():
+                for event in decoder.feed(data):
+                    for chunk in stream.feed(event):
+                        yield chunk
+            for event in decoder.end():
+                for chunk in stream.feed(event):
+                    yield chunk
+            for chunk in stream.end():
+                yield chunk
+    finally:
+        await response.aclose()
+
+
+def _decoding(call: Call, response: httpx.Response) -> tuple[Decoder, ChunkStream]:
+    headers = process_response_headers(response.headers)
+    return decoder_for(response.headers.get("content-type", "")), ChunkStream(call.model, headers)
+
+
+def _fake(call: Call, response: httpx.Response) -> Iterator[ModelResponseStream]:
+    """A whole answer as chunks."""
+    _, stream = _decoding(call, response)
+    answer = _parsed(response)
+    if not isinstance(answer, Mapping):
+        raise MalformedAnswer(f"JSON that is not an object: {answer!s:.200}")
+    yield from stream.feed(dict(answer))
+    yield from stream.end()
+
+
+def _parsed(response: httpx.Response) -> Any:
+    try:
+        return json.loads(response.content)
+    except (ValueError, RecursionError) as error:
+        shown = response.content[:200].decode(errors="replace") or "an empty body"
+        raise MalformedAnswer(f"what is not JSON: {shown}") from error
+
+
+def _accepted(call: Call, response: httpx.Response) -> httpx.Response:
+    """The response, where SageMaker and the container accepted the request; its exception otherwise."""
+    if response.is_success:
+        return response
+    raise _exception(call, read_refusal(response.status_code, response.content), response)
+
+
+@contextmanager
+def _litellm_errors(call: Call, response: httpx.Response | None = None) -> Iterator[None]:
+    """What goes wrong inside, as LiteLLM's exceptions."""
+    try:
+        yield
+    except AnswerError as error:
+        raise _exception(call, error.refusal, response) from error
+    except StreamFormatError as error:
+        raise _exception(call, Refusal(502, str(error)), response) from error
+    except httpx.HTTPError as error:
+        raise connection_error(error, model=call.model) from error
+    except CredentialsError as error:
+        _log(call, "credentials", repr(error.__cause__ or error))
+        raise no_credentials(error, model=call.model) from error
+
+
+def _exception(call: Call, refusal: Refusal, response: httpx.Response | None) -> Exception:
+    headers = response.headers if response is not None else httpx.Headers()
+    if refusal.operator_detail:
+        _log(call, headers.get("x-amzn-requestid", "no request id"), refusal.operator_detail)
+    return to_exception(refusal, model=call.model, headers=headers, url=call.request.url)
+
+
+def _log(call: Call, what: str, detail: str) -> None:
+    """For the operator alone: account ids, console URLs and tracebacks, which the caller's exception leaves out."""
+    verbose_logger.warning("%s/%s (%s): %.*s", PROVIDER, call.target, what, _MOST_LOGGED, detail)

@@ -1,0 +1,120 @@
+"""Messages and parameters → the body and headers that the container gets. Pure."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pydantic import BaseModel
+
+from litellm_sagemaker_openai._version import __version__
+
+# botocore 1.44.5, service model sagemaker-runtime 2017-05-13, shape BodyBlob.
+MAX_BODY_BYTES = 6_291_456
+
+_OURS = ("host", "content-length", "transfer-encoding", "connection", "content-type", "content-encoding")
+_TOKEN_HEADERS = ("authorization", "proxy-authorization", "x-amz-security-token")
+_COMPONENT_HEADER = "x-amzn-sagemaker-inference-component"
+
+
+def build_body(
+    messages: Sequence[Any], parameters: Mapping[str, Any], *, model_name: str = "", stream: bool = False
+) -> dict[str, Any]:
+    """The request's body.
+
+    Args:
+        messages: OpenAI messages, as dictionaries or Pydantic models. ``developer`` becomes ``system``, which is
+            what open models' chat templates know, as LiteLLM's native providers have it.
+        parameters: the container's parameters; a ``model`` among them (from ``extra_body``) has the last word.
+        model_name: the body's ``model``. Empty is right for a container that serves one model: vLLM refuses a
+            name that it does not serve and accepts an empty one.
+        stream: ask for a stream, and for its token counts, unless the parameters say no to them.
+
+    Raises:
+        ValueError: ``stream_options`` is not a dictionary.
+    """
+    body: dict[str, Any] = {"model": model_name, "messages": [_container_message(message) for message in messages]}
+    body.update(parameters)
+    if stream:
+        body["stream"] = True
+        stream_options = parameters.get("stream_options") or {}
+        if not isinstance(stream_options, Mapping):
+            raise ValueError(f"stream_options must be a dictionary, not {type(stream_options).__name__}")
+        body["stream_options"] = {"include_usage": True, **stream_options}
+    else:
+        # vLLM refuses a non-streamed request that has stream_options (LiteLLM callers leave them in with fake_stream).
+        body.pop("stream_options", None)
+    return body
+
+
+def encode_body(body: Mapping[str, Any]) -> bytes:
+    """The body as JSON.
+
+    Raises:
+        ValueError: something in it has no JSON form, or it is larger than SageMaker takes.
+    """
+    try:
+        encoded = json.dumps(body, default=_as_json, allow_nan=False, separators=(",", ":")).encode()
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"the request is not JSON: {error}") from error
+    if len(encoded) > MAX_BODY_BYTES:
+        raise ValueError(
+            f"the request's body is {len(encoded):,} bytes and SageMaker takes at most {MAX_BODY_BYTES:,}; "
+            "shorten the conversation, or send images by URL rather than inline"
+        )
+    return encoded
+
+
+def build_headers(extra_headers: Mapping[str, Any], *, stream: bool = False) -> dict[str, str]:
+    """The request's headers, all but ``Authorization``, which is made anew for each attempt.
+
+    Raises:
+        ValueError: a header that would break the request apart, carry another credential, or be refused.
+    """
+    headers = {
+        "accept": "text/event-stream, application/jsonlines, application/json" if stream else "application/json",
+        "content-type": "application/json",
+        "user-agent": f"litellm-sagemaker-openai/{__version__}",
+    }
+    if stream:
+        headers["accept-encoding"] = "identity"  # a compressing server holds pieces back
+    for name, value in extra_headers.items():
+        headers[name.lower()] = _checked_header(name, value)
+    return headers
+
+
+def _checked_header(name: str, value: Any) -> str:
+    lowered = name.lower()
+    if not re.fullmatch(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", name):  # RFC 9110, 5.1: a token
+        raise ValueError(f"{name!r} is not the name of a header")
+    if lowered in _OURS:
+        raise ValueError(f"extra_headers must not set {name}; it follows from the request")
+    if lowered in _TOKEN_HEADERS:
+        raise ValueError(f"extra_headers must not set {name}; give a token made elsewhere as api_key")
+    if lowered == _COMPONENT_HEADER:
+        raise ValueError(
+            f"SageMaker's /openai/v1 path refuses the header {name}; write the inference component in the model, "
+            "sagemaker_openai/<endpoint>/<component>, or as model_id"
+        )
+    text = str(value)
+    if not re.fullmatch(r"[\t\x20-\x7e]*", text):
+        raise ValueError(f"the value of header {name} has characters that a header cannot carry; use printable ASCII")
+    return text
+
+
+def _container_message(message: Any) -> Any:
+    if isinstance(message, BaseModel):
+        message = message.model_dump(exclude_none=True)
+    if isinstance(message, Mapping) and message.get("role") == "developer":
+        return {**message, "role": "system"}
+    return message
+
+
+def _as_json(value: Any) -> Any:
+    if isinstance(value, BaseModel):
+        return value.model_dump(exclude_none=True)
+    if isinstance(value, Mapping):
+        return dict(value)
+    raise TypeError(f"{type(value).__name__} {value!r:.80} has no JSON form")

@@ -1,0 +1,205 @@
+"""The bytes of a streamed answer → its events, each a JSON object, as they complete. Pure, for any split of the bytes.
+
+Three framings: server-sent events, as vLLM, SGLang, llama.cpp and TGI stream; JSON lines, as AWS's LMI container
+may; and one whole JSON body, as a container that cannot stream answers.
+"""
+
+from __future__ import annotations
+
+import codecs
+import json
+import re
+from collections.abc import Iterator
+from typing import Any, Protocol
+
+DONE = "[DONE]"
+Event = dict[str, Any] | str  # a JSON object, or DONE
+
+# https://html.spec.whatwg.org/multipage/server-sent-events.html#parsing-an-event-stream: LF, CR and CRLF end a
+# line and nothing else does. str.splitlines() also splits at U+2028 and others, which JSON strings may hold.
+_LINE_END = re.compile(r"\r\n|\n|\r")
+_JSON_LINES_TYPES = ("application/jsonlines", "application/x-jsonlines", "application/jsonl", "application/x-ndjson")
+_FIELDS = (b"data:", b"event:", b"id:", b"retry:", b"error:", b":")
+_SHOWN = 200
+
+
+class StreamFormatError(Exception):
+    """The container sent something that is neither an event nor JSON. The message shows its beginning."""
+
+
+class Decoder(Protocol):
+    """Takes an answer's bytes, gives the events that are complete; ``end`` gives what the end completes.
+
+    Both give events one by one, so that those before a broken one reach the caller. Both raise StreamFormatError.
+    """
+
+    def feed(self, data: bytes) -> Iterator[Event]: ...
+
+    def end(self) -> Iterator[Event]: ...
+
+
+def decoder_for(content_type: str) -> Decoder:
+    """The decoder for an answer's ``Content-Type``. What is neither event stream nor JSON lines is looked at."""
+    media_type = content_type.partition(";")[0].strip().lower()
+    if media_type == "text/event-stream":
+        return ServerSentEvents()
+    if media_type in _JSON_LINES_TYPES:
+        return JsonLines()
+    return Unlabelled()
+
+
+class _Lines:
+    """Bytes → complete lines of text. A line is searched once however many pieces it arrives in."""
+
+    def __init__(self) -> None:
+        # utf-8-sig drops a leading byte order mark, as the specification has it.
+        self._text = codecs.getincrementaldecoder("utf-8-sig")()
+        self._pieces: list[str] = []
+        self._after_cr = False
+
+    def feed(self, data: bytes, *, final: bool = False) -> list[str]:
+        try:
+            text = self._text.decode(data, final)
+        except UnicodeDecodeError as error:
+            raise StreamFormatError(f"the container's stream is not UTF-8: {error.reason}") from error
+        if self._after_cr and text:
+            text = text.removeprefix("\n")  # the other half of a CRLF whose CR ended the line already
+            self._after_cr = False
+        *complete, rest = _LINE_END.split(text)
+        if complete:
+            complete[0] = "".join([*self._pieces, complete[0]])
+            self._pieces.clear()
+            self._after_cr = text.endswith("\r")
+        if rest:
+            self._pieces.append(rest)
+        return complete
+
+    def end(self) -> str:
+        """What stands after the last line's end."""
+        complete = self.feed(b"", final=True)
+        rest = "".join([*complete, *self._pieces])
+        self._pieces.clear()
+        return rest
+
+
+class ServerSentEvents:
+    """``text/event-stream``: an event is its ``data`` lines, up to a blank line."""
+
+    def __init__(self) -> None:
+        self._lines = _Lines()
+        self._data: list[str] = []
+
+    def feed(self, data: bytes) -> Iterator[Event]:
+        for line in self._lines.feed(data):
+            yield from self._line(line)
+
+    def end(self) -> Iterator[Event]:
+        # The specification drops an event that no blank line ends. A container that closes right after its last
+        # `data:` line did complete it, so it counts where it is whole; half a JSON object is a broken stream.
+        rest = self._lines.end()
+        if rest:
+            yield from self._line(rest)
+        yield from self._line("")
+
+    def _line(self, line: str) -> Iterator[Event]:
+        if not line:
+            if self._data:
+                data, self._data = "\n".join(self._data), []
+                yield from _event(data)
+            return
+        name, _, value = line.partition(":")
+        if name == "data":
+            self._data.append(value.removeprefix(" "))
+        elif name == "error" and not self._data:
+            # llama.cpp until 2025 wrote an error as a field of its own (server_sent_event(sink, "error", …)).
+            for error in _event(value):
+                yield {"error": error}
+
+
+class JsonLines:
+    """``application/jsonlines``: a JSON object a line."""
+
+    def __init__(self) -> None:
+        self._lines = _Lines()
+
+    def feed(self, data: bytes) -> Iterator[Event]:
+        for line in self._lines.feed(data):
+            yield from _event(line)
+
+    def end(self) -> Iterator[Event]:
+        yield from _event(self._lines.end())
+
+
+class WholeBody:
+    """One JSON body, or JSON lines that are not labelled as such: nothing is known until the end."""
+
+    def __init__(self) -> None:
+        self._data = bytearray()
+
+    def feed(self, data: bytes) -> Iterator[Event]:
+        self._data += data
+        return iter(())
+
+    def end(self) -> Iterator[Event]:
+        try:
+            whole = json.loads(self._data)
+        except (ValueError, RecursionError):
+            lines = JsonLines()
+            yield from lines.feed(bytes(self._data))
+            yield from lines.end()
+            return
+        if not isinstance(whole, dict):
+            raise StreamFormatError(f"the container answered JSON that is no object: {str(whole)[:_SHOWN]!r}")
+        yield whole
+
+
+class Unlabelled:
+    """No telling content type: the first character that is no white space tells JSON from server-sent events."""
+
+    def __init__(self) -> None:
+        self._start = bytearray()
+        self._decoder: Decoder | None = None
+
+    def feed(self, data: bytes) -> Iterator[Event]:
+        if self._decoder is None:
+            self._start += data
+            self._decoder = self._choose()
+            data = bytes(self._start)
+        if self._decoder is not None:
+            yield from self._decoder.feed(data)
+
+    def end(self) -> Iterator[Event]:
+        if self._decoder is not None:
+            yield from self._decoder.end()
+        elif self._start.strip():
+            raise StreamFormatError(f"the container's answer is neither events nor JSON: {_shown(self._start)}")
+
+    def _choose(self) -> Decoder | None:
+        begun = bytes(self._start.removeprefix(codecs.BOM_UTF8).lstrip())
+        if begun[:1] in (b"{", b"["):
+            return WholeBody()
+        if begun.startswith(_FIELDS):
+            return ServerSentEvents()
+        if any(field.startswith(begun) for field in _FIELDS):
+            return None  # nothing yet, or half a field's name
+        raise StreamFormatError(f"the container's answer is neither events nor JSON: {_shown(begun)}")
+
+
+def _shown(data: bytes | bytearray) -> str:
+    return repr(bytes(data[:_SHOWN]).decode(errors="replace"))
+
+
+def _event(data: str) -> Iterator[Event]:
+    data = data.strip()
+    if not data:
+        return
+    if data == DONE:
+        yield DONE
+        return
+    try:
+        event = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise StreamFormatError(f"the container's stream has an event that is not JSON: {data[:_SHOWN]!r}") from error
+    if not isinstance(event, dict):
+        raise StreamFormatError(f"the container's stream has an event that is no JSON object: {data[:_SHOWN]!r}")
+    yield event

@@ -1,0 +1,211 @@
+"""Model string → the endpoint and inference component it names → the URL of their chat route. Pure.
+
+Addressing rules: the endpoint and the component stand in the path, never in a header: SageMaker's
+``/openai/v1`` route refuses ``X-Amzn-SageMaker-Inference-Component`` whatever its value.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+# botocore 1.44.5, service model sagemaker-runtime 2017-05-13: shapes EndpointName and InferenceComponentName.
+_NAME = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9])*")
+_NAME_MAX_LENGTH = 63
+_NAME_RULE = f"letters, digits and hyphens, no hyphen first or last, at most {_NAME_MAX_LENGTH} characters"
+
+_ARN = re.compile(r"arn:aws[a-z-]*:sagemaker:([a-z0-9-]+):\d{12}:([a-z-]+)/(.*)", re.DOTALL)
+_REGION = re.compile(r"[a-z]{2,}(-[a-z0-9]+)+")
+# As botocore 1.44.5 resolves them in each partition, with FIPS and dual-stack, and as a VPC endpoint's name has it.
+_AWS_RUNTIME_HOST = re.compile(
+    r"(?:.*\.)?runtime(?:-fips)?\.sagemaker(?:-fips)?\.([a-z]+(?:-[a-z]+)*-\d+)\.(?:vpce\.)?(?:amazonaws|api|c2s|sc2s)\..*"
+)
+_MODEL_FORM = "sagemaker_openai/<endpoint> or sagemaker_openai/<endpoint>/<inference component>"
+
+CHAT_PATH = "/openai/v1/chat/completions"
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What a call addresses: an endpoint, the inference component on it (if any), the region that an ARN gave."""
+
+    endpoint: str
+    component: str | None = None
+    region: str | None = None
+
+    @property
+    def path(self) -> str:
+        """``/endpoints/<endpoint>[/inference-components/<component>]``."""
+        component = f"/inference-components/{self.component}" if self.component else ""
+        return f"/endpoints/{self.endpoint}{component}"
+
+    def __str__(self) -> str:
+        return f"{self.endpoint}/{self.component}" if self.component else self.endpoint
+
+
+def parse_target(model: str, model_id: str | None = None) -> Target:
+    """The target that a model string (without ``sagemaker_openai/``) and ``model_id`` name together.
+
+    Args:
+        model: ``<endpoint>[/<component>]``, or an endpoint's ARN, with or without ``/<component>`` after it.
+        model_id: an inference component's name or ARN; with a component in ``model`` too, they must agree.
+
+    Raises:
+        ValueError: a malformed name or ARN, too many parts, or disagreement. The message says what to write.
+    """
+    arn_region, names = None, model
+    if model.startswith("arn:"):
+        arn_region, kind, names = _split_arn(model, "model")
+        if kind != "endpoint":
+            raise ValueError(
+                f"model {model!r} is the ARN of an {kind}; write the endpoint's name or ARN, "
+                "and the inference component after it or as model_id"
+            )
+    parts = names.split("/")
+    if len(parts) > 2:
+        raise ValueError(f"model {model!r} has {len(parts)} parts; write {_MODEL_FORM}")
+    endpoint = _checked_name(parts[0], "endpoint", model)
+    component = _checked_name(parts[1], "inference component", model) if len(parts) == 2 else None
+    return _with_model_id(Target(endpoint, component, arn_region), model_id)
+
+
+def _with_model_id(target: Target, model_id: str | None) -> Target:
+    if model_id is None or model_id == "":
+        return target
+    region, component = target.region, model_id
+    if model_id.startswith("arn:"):
+        arn_region, kind, component = _split_arn(model_id, "model_id")
+        if kind != "inference-component":
+            raise ValueError(f"model_id {model_id!r} is the ARN of an {kind}, not of an inference component")
+        region = agreed_region(region, arn_region, "the model's ARN", "model_id's ARN")
+    _checked_name(component, "inference component", model_id)
+    if target.component not in (None, component):
+        raise ValueError(
+            f"the model string names the inference component {target.component!r} and model_id names {component!r}; "
+            "give one of them"
+        )
+    return Target(target.endpoint, component, region)
+
+
+def agreed_region(first: str | None, second: str | None, first_name: str, second_name: str) -> str | None:
+    """The one region that two sources give, or None where neither gives one.
+
+    Raises:
+        ValueError: they give different ones.
+    """
+    if first and second and first != second:
+        raise ValueError(f"{first_name} says region {first!r} and {second_name} says {second!r}; they must agree")
+    return first or second
+
+
+def checked_region(region: str) -> str:
+    """``region`` as it is. It becomes a part of the host name, so anything else than a region's name is refused.
+
+    Raises:
+        ValueError: it does not look like ``us-west-2``.
+    """
+    if not _REGION.fullmatch(region) or len(region) > _NAME_MAX_LENGTH:
+        raise ValueError(f"{region!r} is not an AWS region; write one such as 'us-west-2'")
+    return region
+
+
+def chat_url(base_url: str, target: Target, region: str | None = None) -> str:
+    """The URL of the target's chat route.
+
+    Args:
+        base_url: the runtime's base URL, with or without a path of its own, or a URL that already names the
+            endpoint (as AWS's announcement gives it to the OpenAI SDK), up to ``/chat/completions``.
+        target: what the call addresses.
+        region: the region that the token is made for; an AWS host of another region is refused.
+
+    Raises:
+        ValueError: a URL that is not absolute http(s), carries credentials, a query or a fragment, is plain
+            ``http`` to anything but this machine, or names another endpoint, component or region than the call.
+    """
+    split = urlsplit(base_url)
+    # urlsplit drops tabs and newlines, and `..` would leave the path: neither belongs into a base URL.
+    if re.search(r"[\s\\\x00-\x1f\x7f]", base_url) or re.search(r"(?i)(^|/)(\.|%2e){1,2}(/|$)|%2f|%5c", split.path):
+        raise ValueError(f"base URL {_without_userinfo(base_url)!r} has characters or path parts that it must not have")
+    if split.scheme not in ("http", "https") or not split.hostname:
+        raise ValueError(f"base URL {base_url!r} must begin with https:// and a host name")
+    if "@" in split.netloc or "?" in base_url or "#" in base_url:
+        raise ValueError(f"base URL of {split.hostname} must carry no user name, password, query or fragment")
+    _check_port(split.netloc, base_url)
+    refuse_plain_http(split.scheme, split.hostname)
+    host_region = _AWS_RUNTIME_HOST.fullmatch(split.hostname)
+    if host_region and region:
+        agreed_region(region, host_region.group(1), "the call", f"the host {split.hostname}")
+    return f"{split.scheme}://{split.netloc}{_prefix_before(split.path, target)}{target.path}{CHAT_PATH}"
+
+
+def refuse_plain_http(scheme: str, host: str) -> None:
+    """Let a token go over TLS, or to this machine, and nowhere else.
+
+    Raises:
+        ValueError: plain ``http`` to another machine.
+    """
+    if scheme != "https" and not _is_loopback(host):
+        raise ValueError(
+            f"a bearer token must not go over plain {scheme} to {host!r}: it carries the authority of your AWS "
+            "role. Use https:// (http:// is for this machine: localhost, 127.0.0.1)"
+        )
+
+
+def _prefix_before(path: str, target: Target) -> str:
+    """The part of a base URL's path that stands before ``/endpoints/…``, once the rest agrees with the target."""
+    path = path.rstrip("/")
+    for suffix in ("/chat/completions", "/openai/v1"):
+        path = path.removesuffix(suffix)
+    prefix, found, named = path.rpartition("/endpoints/")
+    if not found:
+        return path
+    parts = named.split("/")
+    endpoint, component = parts[0], None
+    if len(parts) == 3 and parts[1] == "inference-components":
+        component = parts[2]
+    elif len(parts) != 1:
+        raise ValueError(f"base URL path {path!r} does not end in /endpoints/<name>[/inference-components/<name>]")
+    if endpoint != target.endpoint or component not in (None, target.component):
+        raise ValueError(
+            f"the base URL names {'/'.join(filter(None, (endpoint, component)))!r} and the model string "
+            f"{str(target)!r}; they must agree"
+        )
+    return prefix
+
+
+def _check_port(netloc: str, base_url: str) -> None:
+    try:
+        urlsplit(f"//{netloc}").port  # noqa: B018 - reading it is what checks it
+    except ValueError as error:
+        raise ValueError(f"base URL {base_url!r} has a malformed port") from error
+
+
+def _without_userinfo(url: str) -> str:
+    return re.sub(r"//[^/]*@", "//", url)
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost" or host.endswith(".localhost"):  # RFC 6761, 6.3
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _split_arn(arn: str, where: str) -> tuple[str, str, str]:
+    match = _ARN.fullmatch(arn)
+    if match is None:
+        raise ValueError(
+            f"{where} {arn!r} is not a SageMaker ARN; write arn:aws:sagemaker:<region>:<account>:endpoint/<name>"
+        )
+    return match.group(1), match.group(2), match.group(3)
+
+
+def _checked_name(name: str, kind: str, given: str) -> str:
+    if not _NAME.fullmatch(name) or len(name) > _NAME_MAX_LENGTH:
+        shown = f"{name!r} in {given!r}" if name != given else f"{name!r}"
+        raise ValueError(f"{shown} is not the name of an {kind} ({_NAME_RULE}); write {_MODEL_FORM}")
+    return name

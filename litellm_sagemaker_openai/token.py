@@ -1,0 +1,86 @@
+"""Frozen AWS credentials → the bearer token that SageMaker's ``/openai/v1`` path takes.
+
+A token is a presigned SigV4 query over a request that is never sent, in base64. It is built here rather
+than with botocore's signer because ``botocore.auth`` logs the string to sign and the signature at DEBUG,
+which is all that someone who reads the logs needs to rebuild the token. ``tests/test_token.py`` compares
+each byte with botocore's signer and with ``sagemaker-core``'s generator.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta, timezone
+from urllib.parse import quote
+
+# The protocol's own words; source: sagemaker-core 2.27, sagemaker/core/token_generator/token_generator.py.
+HOST = "sagemaker.amazonaws.com"
+SERVICE = "sagemaker"
+ACTION = "CallWithBearerToken"
+TOKEN_PREFIX = "sagemaker-api-key-"
+TOKEN_VERSION = "1"
+ALGORITHM = "AWS4-HMAC-SHA256"
+MIN_EXPIRY_SECONDS = 1
+MAX_EXPIRY_SECONDS = 43200
+DEFAULT_EXPIRY = timedelta(minutes=5)
+
+_EMPTY_BODY_SHA256 = hashlib.sha256(b"").hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class FrozenCredentials:
+    """One coherent version of AWS credentials, read once, so that a refresh cannot mix two of them.
+
+    Only the access key id, which is no secret, is shown by ``repr``.
+    """
+
+    access_key: str
+    secret_key: str = field(repr=False)
+    session_token: str | None = field(default=None, repr=False)
+
+
+def expiry_in_seconds(expiry: timedelta | float) -> int:
+    """Whole seconds of ``expiry``, which is a timedelta or a number of seconds.
+
+    Raises:
+        ValueError: it is outside 1 to 43200 seconds (12 hours), the range that SageMaker takes.
+    """
+    seconds = expiry.total_seconds() if isinstance(expiry, timedelta) else expiry
+    if isinstance(seconds, bool) or not MIN_EXPIRY_SECONDS <= seconds <= MAX_EXPIRY_SECONDS:
+        raise ValueError(
+            f"a token's expiry must be {MIN_EXPIRY_SECONDS} to {MAX_EXPIRY_SECONDS} seconds (12 hours), not {seconds}"
+        )
+    return int(seconds)
+
+
+def sign_token(credentials: FrozenCredentials, region: str, expiry: int, now: datetime) -> str:
+    """A bearer token for ``region``, valid for ``expiry`` seconds from ``now`` (an aware datetime).
+
+    The token ends earlier where the credentials do. It carries the full authority of the credentials.
+    """
+    timestamp = now.astimezone(timezone.utc).strftime("%Y%m%dT%H%M%SZ")
+    scope = f"{timestamp[:8]}/{region}/{SERVICE}/aws4_request"
+    parameters = {
+        "Action": ACTION,
+        "X-Amz-Algorithm": ALGORITHM,
+        "X-Amz-Credential": f"{credentials.access_key}/{scope}",
+        "X-Amz-Date": timestamp,
+        "X-Amz-Expires": str(expiry),
+        "X-Amz-SignedHeaders": "host",
+    }
+    if credentials.session_token is not None:
+        parameters["X-Amz-Security-Token"] = credentials.session_token
+    # SigV4 percent-encodes all but the unreserved characters, and signs the parameters in their sorted order.
+    encoded = [f"{name}={quote(value, safe='-_.~')}" for name, value in parameters.items()]
+    canonical_request = "\n".join(
+        ["POST", "/", "&".join(sorted(encoded)), f"host:{HOST}\n", "host", _EMPTY_BODY_SHA256]
+    )
+    string_to_sign = "\n".join([ALGORITHM, timestamp, scope, hashlib.sha256(canonical_request.encode()).hexdigest()])
+    signing_key = f"AWS4{credentials.secret_key}".encode()
+    for part in scope.split("/"):
+        signing_key = hmac.digest(signing_key, part.encode(), "sha256")
+    signature = hmac.digest(signing_key, string_to_sign.encode(), "sha256").hex()
+    query = "&".join([*encoded, f"X-Amz-Signature={signature}", f"Version={TOKEN_VERSION}"])
+    return TOKEN_PREFIX + base64.b64encode(f"{HOST}/?{query}".encode()).decode()

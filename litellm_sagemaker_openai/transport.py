@@ -1,0 +1,196 @@
+"""One request to SageMaker, synchronous and asynchronous: resolve, sign, send, hand back the answer's head or body.
+
+What to do next is decided once, by a generator that does no I/O (``_steps``); ``send`` and ``asend`` carry its steps
+out. LiteLLM's shared HTTP clients do the sending, so its TLS, proxy and pool settings hold.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Generator, Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias, cast
+
+import httpx
+from litellm.llms.custom_httpx.http_handler import get_async_httpx_client, get_httpx_client
+
+from litellm_sagemaker_openai.auth import Authorizations, authorizations
+from litellm_sagemaker_openai.credentials import CredentialSource
+from litellm_sagemaker_openai.errors import PROVIDER
+from litellm_sagemaker_openai.token import FrozenCredentials
+
+# LiteLLM's own default to connect within (litellm.llms.custom_httpx.http_handler._DEFAULT_TIMEOUT, 1.106.2).
+_CONNECT_SECONDS = 5.0
+_CREDENTIALS_SECONDS = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Signer:
+    """What makes the ``Authorization`` of a request: an identity's credentials, or a token made elsewhere."""
+
+    source: CredentialSource | None = field(default=None, repr=False)
+    region: str = ""
+    token_expiry: int = 0
+    token: str | None = field(default=None, repr=False)
+
+    def authorizations(self) -> Authorizations:
+        if self.source is None:
+            return _given(self.token)
+        return authorizations(self.source, self.region, self.token_expiry)
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One call, ready to be sent. Its ``repr`` shows neither headers nor body.
+
+    Args:
+        url: of the chat route.
+        headers: all but ``Authorization``, which the signer gives.
+        body: the bytes to send.
+        stream: whether the answer is to be read as it comes.
+        timeout: for connecting, and for each read and write.
+        ssl_verify: LiteLLM's parameter of that name; None: its global setting.
+        client: an HTTP client of the caller's, LiteLLM's or httpx's; None: LiteLLM's shared one.
+    """
+
+    url: str
+    signer: Signer
+    headers: Mapping[str, str] = field(repr=False)
+    body: bytes = field(repr=False)
+    stream: bool
+    timeout: httpx.Timeout
+    ssl_verify: bool | str | None = None
+    client: Any = field(default=None, repr=False)
+
+
+Steps: TypeAlias = Generator[Future[FrozenCredentials] | str, Any, httpx.Response]
+
+
+def send(request: Request) -> httpx.Response:
+    """Send, and give the answer: read to its end, but for a stream that was accepted, which is left open.
+
+    Raises:
+        httpx.HTTPError: no answer, or it broke off.
+        CredentialsError: the credentials could not be resolved.
+    """
+    client = _sync_client(request)
+    steps = _steps(request.signer)
+    outcome: Any = None
+    while True:
+        try:
+            step = steps.send(outcome)
+        except StopIteration as finished:
+            return cast(httpx.Response, finished.value)
+        if isinstance(step, Future):
+            outcome = step.result(_CREDENTIALS_SECONDS)
+        else:
+            outcome = _send_once(client, request, step)
+
+
+async def asend(request: Request) -> httpx.Response:
+    """``send`` for an event loop, which it never blocks."""
+    client = _async_client(request)
+    steps = _steps(request.signer)
+    outcome: Any = None
+    while True:
+        try:
+            step = steps.send(outcome)
+        except StopIteration as finished:
+            return cast(httpx.Response, finished.value)
+        if isinstance(step, Future):
+            # Shielded: the resolution is shared, and a caller that leaves must not cancel it for the others.
+            outcome = await asyncio.wait_for(asyncio.shield(asyncio.wrap_future(step)), _CREDENTIALS_SECONDS)
+        else:
+            outcome = await _asend_once(client, request, step)
+
+
+def _steps(signer: Signer) -> Steps:
+    """What is to be done, one step after the other: wait for credentials, send with this ``Authorization``."""
+    tries = signer.authorizations()
+    answer: Any = None
+    response: httpx.Response | None = None
+    while True:
+        try:
+            step = tries.send(answer)
+        except StopIteration:
+            assert response is not None  # there is always a first try
+            return response
+        if isinstance(step, Future):
+            answer = yield step
+        else:
+            response = yield step
+            answer = response.status_code
+
+
+def _send_once(client: httpx.Client, request: Request, authorization: str) -> httpx.Response:
+    built = _build(client, request, authorization)
+    try:
+        response = client.send(built, stream=True, follow_redirects=False, auth=None)
+    finally:
+        built.headers.pop("authorization", None)  # sent; not to be found in an exception or a response later
+    try:
+        if not _left_open(request, response):
+            response.read()
+    except BaseException:
+        response.close()
+        raise
+    return response
+
+
+async def _asend_once(client: httpx.AsyncClient, request: Request, authorization: str) -> httpx.Response:
+    built = _build(client, request, authorization)
+    try:
+        response = await client.send(built, stream=True, follow_redirects=False, auth=None)
+    finally:
+        built.headers.pop("authorization", None)
+    try:
+        if not _left_open(request, response):
+            await response.aread()
+    except BaseException:
+        await response.aclose()
+        raise
+    return response
+
+
+def _build(client: httpx.Client | httpx.AsyncClient, request: Request, authorization: str) -> httpx.Request:
+    headers = {**request.headers, "authorization": authorization}
+    return client.build_request("POST", request.url, headers=headers, content=request.body, timeout=request.timeout)
+
+
+def _left_open(request: Request, response: httpx.Response) -> bool:
+    return request.stream and response.is_success
+
+
+def _sync_client(request: Request) -> httpx.Client:
+    given = request.client
+    if given is None:
+        given = get_httpx_client(params={"ssl_verify": request.ssl_verify})
+    given = getattr(given, "client", given)
+    if not isinstance(given, httpx.Client):
+        raise ValueError(f"client must be a litellm HTTPHandler or an httpx.Client, not {type(given).__name__}")
+    return given
+
+
+def _async_client(request: Request) -> httpx.AsyncClient:
+    given = request.client
+    if given is None:
+        given = get_async_httpx_client(PROVIDER, params={"ssl_verify": request.ssl_verify})
+    given = getattr(given, "client", given)
+    if not isinstance(given, httpx.AsyncClient):
+        raise ValueError(
+            f"client must be a litellm AsyncHTTPHandler or an httpx.AsyncClient, not {type(given).__name__}"
+        )
+    return given
+
+
+def _given(token: str | None) -> Authorizations:
+    yield f"Bearer {token}"
+
+
+def as_timeout(timeout: float | httpx.Timeout | None) -> httpx.Timeout:
+    """LiteLLM's ``timeout`` for httpx: a number is for each read and write; connecting has 5 s of it at most."""
+    if isinstance(timeout, httpx.Timeout):
+        return timeout
+    seconds = 600.0 if timeout is None else float(timeout)
+    return httpx.Timeout(seconds, connect=min(seconds, _CONNECT_SECONDS))
