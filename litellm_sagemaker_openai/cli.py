@@ -71,16 +71,21 @@ def local(
     except OSError as error:
         raise click.ClickException(f"cannot listen on {host}:{port}: {error.strerror}") from error
     config = RuntimeConfig(endpoints, credentials, region, upstream=upstream, cold_start=cold_start, remembered=0)
-    click.echo(f"# A SageMaker runtime in {region}, before {upstream or 'an echo container (no model)'}. It serves:")
-    for endpoint, components in endpoints.items():
-        for name in [f"{endpoint}/{component}" for component in components] or [endpoint]:
-            click.echo(f"#   sagemaker_openai/{name}")
-    click.echo("# In another terminal:")
-    click.echo(f"export AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME={url_of(listener)}")
-    click.echo("\n".join([f"export AWS_REGION={region}", *exports]))
-    click.echo("# Ready. Press Ctrl+C to stop.")
+    exports = [f"export AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME={url_of(listener)}", f"export AWS_REGION={region}", *exports]
+    _announce(endpoints, upstream or "an echo container (no model)", exports)
     with suppress(KeyboardInterrupt):
         serve_forever(config, listener)
+
+
+def _announce(endpoints: Mapping[str, tuple[str, ...]], container: str, exports: list[str]) -> None:
+    """What is served, and what to paste into another shell; as a whole it is itself a shell script."""
+    models = [f"{endpoint}/{name}" for endpoint, names in endpoints.items() for name in names]
+    models += [endpoint for endpoint, names in endpoints.items() if not names]
+    click.echo(f"# A SageMaker runtime on this machine, before {container}. It serves:")
+    click.echo("\n".join(f"#   sagemaker_openai/{model}" for model in models))
+    click.echo("# In another terminal:")
+    click.echo("\n".join(exports))
+    click.echo("# Ready. Press Ctrl+C to stop.")
 
 
 def _endpoints(names: tuple[str, ...]) -> dict[str, tuple[str, ...]]:

@@ -38,7 +38,7 @@ from litellm_sagemaker_openai.request import build_body, build_headers, encode_b
 from litellm_sagemaker_openai.settings import Settings, choose_region, sort_settings
 from litellm_sagemaker_openai.sse import Decoder, StreamFormatError, decoder_for
 from litellm_sagemaker_openai.target import Target, chat_url, parse_target
-from litellm_sagemaker_openai.transport import Request, Signer, as_timeout, asend, send
+from litellm_sagemaker_openai.transport import Request, Signer, as_timeout, asend, checked_client, send
 
 _MOST_LOGGED = 4000  # characters of an answer's detail in the operator's log
 
@@ -75,7 +75,7 @@ class SageMakerOpenAI(CustomLLM):
         Not a coroutine function: LiteLLM calls it in a worker thread and awaits what it returns in the event loop,
         so that what may read files, such as the runtime's URL, happens in the thread.
         """
-        return _acomplete(_prepare(call))
+        return _acomplete(_prepare(call, is_async=True))
 
     def streaming(self, *_: Any, **call: Any) -> Iterator[ModelResponseStream]:  # type: ignore[override]
         """An answer as it comes. The connection is open, and a refusal raised, before this returns."""
@@ -87,7 +87,7 @@ class SageMakerOpenAI(CustomLLM):
 
     def astreaming(self, *_: Any, **call: Any) -> AsyncIterator[ModelResponseStream]:  # type: ignore[override]
         """An answer as it comes, without blocking the event loop. The connection opens with the first read."""
-        return _achunks(_prepare(call, stream=True))
+        return _achunks(_prepare(call, stream=True, is_async=True))
 
 
 sagemaker_openai = SageMakerOpenAI()
@@ -103,7 +103,7 @@ def register() -> None:
     custom_llm_setup()  # type: ignore[no-untyped-call]
 
 
-def _prepare(call: Mapping[str, Any], *, stream: bool = False) -> Call:
+def _prepare(call: Mapping[str, Any], *, stream: bool = False, is_async: bool = False) -> Call:
     """Understand a call. Nothing is sent, and nothing of the caller's is changed."""
     model: str = call["model"]
     litellm_params = call.get("litellm_params") or {}
@@ -126,7 +126,7 @@ def _prepare(call: Mapping[str, Any], *, stream: bool = False) -> Call:
             stream=ask_for_stream,
             timeout=as_timeout(call.get("timeout")),
             ssl_verify=settings.ssl_verify,
-            client=call.get("client"),
+            client=checked_client(call.get("client"), is_async=is_async),
         )
     except ValueError as error:
         raise bad_request(error, model=model) from error

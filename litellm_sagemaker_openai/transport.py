@@ -51,7 +51,7 @@ class Request:
         stream: whether the answer is to be read as it comes.
         timeout: for connecting, and for each read and write.
         ssl_verify: LiteLLM's parameter of that name; None: its global setting.
-        client: an HTTP client of the caller's, LiteLLM's or httpx's; None: LiteLLM's shared one.
+        client: an httpx client of the caller's, from ``checked_client``; None: LiteLLM's shared one.
     """
 
     url: str
@@ -162,26 +162,30 @@ def _left_open(request: Request, response: httpx.Response) -> bool:
     return request.stream and response.is_success
 
 
+def checked_client(client: Any, *, is_async: bool) -> Any:
+    """The httpx client in what a caller gave as ``client``: LiteLLM's handler around one, or one; None for None.
+
+    Raises:
+        ValueError: it is neither, or not of this colour.
+    """
+    client = getattr(client, "client", client)
+    wanted = httpx.AsyncClient if is_async else httpx.Client
+    if client is not None and not isinstance(client, wanted):
+        handler = "AsyncHTTPHandler" if is_async else "HTTPHandler"
+        raise ValueError(f"client must be a litellm {handler} or an httpx.{wanted.__name__}, not {client!r:.80}")
+    return client
+
+
 def _sync_client(request: Request) -> httpx.Client:
-    given = request.client
-    if given is None:
-        given = get_httpx_client(params={"ssl_verify": request.ssl_verify})
-    given = getattr(given, "client", given)
-    if not isinstance(given, httpx.Client):
-        raise ValueError(f"client must be a litellm HTTPHandler or an httpx.Client, not {type(given).__name__}")
-    return given
+    if request.client is not None:
+        return cast(httpx.Client, request.client)
+    return get_httpx_client(params={"ssl_verify": request.ssl_verify}).client
 
 
 def _async_client(request: Request) -> httpx.AsyncClient:
-    given = request.client
-    if given is None:
-        given = get_async_httpx_client(PROVIDER, params={"ssl_verify": request.ssl_verify})
-    given = getattr(given, "client", given)
-    if not isinstance(given, httpx.AsyncClient):
-        raise ValueError(
-            f"client must be a litellm AsyncHTTPHandler or an httpx.AsyncClient, not {type(given).__name__}"
-        )
-    return given
+    if request.client is not None:
+        return cast(httpx.AsyncClient, request.client)
+    return get_async_httpx_client(PROVIDER, params={"ssl_verify": request.ssl_verify}).client
 
 
 def _given(token: str | None) -> Authorizations:

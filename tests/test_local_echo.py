@@ -447,5 +447,28 @@ def test_bodies_that_are_no_json_object(raw: bytes) -> None:
     assert caught.value.status == 400
 
 
+JSON_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers(-2, 9) | st.text(max_size=4) | st.sampled_from(["user", "text", "object"]),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["role", "content", "type", "function", "name", "json_schema"]), inner)
+    ),
+    max_leaves=8,
+)
+PARAMETERS = [
+    *("messages", "model", "stream", "stream_options", "temperature", "max_tokens", "n", "stop", "logprobs", "tools"),
+    *("top_logprobs", "tool_choice", "response_format", "chat_template_kwargs", "reasoning_effort"),
+]
+
+
+@given(st.dictionaries(st.sampled_from(PARAMETERS), JSON_VALUES, max_size=4))
+def test_any_body_is_answered_or_refused(more: Json) -> None:
+    try:
+        answer = complete({**ask("hi"), **more})
+    except ContainerRefusal as refusal:
+        answer = refusal.body
+    assert json.dumps(answer)
+
+
 def test_unused_parameters_are_accepted() -> None:
     assert complete(ask("hi", seed=1, user="me", top_k=5, logit_bias={}, stop=None, tools=[])) == complete(ask("hi"))

@@ -16,6 +16,7 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
+import anyio
 import httpx
 import pytest
 from starlette.applications import Starlette
@@ -310,6 +311,27 @@ class TestUpstream:
             with pytest.raises(httpx.RemoteProtocolError):
                 next(arrived)
 
+    def test_upstream_is_told_when_the_client_goes(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        stopped = threading.Event()
+
+        async def endless() -> AsyncIterator[bytes]:
+            try:
+                yield b"data: 1\n\n"
+                await anyio.sleep_forever()
+            finally:
+                stopped.set()
+
+        async def handler(request: Request) -> Response:
+            return StreamingResponse(endless(), media_type="text/event-stream")
+
+        with (
+            upstream_of(app_of(handler), monkeypatch) as upstream,
+            client_of(replace(CONFIG, upstream=upstream)) as (client, _),
+        ):
+            with client.stream("POST", CHAT, json=HELLO) as response:
+                assert next(response.iter_raw()) == b"data: 1\n\n"
+            assert stopped.wait(10)
+
     def test_unreachable(self) -> None:
         closed = listen("127.0.0.1", 0)
         upstream = f"{server.url_of(closed)}/v1"
@@ -321,7 +343,7 @@ class TestUpstream:
 
 
 class TestServer:
-    def test_stops_while_a_client_is_connected(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_stops_while_a_client_is_connected(self) -> None:
         with client_of(CONFIG) as (client, runtime):
             assert client.post(CHAT, json=HELLO).status_code == 200
         with pytest.raises(httpx.ConnectError):

@@ -17,7 +17,7 @@ import anyio
 import httpx
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import Send
@@ -29,7 +29,7 @@ from litellm_sagemaker_openai.local.tokens import check_token
 from litellm_sagemaker_openai.token import FrozenCredentials
 
 # A container must answer within 60 s:
-# https://docs.aws.amazon.com/sagemaker/latest/dg/realtime-endpoints-test-endpoints.html
+# https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_runtime_InvokeEndpoint.html
 CONTAINER_TIMEOUT = httpx.Timeout(60, connect=5)
 _ROUTES = (
     "/endpoints/{endpoint}/openai/v1/chat/completions",
@@ -82,7 +82,7 @@ def create_app(config: RuntimeConfig) -> Starlette:
     door = _FrontDoor(config, received)
     app = Starlette(
         routes=[Route(path, door.chat, methods=["POST"]) for path in _ROUTES],
-        exception_handlers={HTTPException: door.unknown},
+        exception_handlers={HTTPException: door.unknown, ClientDisconnect: door.gone},
         lifespan=door.lifespan,
     )
     app.state.received = received
@@ -104,6 +104,9 @@ class _FrontDoor:
 
     async def unknown(self, request: Request, error: Exception) -> Response:
         return _json_response(frontdoor.unknown_path(request.method, request.url.path))
+
+    async def gone(self, request: Request, error: Exception) -> Response:
+        return Response(status_code=499)  # for nobody to read: the client left before its request was whole
 
     async def chat(self, request: Request) -> Response:
         # The body is read before anything is refused: a client that is still sending would see a broken

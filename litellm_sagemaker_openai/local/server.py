@@ -46,7 +46,7 @@ def running(config: RuntimeConfig, *, host: str = "127.0.0.1", port: int = 0) ->
     """
     listener = listen(host, port)
     app = create_app(config)
-    server = _server(app)
+    server = _server(app, log_level="critical")
     failures: list[BaseException] = []
 
     def serve() -> None:
@@ -73,7 +73,7 @@ def running(config: RuntimeConfig, *, host: str = "127.0.0.1", port: int = 0) ->
 def serve_forever(config: RuntimeConfig, listener: socket.socket) -> None:
     """Serves on a socket from ``listen`` until the process is interrupted."""
     with listener:
-        _server(create_app(config)).run(sockets=[listener])
+        _server(create_app(config), log_level="error").run(sockets=[listener])
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -105,12 +105,12 @@ def url_of(listener: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def _server(app: Starlette) -> _Server:
+def _server(app: Starlette, log_level: str) -> _Server:
     return _Server(
         uvicorn.Config(
             app,
             log_config=None,
-            log_level="critical",
+            log_level=log_level,
             access_log=False,
             server_header=False,
             lifespan="on",

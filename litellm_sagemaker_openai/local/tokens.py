@@ -27,8 +27,7 @@ from litellm_sagemaker_openai.token import (
     sign_token,
 )
 
-# SigV4 allows clocks to differ by this much:
-# https://docs.aws.amazon.com/IAM/latest/UserGuide/signature-v4-troubleshooting.html
+# SigV4 lets a request's time stamp differ from AWS's clock by this much.
 CLOCK_SKEW = timedelta(minutes=5)
 
 _PARAMETERS = frozenset(
@@ -157,6 +156,7 @@ def _check_credential(parameters: Mapping[str, str], credentials: FrozenCredenti
     access_key, date, scope_region, service, terminator = parts
     if access_key != credentials.access_key:
         raise _Refused(403, "The access key id in the bearer token's X-Amz-Credential is unknown here.")
+    # https://docs.aws.amazon.com/general/latest/gr/sigv4-date-handling.html
     if date != parameters["X-Amz-Date"][:8]:
         raise _Refused(403, "The date in the bearer token's X-Amz-Credential is not that of its X-Amz-Date.")
     if scope_region != region:

@@ -1,0 +1,248 @@
+"""What an error answer means: each recorded body, each shape, and what stays out of the caller's message."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import httpx
+import litellm
+import pytest
+from litellm_sagemaker_openai.errors import Refusal, connection_error, error_in, read_refusal, to_exception
+
+from tests.conftest import WIRE
+
+VLLM_TOO_LONG = "This model's maximum context length is 8192 tokens. However, you requested 9000 tokens in the messages"
+NO_CAPACITY = json.loads(json.loads((WIRE / "sagemaker" / "no_capacity.json").read_text())["body"])["error"]["message"]
+
+
+def refuse(status: int, body: Any) -> tuple[Exception, Refusal]:
+    refusal = read_refusal(status, body if isinstance(body, bytes) else json.dumps(body).encode())
+    return to_exception(refusal, model="my-endpoint"), refusal
+
+
+def quoted(status: int, body: str, *, escaped: bool = False, kind: str = "client") -> dict[str, Any]:
+    """A container's error as the front door quotes it."""
+    inner = json.dumps(body)[1:-1] if escaped else body
+    message = (
+        f'Received {kind} error ({status}) from Kl6NPmsGIHdsibbMO7hO with message "{inner}". See '
+        "https://us-west-2.console.aws.amazon.com/cloudwatch/home?region=us-west-2#logEventViewer:group=/aws/sagemaker"
+        "/Endpoints/my-endpoint in account 123456789012 for more information."
+    )
+    return {"error": {"message": message, "type": "server_error", "code": "model_error"}}
+
+
+RECORDED = {
+    "sagemaker/endpoint_not_found.json": (litellm.NotFoundError, "Endpoint my-endpoint not found in this account"),
+    "sagemaker/model_error_424.json": (litellm.ServiceUnavailableError, "the container answered 503: overloaded"),
+    "sagemaker/no_capacity.json": (litellm.ServiceUnavailableError, "has no capacity to process this request"),
+    "sagemaker/quoted_unreadable.json": (litellm.BadRequestError, "could not load the entire response body"),
+    "sagemaker/quoted_vllm_max_tokens.json": (litellm.BadRequestError, "max_tokens=10000000 cannot be greater"),
+    "llama.cpp/err_context.http": (litellm.ContextWindowExceededError, "exceeds the available context size"),
+    "llama.cpp/err_json.http": (litellm.InternalServerError, "parse error at line 1"),
+    "llama.cpp/err_nomsg.http": (litellm.BadRequestError, "'messages' is required"),
+}
+
+
+def test_every_recorded_error_is_covered() -> None:
+    recorded = [*(WIRE / "sagemaker").glob("*.json"), *(WIRE / "llama.cpp").glob("err_*")]
+    assert {str(file.relative_to(WIRE)) for file in recorded} == set(RECORDED)
+
+
+@pytest.mark.parametrize("name", RECORDED)
+def test_recorded_errors(name: str) -> None:
+    content = (WIRE / name).read_bytes()
+    if name.endswith(".json"):
+        recorded = json.loads(content)
+        status, body = recorded["status"], recorded["body"].encode()
+    else:
+        head, _, body = content.partition(b"\r\n\r\n")
+        status = int(head.split()[1])
+    expected, says = RECORDED[name]
+    error, _ = refuse(status, body)
+    assert type(error) is expected
+    assert says in str(error)
+    assert "123456789012" not in str(error)
+    assert "console.aws" not in str(error)
+
+
+@pytest.mark.parametrize(
+    ("status", "expected"),
+    [
+        (400, litellm.BadRequestError),
+        (401, litellm.AuthenticationError),
+        (403, litellm.PermissionDeniedError),
+        (404, litellm.NotFoundError),
+        (408, litellm.Timeout),
+        (409, litellm.BadRequestError),
+        (413, litellm.BadRequestError),
+        (422, litellm.UnprocessableEntityError),
+        (424, litellm.BadRequestError),
+        (429, litellm.RateLimitError),
+        (500, litellm.InternalServerError),
+        (502, litellm.BadGatewayError),
+        (503, litellm.ServiceUnavailableError),
+        (504, litellm.Timeout),
+        (530, litellm.ServiceUnavailableError),
+        (599, litellm.InternalServerError),
+    ],
+)
+@pytest.mark.parametrize("escaped", [False, True])
+def test_a_status_is_the_same_error_from_either_writer(status: int, expected: type, escaped: bool) -> None:
+    direct, _ = refuse(status, {"error": {"message": 'Say "when"'}})
+    container = json.dumps({"error": {"message": 'Say "when"', "type": "X", "code": status}})
+    kind = "client" if status < 500 else "server"
+    through_front_door, refusal = refuse(424, quoted(status, container, escaped=escaped, kind=kind))
+    assert type(direct) is type(through_front_door) is expected
+    assert refusal.message == 'Say "when"'
+    assert refusal.from_container
+    assert refusal.status == status
+
+
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+def test_a_redirect_is_an_error_of_the_way_there(status: int) -> None:
+    error, _ = refuse(status, b"")
+    assert type(error) is litellm.BadGatewayError
+    assert "not followed" in str(error)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        VLLM_TOO_LONG,
+        "The decoder prompt (length 21535) is longer than the maximum model length of 16384.",
+        "You passed 9001 input tokens and requested 100 output tokens. However, the model's context length is only "
+        "8192 tokens. Please reduce the length of the input prompt",
+        "The input (61709 tokens) is longer than the model's context length (40960 tokens).",
+        "Requested token count exceeds the model's maximum context length of 8192 tokens.",
+        "Input length (160062 tokens) exceeds the maximum allowed length (59862 tokens).",
+        "request (9009 tokens) exceeds the available context size (2048 tokens), try increasing it",
+        "Input validation error: `inputs` tokens + `max_new_tokens` must be <= 4096. Given: 4000 and 200",
+        "Input validation error: `inputs` must have less than 1024 tokens. Given: 2000",
+    ],
+)
+@pytest.mark.parametrize("status", [400, 413, 422])
+def test_a_prompt_that_does_not_fit(said: str, status: int) -> None:
+    for body in (quoted(status, json.dumps({"error": {"message": said}})), {"error": said}, {"message": said}):
+        error, _ = refuse(status, body)
+        assert isinstance(error, litellm.ContextWindowExceededError)
+        assert said in str(error)
+
+
+def test_no_capacity_passes_and_is_not_the_callers_mistake() -> None:
+    error, refusal = refuse(400, {"error": {"message": NO_CAPACITY}})
+    assert type(error) is litellm.ServiceUnavailableError
+    assert refusal.kind == "no_capacity"
+
+
+@pytest.mark.parametrize("escaped", [False, True])
+def test_those_words_from_a_container_mean_nothing(escaped: bool) -> None:
+    echoed = json.dumps({"error": {"message": NO_CAPACITY, "type": "BadRequestError"}})
+    error, refusal = refuse(400, quoted(400, echoed, escaped=escaped))
+    assert type(error) is litellm.BadRequestError
+    assert refusal.kind != "no_capacity"
+    error, refusal = refuse(400, quoted(400, NO_CAPACITY))
+    assert type(error) is litellm.BadRequestError
+
+
+def test_a_front_doors_refusal_names_the_two_permissions() -> None:
+    for status in (401, 403):
+        error, _ = refuse(status, {"error": {"message": "Forbidden"}})
+        assert "sagemaker:CallWithBearerToken" in str(error)
+        assert "sagemaker:InvokeEndpoint" in str(error)
+    error, _ = refuse(424, quoted(401, json.dumps({"error": "Unauthorized"})))
+    assert "IAM" not in str(error)
+    assert "sagemaker:" not in str(error)  # a container with an API key of its own says so itself
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        '{"detail":"Not Found"}',
+        "<!doctype html><html><title>404 Not Found</title></html>",
+        "404 page not found",
+        "Not Found",
+        "",
+    ],
+)
+def test_a_container_without_the_route_names_the_provider_that_can(body: str) -> None:
+    error, _ = refuse(400, quoted(404, body))
+    assert type(error) is litellm.NotFoundError
+    assert "sagemaker_chat/" in str(error)
+
+
+def test_an_unknown_served_model_names_the_parameter() -> None:
+    body = json.dumps({"error": {"message": "The model `x` does not exist.", "type": "NotFoundError", "code": 404}})
+    error, _ = refuse(400, quoted(404, body))
+    assert "hf_model_name" in str(error)
+    assert "sagemaker_chat/" not in str(error)
+
+
+def test_what_is_the_operators_stays_out_of_the_message() -> None:
+    said = (
+        'bad value\nTraceback (most recent call last):\n  File "/opt/vllm/x.py", line 1, in f\nValueError: bad value'
+    )
+    error, refusal = refuse(400, quoted(400, json.dumps({"error": {"message": said}})))
+    assert str(error).endswith("400: bad value")
+    assert "/opt/vllm" in refusal.operator_detail
+    assert "123456789012" in refusal.operator_detail
+    denied = "User: arn:aws:sts::123456789012:assumed-role/r/s is not authorized in account 123456789012"
+    error, refusal = refuse(403, {"Message": denied})
+    assert "123456789012" not in str(error)
+    assert refusal.operator_detail == denied
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ({"error": {"message": "m", "type": "t"}}, "m"),
+        ({"object": "error", "message": "m", "type": "t", "code": 400}, "m"),
+        ({"error": "m", "error_type": "t"}, "m"),
+        ({"detail": "m"}, "m"),
+        ({"detail": [{"loc": ["body"], "msg": "m"}]}, '[{"loc": ["body"], "msg": "m"}]'),
+        ({"Message": "m"}, "m"),
+        ({"message": "m", "__type": "t"}, "m"),
+        ({}, "{}"),
+        ([1], "[1]"),
+        (b"plain", "plain"),
+        (b"", "no message"),
+        (b"<html><head><title>\n 502 Bad </title></head></html>", "an HTML page: 502 Bad"),
+        (b"<html>", "an HTML page"),
+        (b"\xff\xfe", "\ufffd\ufffd"),
+        (b"[" * 100_000, "[" * 2000 + " … (100,000 characters)"),
+    ],
+)
+def test_every_shape_of_an_error(body: Any, message: str) -> None:
+    assert refuse(400, body)[1].message == message
+
+
+@pytest.mark.parametrize("body", [{"choices": []}, {"error": None, "choices": []}, {"error": {}, "x": 1}, {"error": ""}])
+def test_what_is_no_error_event(body: dict[str, Any]) -> None:
+    assert error_in(body) is None
+
+
+def test_headers_reach_the_exception() -> None:
+    headers = {"Retry-After": "7", "x-amzn-requestid": "r", "content-encoding": "gzip"}
+    error: Any = to_exception(Refusal(429, "slow down"), model="e", headers=headers, url="https://h/p")
+    assert error.response.headers["retry-after"] == "7"
+    assert error.litellm_response_headers["x-amzn-requestid"] == "r"
+    not_found: Any = to_exception(Refusal(404, "gone"), model="e", headers=headers, url="https://h/p")
+    assert not_found.response.request.url == "https://h/p"
+    assert "authorization" not in not_found.response.request.headers
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (httpx.ConnectError("refused"), litellm.ServiceUnavailableError),
+        (httpx.ProxyError("no"), litellm.ServiceUnavailableError),
+        (httpx.ConnectTimeout(""), litellm.Timeout),
+        (httpx.ReadTimeout("slow"), litellm.Timeout),
+        (httpx.PoolTimeout(""), litellm.Timeout),
+        (httpx.ReadError(""), litellm.APIConnectionError),
+        (httpx.RemoteProtocolError("garbage"), litellm.APIConnectionError),
+        (httpx.DecodingError("not gzip"), litellm.APIConnectionError),
+    ],
+)
+def test_connection_failures(error: httpx.HTTPError, expected: type) -> None:
+    assert type(connection_error(error, model="e")) is expected
