@@ -88,7 +88,7 @@ class CredentialSource:
                 self._held, self._held_since = frozen, self._clock()
             return frozen
         except (BotoCoreError, ClientError, ValueError, OSError) as error:
-            raise CredentialsError(f"AWS credentials could not be resolved: {_reason(error)}") from error
+            raise CredentialsError(why(error)) from error
         finally:
             with self._lock:
                 self._resolving = None
@@ -153,8 +153,12 @@ def environment(names: tuple[str, ...]) -> tuple[str | None, ...]:
     return tuple(map(os.environ.get, names))
 
 
-def _reason(error: Exception) -> str:
-    """Why it failed, without account ids: those stand in the cause, which is logged and not sent to the caller."""
+def why(error: Exception) -> str:
+    """Why credentials could not be resolved, for the caller.
+
+    Without AWS's own message, which names accounts and users: it stands in the cause, which the operator's log gets.
+    """
+    reason = f"{type(error).__name__}: {error}"
     if isinstance(error, ClientError):
-        return f"{error.operation_name} answered {error.response.get('Error', {}).get('Code', 'an error')}"
-    return f"{type(error).__name__}: {error}"
+        reason = f"{error.operation_name} answered {error.response.get('Error', {}).get('Code', 'an error')}"
+    return f"AWS credentials could not be resolved: {reason}"

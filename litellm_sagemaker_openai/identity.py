@@ -17,10 +17,10 @@ import boto3
 from botocore.credentials import Credentials
 from litellm.caching.caching import DualCache
 from litellm.caching.in_memory_cache import InMemoryCache
-from litellm.llms.bedrock.base_aws_llm import AwsAuthError, BaseAWSLLM
+from litellm.llms.bedrock.base_aws_llm import BaseAWSLLM
 from litellm.secret_managers.main import get_secret
 
-from litellm_sagemaker_openai.credentials import CredentialsError, CredentialSource, environment
+from litellm_sagemaker_openai.credentials import CredentialsError, CredentialSource, environment, why
 from litellm_sagemaker_openai.settings import AwsIdentity
 
 _MOST_SOURCES = 1000
@@ -63,8 +63,10 @@ def _litellm_resolver(identity: AwsIdentity, region: str) -> Callable[[], Any]:
     def resolve() -> Any:
         try:
             return llm.get_credentials(aws_region_name=region, **parameters)
-        except AwsAuthError as error:
-            raise CredentialsError(f"AWS credentials could not be resolved: {error.message}") from error
+        except CredentialsError:
+            raise
+        except Exception as error:  # LiteLLM's secret managers raise what they like, a bare Exception included
+            raise CredentialsError(why(error)) from error
 
     return resolve
 

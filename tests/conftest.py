@@ -15,6 +15,8 @@ for _name in [name for name in os.environ if name.startswith("AWS_")]:
 import litellm
 import litellm_sagemaker_openai
 import pytest
+from litellm_sagemaker_openai.local.runtime import RuntimeConfig
+from litellm_sagemaker_openai.local.server import Running, running
 from litellm_sagemaker_openai.token import FrozenCredentials
 
 from tests.scripted import Answer, Scripted, Seen, scripted
@@ -54,3 +56,21 @@ def upstream(monkeypatch: pytest.MonkeyPatch) -> Iterator[Upstream]:
             return server
 
         yield start
+
+
+@pytest.fixture(scope="session")
+def local_runtime() -> Iterator[Running]:
+    """The local SageMaker runtime: a single-model endpoint, and one with two components."""
+    config = RuntimeConfig(
+        endpoints={"my-endpoint": (), "shared-endpoint": ("coder", "reviewer")}, credentials=CREDENTIALS, region=REGION
+    )
+    with running(config) as runtime:
+        yield runtime
+
+
+@pytest.fixture
+def runtime(local_runtime: Running, monkeypatch: pytest.MonkeyPatch) -> Running:
+    """The local runtime, as the SageMaker runtime of this test; what it received before is forgotten."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME", local_runtime.url)
+    local_runtime.app.state.received.clear()
+    return local_runtime

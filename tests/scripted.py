@@ -155,7 +155,7 @@ class Scripted:
             connection.sendall(answer)
             return False
         connection.sendall(answer.head())
-        for piece in answer.pieces:
+        for piece in filter(None, answer.pieces):  # an empty chunk would end the body
             connection.sendall(b"%x\r\n%b\r\n" % (len(piece), piece))
         if answer.end == "whole":
             connection.sendall(b"0\r\n\r\n")

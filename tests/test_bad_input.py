@@ -18,7 +18,7 @@ CASES: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"model": "sagemaker_openai/e/.."}, litellm.BadRequestError, "not the name of an inference component"),
     ({"model": f"sagemaker_openai/{ARN}", "aws_region_name": "us-west-2"}, litellm.BadRequestError, "must agree"),
     ({"aws_region_name": "evil.example/"}, litellm.BadRequestError, "not an AWS region"),
-    ({"aws_profile_name": 3}, litellm.BadRequestError, "aws_profile_name must be a string"),
+    ({"model_id": 3}, litellm.BadRequestError, "model_id must be a string"),
     ({"aws_sagemaker_token_expiry": 0}, litellm.BadRequestError, "1 to 43200"),
     ({"aws_sagemaker_token_expiry": 43201}, litellm.BadRequestError, "1 to 43200"),
     ({"aws_sagemaker_token_expiry": "soon"}, litellm.BadRequestError, "aws_sagemaker_token_expiry must be a number"),

@@ -1,0 +1,93 @@
+"""Every kind of call, success and failure, with all that can be printed about them printed. Run by test_secrets.py."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import traceback
+from typing import Any
+
+import httpx
+import litellm
+import litellm_sagemaker_openai
+from litellm.integrations.custom_logger import CustomLogger
+from openai import OpenAI
+
+MESSAGES = [{"role": "user", "content": "Hello?"}]
+ENDPOINTS = [
+    "fine",
+    *(f"status{code}" for code in (307, 400, 401, 403, 404, 429, 500, 503)),
+    "cut",
+    "reset",
+    "garbage",
+    "hangup",
+    "not_a_name",
+]
+
+
+class Everything(CustomLogger):
+    """Prints whatever LiteLLM hands to a callback."""
+
+    def log_pre_api_call(self, model: Any, messages: Any, kwargs: Any) -> None:
+        print("pre", model, messages, kwargs)  # noqa: T201
+
+    def log_post_api_call(self, kwargs: Any, response_obj: Any, start_time: Any, end_time: Any) -> None:
+        print("post", kwargs, response_obj)  # noqa: T201
+
+    log_success_event = log_failure_event = log_post_api_call
+
+    async def async_log_success_event(self, kwargs: Any, response_obj: Any, start_time: Any, end_time: Any) -> None:
+        print("async", kwargs, response_obj)  # noqa: T201
+
+    async_log_failure_event = async_log_success_event
+
+
+def show(error: BaseException) -> None:
+    """An exception in every way in which an application shows one, its causes and their requests included."""
+    traceback.print_exception(error)
+    seen: BaseException | None = error
+    while seen is not None:
+        print(repr(seen), vars(seen))  # noqa: T201
+        request = getattr(seen, "_request", None)
+        if request is not None:
+            print(request, dict(request.headers))  # noqa: T201
+        response = getattr(seen, "response", None)
+        if response is not None:
+            print(response, dict(response.headers), dict(response.request.headers))  # noqa: T201
+        seen = seen.__cause__ or seen.__context__
+
+
+async def call(endpoint: str, *, stream: bool, is_async: bool) -> None:
+    arguments: dict[str, Any] = {"model": f"sagemaker_openai/{endpoint}", "messages": MESSAGES, "stream": stream}
+    try:
+        if is_async:
+            answer = await litellm.acompletion(**arguments)
+            print([piece async for piece in answer] if stream else answer, vars(answer))  # noqa: T201
+        else:
+            answer = litellm.completion(**arguments)
+            print(list(answer) if stream else answer, vars(answer))  # noqa: T201
+        print(answer._hidden_params)  # noqa: T201
+    except Exception as error:
+        show(error)
+
+
+async def main() -> None:
+    for endpoint in ENDPOINTS:
+        for stream in (False, True):
+            for is_async in (False, True):
+                await call(endpoint, stream=stream, is_async=is_async)
+    auth = litellm_sagemaker_openai.SageMakerAuth()
+    url = litellm_sagemaker_openai.credentials.runtime_url("us-west-2")
+    with httpx.Client(auth=auth) as http:
+        client = OpenAI(base_url=f"{url}/endpoints/fine/openai/v1", api_key="unused", http_client=http)
+        print(auth, client.chat.completions.create(model="", messages=MESSAGES))  # type: ignore[arg-type] # noqa: T201
+    await asyncio.sleep(0)  # lets LiteLLM's last callbacks begin
+
+
+if __name__ == "__main__":
+    logging.basicConfig(level=logging.DEBUG)
+    litellm._turn_on_debug()  # type: ignore[no-untyped-call]
+    litellm.callbacks = [Everything()]
+    litellm_sagemaker_openai.register()
+    asyncio.run(main(), debug=True)
+    print("=== all calls made ===")  # noqa: T201

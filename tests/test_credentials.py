@@ -1,0 +1,264 @@
+"""Whose credentials sign: LiteLLM's AWS parameters with LiteLLM's meaning, held, shared, dropped when refused."""
+
+from __future__ import annotations
+
+import base64
+import threading
+from collections.abc import Iterator
+from concurrent.futures import Future
+from datetime import datetime, timedelta, timezone
+from typing import Any
+from urllib.parse import parse_qs, unquote
+
+import litellm
+import pytest
+from botocore.credentials import Credentials, RefreshableCredentials
+from litellm_sagemaker_openai.credentials import HOLD_SECONDS, CredentialsError, CredentialSource, freeze
+from litellm_sagemaker_openai.identity import source_for
+from litellm_sagemaker_openai.settings import AwsIdentity
+from litellm_sagemaker_openai.token import FrozenCredentials
+
+from tests.conftest import CREDENTIALS, MESSAGES, REGION, Upstream
+from tests.scripted import Answer, Scripted, Seen, completion, json_answer, scripted
+
+ROLE = "arn:aws:iam::123456789012:role/inference"
+
+
+def resolve(identity: AwsIdentity, region: str = REGION) -> FrozenCredentials:
+    got = source_for(identity, region).get()
+    return got.result(30) if isinstance(got, Future) else got
+
+
+class Sts:
+    """An STS that hands out numbered credentials and remembers what it was asked."""
+
+    def __init__(self, server: Scripted) -> None:
+        self.server = server
+
+    def asked(self, action: str) -> list[dict[str, str]]:
+        queries = [{k: v[0] for k, v in parse_qs(seen.body.decode()).items()} for seen in self.server.seen]
+        return [query for query in queries if query["Action"] == action]
+
+
+def _sts_answer(seen: Seen, count: Iterator[int]) -> Answer:
+    action = parse_qs(seen.body.decode())["Action"][0]
+    expiration = (datetime.now(timezone.utc) + timedelta(hours=1)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    number = next(count)
+    credentials = (
+        f"<Credentials><AccessKeyId>ASIA{number}</AccessKeyId><SecretAccessKey>secret{number}</SecretAccessKey>"
+        f"<SessionToken>token{number}</SessionToken><Expiration>{expiration}</Expiration></Credentials>"
+    )
+    caller = "<Arn>arn:aws:iam::123456789012:user/me</Arn><UserId>u</UserId><Account>123456789012</Account>"
+    result = caller if action == "GetCallerIdentity" else f"{credentials}<PackedPolicySize>1</PackedPolicySize>"
+    body = (
+        f'<{action}Response xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><{action}Result>{result}'
+        f"</{action}Result></{action}Response>"
+    )
+    return Answer([body.encode()], content_type="text/xml")
+
+
+@pytest.fixture
+def sts(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sts]:
+    count = iter(range(1000))
+    with scripted(lambda seen: _sts_answer(seen, count)) as server:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_STS", server.url)
+        yield Sts(server)
+
+
+class TestIdentities:
+    def test_the_environment(self) -> None:
+        assert resolve(AwsIdentity()) == CREDENTIALS
+
+    def test_a_changed_environment_is_seen_at_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        assert resolve(AwsIdentity()).access_key == CREDENTIALS.access_key
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIACHANGED")
+        assert resolve(AwsIdentity()).access_key == "AKIACHANGED"
+
+    def test_keys(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.delenv("AWS_SESSION_TOKEN")
+        keys = AwsIdentity(aws_access_key_id="AKIA1", aws_secret_access_key="s1")
+        assert resolve(keys) == FrozenCredentials("AKIA1", "s1", None)
+        with_token = AwsIdentity(aws_access_key_id="AKIA1", aws_secret_access_key="s1", aws_session_token="t1")
+        assert resolve(with_token) == FrozenCredentials("AKIA1", "s1", "t1")
+
+    def test_a_profile(self, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        (tmp_path / "credentials").write_text("[work]\naws_access_key_id = AKIAW\naws_secret_access_key = sw\n")
+        assert resolve(AwsIdentity(aws_profile_name="work")) == FrozenCredentials("AKIAW", "sw", None)
+
+    def test_a_role(self, sts: Sts) -> None:
+        identity = AwsIdentity(
+            aws_role_name=ROLE,
+            aws_session_name="me",
+            aws_external_id="external",
+            aws_session_tags=(("team", "genai"),),
+        )
+        assert resolve(identity).access_key.startswith("ASIA")
+        (asked,) = sts.asked("AssumeRole")
+        assert (asked["RoleArn"], asked["RoleSessionName"], asked["ExternalId"]) == (ROLE, "me", "external")
+        assert (asked["Tags.member.1.Key"], asked["Tags.member.1.Value"]) == ("team", "genai")
+
+    def test_a_role_is_assumed_once_however_many_ask(self, sts: Sts) -> None:
+        identity = AwsIdentity(aws_role_name=ROLE, aws_session_name="once")
+        assert len({resolve(identity) for _ in range(20)}) == 1
+        assert len(sts.asked("AssumeRole")) == 1
+
+    def test_a_role_at_an_sts_of_ones_own(self, sts: Sts, monkeypatch: pytest.MonkeyPatch) -> None:
+        identity = AwsIdentity(aws_role_name=ROLE, aws_session_name="own-sts", aws_sts_endpoint=sts.server.url)
+        assert resolve(identity).session_token
+
+    @pytest.fixture
+    def web_identity_file(self, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> str:
+        (tmp_path / "jwt").write_text("the.web.identity")
+        monkeypatch.setenv("LITELLM_OIDC_ALLOWED_CREDENTIAL_DIRS", str(tmp_path))
+        return f"oidc/file/{tmp_path}/jwt"
+
+    def test_a_web_identity_has_the_roles_whole_authority(self, sts: Sts, web_identity_file: str) -> None:
+        """LiteLLM's own adds a session policy of Bedrock's actions alone."""
+        identity = AwsIdentity(
+            aws_web_identity_token=web_identity_file, aws_role_name=ROLE, aws_session_name="web"
+        )
+        assert resolve(identity).access_key.startswith("ASIA")
+        (asked,) = sts.asked("AssumeRoleWithWebIdentity")
+        assert asked["WebIdentityToken"] == "the.web.identity"
+        assert "Policy" not in asked
+
+    def test_what_litellms_own_does_with_a_web_identity(self, sts: Sts, web_identity_file: str) -> None:
+        """The fact behind the departure: where this fails, ``_SageMakerAWSLLM`` can let LiteLLM's method be."""
+        from litellm.llms.bedrock.base_aws_llm import BaseAWSLLM
+
+        BaseAWSLLM().get_credentials(
+            aws_web_identity_token=web_identity_file,
+            aws_role_name=ROLE,
+            aws_session_name="theirs",
+            aws_region_name=REGION,
+        )
+        (asked,) = sts.asked("AssumeRoleWithWebIdentity")
+        assert "bedrock:InvokeModel" in asked["Policy"]
+        assert "sagemaker:" not in asked["Policy"]
+
+    def test_none(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+        with pytest.raises(CredentialsError, match="no AWS credentials found"):
+            resolve(AwsIdentity())
+
+    def test_a_role_that_may_not_be_assumed(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        body = (
+            b'<ErrorResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><Error><Type>Sender</Type>'
+            b"<Code>AccessDenied</Code><Message>User: arn:aws:iam::123456789012:user/me may not</Message></Error>"
+            b"</ErrorResponse>"
+        )
+        with scripted(Answer([body], 403, "text/xml")) as server:
+            monkeypatch.setenv("AWS_ENDPOINT_URL_STS", server.url)
+            with pytest.raises(CredentialsError, match="AssumeRole answered AccessDenied") as refused:
+                resolve(AwsIdentity(aws_role_name=ROLE, aws_session_name="denied"))
+        assert "123456789012" not in str(refused.value)
+
+    def test_it_shows_no_secret(self) -> None:
+        shown = repr(
+            AwsIdentity("AKIA", "the-key", "the-token", aws_web_identity_token="the-jwt", aws_external_id="the-external")
+        )
+        assert "the-" not in shown
+
+
+class TestSource:
+    def test_credentials_are_held_and_asked_for_again(self) -> None:
+        now, versions = [0.0], iter(Credentials(f"AKIA{n}", "s") for n in range(9))
+        source = CredentialSource(lambda: lambda: next(versions), clock=lambda: now[0])
+        assert _got(source).access_key == "AKIA0"
+        now[0] = HOLD_SECONDS - 0.1
+        assert source.get() == FrozenCredentials("AKIA0", "s", None)
+        now[0] = HOLD_SECONDS
+        assert _got(source).access_key == "AKIA1"
+
+    def test_one_resolution_serves_all_who_wait(self) -> None:
+        started, go_on, count = threading.Event(), threading.Event(), []
+
+        def slow() -> Credentials:
+            count.append(1)
+            started.set()
+            assert go_on.wait(30)
+            return Credentials("AKIA", "s")
+
+        source = CredentialSource(lambda: slow)
+        waiting = [source.get() for _ in range(200)]
+        assert started.wait(30)
+        go_on.set()
+        assert {future.result(30) for future in waiting if isinstance(future, Future)} == {FrozenCredentials("AKIA", "s")}
+        assert len(count) == 1
+
+    def test_what_was_refused_is_dropped_with_all_that_led_to_it(self) -> None:
+        resolvers = iter([lambda: Credentials("AKIAOLD", "s"), lambda: Credentials("AKIANEW", "s")])
+        source = CredentialSource(lambda: next(resolvers))
+        refused = _got(source)
+        source.forget(refused)
+        assert _got(source).access_key == "AKIANEW"
+        source.forget(refused)  # a second caller with the same old credentials changes nothing
+        assert source.get() == FrozenCredentials("AKIANEW", "s", None)
+
+    def test_a_failure_is_not_held(self) -> None:
+        answers = iter([None, Credentials("AKIA", "s")])
+        source = CredentialSource(lambda: lambda: next(answers))
+        with pytest.raises(CredentialsError):
+            _got(source)
+        assert _got(source).access_key == "AKIA"
+
+    def test_a_refresh_in_the_middle_mixes_no_two_versions(self) -> None:
+        version = [0]
+
+        def refresh() -> dict[str, str]:
+            version[0] += 1
+            expiry = (datetime.now(timezone.utc) + timedelta(seconds=1)).isoformat()  # at once due again
+            return {
+                "access_key": f"A{version[0]}",
+                "secret_key": f"S{version[0]}",
+                "token": f"T{version[0]}",
+                "expiry_time": expiry,
+            }
+
+        credentials = RefreshableCredentials.create_from_metadata(refresh(), refresh, "test")
+        for _ in range(20):
+            frozen = freeze(credentials)
+            assert {frozen.access_key[1:], frozen.secret_key[1:], (frozen.session_token or "")[1:]} == {
+                frozen.access_key[1:]
+            }
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("status", [401, 403])
+async def test_a_refused_call_is_tried_once_more_with_fresh_credentials(
+    upstream: Upstream, sts: Sts, is_async: bool, stream: bool, status: int
+) -> None:
+    """The role's session was revoked: what LiteLLM and this provider hold of it is dropped, and assumed anew."""
+
+    def refuse_the_first(seen: Seen) -> Answer:
+        return json_answer({"message": "Forbidden"}, status) if len(server.seen) == 1 else json_answer(completion())
+
+    server = upstream(refuse_the_first)
+    call: dict[str, Any] = {
+        "model": "sagemaker_openai/e",
+        "messages": MESSAGES,
+        "stream": stream,
+        "aws_role_name": ROLE,
+        "aws_session_name": f"revoked-{is_async}-{stream}-{status}",
+    }
+    if is_async:
+        answer = await litellm.acompletion(**call)
+        _ = [piece async for piece in answer] if stream else answer
+    else:
+        answer = litellm.completion(**call)
+        _ = list(answer) if stream else answer
+    keys = [_access_key(seen) for seen in server.seen]
+    assert len(keys) == 2
+    assert keys[0] != keys[1]
+
+
+def _got(source: CredentialSource) -> FrozenCredentials:
+    got = source.get()
+    assert isinstance(got, Future)
+    return got.result(30)
+
+
+def _access_key(seen: Seen) -> str:
+    token = base64.b64decode(seen.headers["authorization"].partition("key-")[2]).decode()
+    return unquote(token.partition("X-Amz-Credential=")[2]).partition("/")[0]
