@@ -232,7 +232,7 @@ def _checked_choices(answer: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def _with_role(choice: dict[str, Any]) -> dict[str, Any]:
     message = {"role": "assistant", **choice["message"]}
-    # A null `reasoning_content` beside a `reasoning` that is set hides it from LiteLLM (1.106.2); newer vLLM sends both.
+    # A null `reasoning_content` beside a `reasoning` that is set hides it from LiteLLM 1.106.2; newer vLLM sends both.
     if message.get("reasoning_content") is None:
         message.pop("reasoning_content", None)
     return {**choice, "message": message}

@@ -1,31 +1,28 @@
-"""No test sees the machine's AWS configuration, and none reaches beyond this machine."""
+"""Fixtures: AWS credentials of the tests' own, a scripted server and the local runtime as the SageMaker runtime."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-
-# Before LiteLLM is imported: without it, LiteLLM waits for a price list that it cannot download.
-os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
-for _name in [name for name in os.environ if name.startswith("AWS_")]:
-    del os.environ[_name]
+from typing import Any
 
 import litellm
-import litellm_sagemaker_openai
 import pytest
+from litellm.llms.custom_httpx.async_client_cleanup import close_litellm_async_clients
+from litellm.llms.custom_httpx.http_handler import HTTPHandler
+
+import litellm_sagemaker_openai
 from litellm_sagemaker_openai.local.runtime import RuntimeConfig
 from litellm_sagemaker_openai.local.server import Running, running
 from litellm_sagemaker_openai.token import FrozenCredentials
-
 from tests.scripted import Answer, Scripted, Seen, scripted
 
 WIRE = Path(__file__).parent / "wire"
 REGION = "us-west-2"
 # AWS's own example credentials, with a session token of the characters that need percent-encoding.
 CREDENTIALS = FrozenCredentials("AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY", "tok+en/=&x")
-MESSAGES = [{"role": "user", "content": "Hello?"}]
+MESSAGES: list[Any] = [{"role": "user", "content": "Hello?"}]
 
 
 @pytest.fixture(autouse=True)
@@ -40,6 +37,16 @@ def aws(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
     litellm_sagemaker_openai.register()
     litellm.suppress_debug_info = True
+
+
+@pytest.fixture(scope="session", autouse=True)
+async def litellms_clients() -> AsyncIterator[None]:
+    """LiteLLM keeps its HTTP clients to the end of the process; pytest then reports what is left open as a leak."""
+    yield
+    await close_litellm_async_clients()  # type: ignore[no-untyped-call]
+    for client in litellm.in_memory_llm_clients_cache.cache_dict.values():
+        if isinstance(client, HTTPHandler):
+            client.close()  # type: ignore[no-untyped-call]
 
 
 Upstream = Callable[[Callable[[Seen], Answer | bytes] | Answer | bytes], Scripted]

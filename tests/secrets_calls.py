@@ -9,11 +9,12 @@ from typing import Any
 
 import httpx
 import litellm
-import litellm_sagemaker_openai
 from litellm.integrations.custom_logger import CustomLogger
 from openai import OpenAI
 
-MESSAGES = [{"role": "user", "content": "Hello?"}]
+import litellm_sagemaker_openai
+
+MESSAGES: list[Any] = [{"role": "user", "content": "Hello?"}]
 ENDPOINTS = [
     "fine",
     *(f"status{code}" for code in (307, 400, 401, 403, 404, 429, 500, 503)),
@@ -80,13 +81,13 @@ async def main() -> None:
     url = litellm_sagemaker_openai.credentials.runtime_url("us-west-2")
     with httpx.Client(auth=auth) as http:
         client = OpenAI(base_url=f"{url}/endpoints/fine/openai/v1", api_key="unused", http_client=http)
-        print(auth, client.chat.completions.create(model="", messages=MESSAGES))  # type: ignore[arg-type] # noqa: T201
+        print(auth, client.chat.completions.create(model="", messages=MESSAGES))  # noqa: T201
     await asyncio.sleep(0)  # lets LiteLLM's last callbacks begin
 
 
 if __name__ == "__main__":
     logging.basicConfig(level=logging.DEBUG)
-    litellm._turn_on_debug()  # type: ignore[no-untyped-call]
+    litellm._turn_on_debug()
     litellm.callbacks = [Everything()]
     litellm_sagemaker_openai.register()
     asyncio.run(main(), debug=True)

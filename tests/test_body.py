@@ -8,9 +8,9 @@ from typing import Any
 
 import litellm
 import pytest
-from litellm_sagemaker_openai.request import MAX_BODY_BYTES, build_body, build_headers, encode_body
 from pydantic import BaseModel
 
+from litellm_sagemaker_openai.request import MAX_BODY_BYTES, build_body, build_headers, encode_body
 from tests.conftest import MESSAGES, Upstream
 from tests.scripted import Seen, completion, json_answer
 
@@ -112,7 +112,15 @@ def test_the_body_names_no_model_unless_told(sent: Any) -> None:
 
 @pytest.mark.parametrize(
     ("given", "allowed", "arrives"),
-    [(0, None, 0.1), (0.0, False, 0.1), (0, True, 0), (0.0, "true", 0.0), (0, "False", 0.1), (0.05, None, 0.05), (1, None, 1)],
+    [
+        (0, None, 0.1),
+        (0.0, False, 0.1),
+        (0, True, 0),
+        (0.0, "true", 0.0),
+        (0, "False", 0.1),
+        (0.05, None, 0.05),
+        (1, None, 1),
+    ],
 )
 def test_a_temperature_of_zero(sent: Any, given: float, allowed: Any, arrives: float) -> None:
     more = {} if allowed is None else {"aws_sagemaker_allow_zero_temp": allowed}

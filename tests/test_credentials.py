@@ -13,11 +13,11 @@ from urllib.parse import parse_qs, unquote
 import litellm
 import pytest
 from botocore.credentials import Credentials, RefreshableCredentials
+
 from litellm_sagemaker_openai.credentials import HOLD_SECONDS, CredentialsError, CredentialSource, freeze
 from litellm_sagemaker_openai.identity import source_for
 from litellm_sagemaker_openai.settings import AwsIdentity
 from litellm_sagemaker_openai.token import FrozenCredentials
-
 from tests.conftest import CREDENTIALS, MESSAGES, REGION, Upstream
 from tests.scripted import Answer, Scripted, Seen, completion, json_answer, scripted
 
@@ -114,9 +114,7 @@ class TestIdentities:
 
     def test_a_web_identity_has_the_roles_whole_authority(self, sts: Sts, web_identity_file: str) -> None:
         """LiteLLM's own adds a session policy of Bedrock's actions alone."""
-        identity = AwsIdentity(
-            aws_web_identity_token=web_identity_file, aws_role_name=ROLE, aws_session_name="web"
-        )
+        identity = AwsIdentity(aws_web_identity_token=web_identity_file, aws_role_name=ROLE, aws_session_name="web")
         assert resolve(identity).access_key.startswith("ASIA")
         (asked,) = sts.asked("AssumeRoleWithWebIdentity")
         assert asked["WebIdentityToken"] == "the.web.identity"
@@ -155,7 +153,9 @@ class TestIdentities:
 
     def test_it_shows_no_secret(self) -> None:
         shown = repr(
-            AwsIdentity("AKIA", "the-key", "the-token", aws_web_identity_token="the-jwt", aws_external_id="the-external")
+            AwsIdentity(
+                "AKIA", "the-key", "the-token", aws_web_identity_token="the-jwt", aws_external_id="the-external"
+            )
         )
         assert "the-" not in shown
 
@@ -183,7 +183,9 @@ class TestSource:
         waiting = [source.get() for _ in range(200)]
         assert started.wait(30)
         go_on.set()
-        assert {future.result(30) for future in waiting if isinstance(future, Future)} == {FrozenCredentials("AKIA", "s")}
+        assert {future.result(30) for future in waiting if isinstance(future, Future)} == {
+            FrozenCredentials("AKIA", "s")
+        }
         assert len(count) == 1
 
     def test_what_was_refused_is_dropped_with_all_that_led_to_it(self) -> None:

@@ -8,8 +8,8 @@ from typing import Any
 import httpx
 import litellm
 import pytest
-from litellm_sagemaker_openai.errors import Refusal, connection_error, error_in, read_refusal, to_exception
 
+from litellm_sagemaker_openai.errors import Refusal, connection_error, error_in, read_refusal, to_exception
 from tests.conftest import WIRE
 
 VLLM_TOO_LONG = "This model's maximum context length is 8192 tokens. However, you requested 9000 tokens in the messages"
@@ -179,9 +179,7 @@ def test_an_unknown_served_model_names_the_parameter() -> None:
 
 
 def test_what_is_the_operators_stays_out_of_the_message() -> None:
-    said = (
-        'bad value\nTraceback (most recent call last):\n  File "/opt/vllm/x.py", line 1, in f\nValueError: bad value'
-    )
+    said = 'bad value\nTraceback (most recent call last):\n  File "/opt/vllm/x.py", line 1, in f\nValueError: bad value'
     error, refusal = refuse(400, quoted(400, json.dumps({"error": {"message": said}})))
     assert str(error).endswith("400: bad value")
     assert "/opt/vllm" in refusal.operator_detail
@@ -216,7 +214,9 @@ def test_every_shape_of_an_error(body: Any, message: str) -> None:
     assert refuse(400, body)[1].message == message
 
 
-@pytest.mark.parametrize("body", [{"choices": []}, {"error": None, "choices": []}, {"error": {}, "x": 1}, {"error": ""}])
+@pytest.mark.parametrize(
+    "body", [{"choices": []}, {"error": None, "choices": []}, {"error": {}, "x": 1}, {"error": ""}]
+)
 def test_what_is_no_error_event(body: dict[str, Any]) -> None:
     assert error_in(body) is None
 

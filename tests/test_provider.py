@@ -8,15 +8,15 @@ from typing import Any
 import boto3
 import httpx
 import litellm
-import litellm_sagemaker_openai
 import pytest
 from litellm import CustomLLM
 from litellm.integrations.custom_logger import CustomLogger
 from litellm.llms.custom_httpx.http_handler import AsyncHTTPHandler, HTTPHandler
+
+import litellm_sagemaker_openai
 from litellm_sagemaker_openai.auth import generate_token
 from litellm_sagemaker_openai.local.runtime import RuntimeConfig
 from litellm_sagemaker_openai.local.server import Running, running
-
 from tests.conftest import CREDENTIALS, MESSAGES, REGION, Upstream
 from tests.scripted import Answer, completion, json_answer
 
@@ -47,7 +47,7 @@ async def rebuilt(is_async: bool, **call: Any) -> Any:
     return litellm.stream_chunk_builder(chunks)
 
 
-KINDS = {
+KINDS: dict[str, Any] = {
     "completion": lambda **call: whole(False, **call),
     "acompletion": lambda **call: whole(True, **call),
     "streaming": lambda **call: rebuilt(False, **call),
@@ -71,7 +71,10 @@ async def test_a_chat(runtime: Running, ask: Any) -> None:
 
 
 async def test_the_answer_is_the_same_however_it_is_asked_for(runtime: Running) -> None:
-    calls = [await ask(messages=MESSAGES, reasoning_effort="low", allowed_openai_params=["reasoning_effort"]) for ask in KINDS.values()]
+    calls = [
+        await ask(messages=MESSAGES, reasoning_effort="low", allowed_openai_params=["reasoning_effort"])
+        for ask in KINDS.values()
+    ]
     assert len({call.choices[0].message.content for call in calls}) == 1
     assert len({call.choices[0].message.reasoning_content for call in calls}) == 1
     assert len({(call.usage.prompt_tokens, call.usage.completion_tokens) for call in calls}) == 1
@@ -99,7 +102,12 @@ async def test_a_tool_call_and_its_answer(runtime: Running, ask: Any) -> None:
 
 
 async def test_json_that_fits_a_schema(runtime: Running, ask: Any) -> None:
-    schema = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"], "additionalProperties": False}
+    schema = {
+        "type": "object",
+        "properties": {"n": {"type": "integer"}},
+        "required": ["n"],
+        "additionalProperties": False,
+    }
     response_format = {"type": "json_schema", "json_schema": {"name": "s", "schema": schema, "strict": True}}
     answer = json.loads((await ask(response_format=response_format)).choices[0].message.content)
     assert isinstance(answer["n"], int)
@@ -223,7 +231,9 @@ async def test_everything_that_the_container_sent_is_in_the_answer(upstream: Ups
 )
 async def test_an_answer_that_is_no_chat_completion(upstream: Upstream, ask: Any, body: bytes) -> None:
     upstream(Answer([body], content_type="application/json"))
-    with pytest.raises(Exception, match="200 with|neither events nor JSON|not an object|is no object|ended before") as refused:
+    with pytest.raises(
+        Exception, match=r"200 with|neither events nor JSON|not an object|is no object|ended before"
+    ) as refused:
         await ask()
     original = getattr(refused.value, "original_exception", None) or refused.value
     assert type(original) is litellm.BadGatewayError
@@ -273,9 +283,7 @@ async def test_a_client_of_the_callers_is_used(runtime: Running, is_async: bool)
 
 
 @pytest.mark.parametrize("is_async", [False, True])
-async def test_callbacks_see_the_call(
-    runtime: Running, is_async: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_callbacks_see_the_call(runtime: Running, is_async: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     class Collector(CustomLogger):
         before: list[Any] = []  # noqa: RUF012 - LiteLLM keeps the first instance of a class, so the class collects
 

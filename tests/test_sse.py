@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from litellm_sagemaker_openai.sse import DONE, Event, StreamFormatError, decoder_for
 
+from litellm_sagemaker_openai.sse import DONE, Event, StreamFormatError, decoder_for
 from tests.conftest import WIRE
 
 SSE = "text/event-stream; charset=utf-8"

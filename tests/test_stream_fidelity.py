@@ -7,6 +7,7 @@ losses are real on the installed LiteLLM; where one of its tests fails, LiteLLM 
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -64,7 +65,7 @@ def naive(monkeypatch: pytest.MonkeyPatch) -> Any:
     def run(*events: dict[str, Any], **more: Any) -> list[Any]:
         handler = {"provider": "naive", "custom_handler": Naive(list(events))}
         monkeypatch.setattr(litellm, "custom_provider_map", [*litellm.custom_provider_map, handler])
-        litellm.utils.custom_llm_setup()
+        litellm.utils.custom_llm_setup()  # type: ignore[no-untyped-call]
         return list(litellm.completion(model="naive/e", messages=MESSAGES, stream=True, **more))
 
     return run
@@ -156,7 +157,10 @@ class TestFinishReasons:
 
     def test_litellm_alone_loses_all_but_the_first(self, naive: Any) -> None:
         chunks = naive(
-            chunk({"content": "a"}), chunk({"content": "b"}, index=1), chunk({}, finish="stop"), chunk({}, index=1, finish="length")
+            chunk({"content": "a"}),
+            chunk({"content": "b"}, index=1),
+            chunk({}, finish="stop"),
+            chunk({}, index=1, finish="length"),
         )
         assert 1 not in finishes(chunks)
 
@@ -183,7 +187,11 @@ class TestDeltas:
     @both
     @pytest.mark.parametrize("field", ["reasoning_content", "reasoning"])
     async def test_reasoning_in_either_words(self, upstream: Upstream, is_async: bool, field: str) -> None:
-        upstream(Answer([sse(ROLE, chunk({field: "let me "}), chunk({field: "see"}), chunk({"content": "4"}, finish="stop"))]))
+        upstream(
+            Answer(
+                [sse(ROLE, chunk({field: "let me "}), chunk({field: "see"}), chunk({"content": "4"}, finish="stop"))]
+            )
+        )
         chunks = await collect(is_async)
         assert text(chunks, "reasoning_content") == "let me see"
         assert text(chunks) == "4"
@@ -299,7 +307,11 @@ class TestPieceByPiece:
         assert [word for word in words if word] == ["one", "two", "three"]
 
 
-TOOL_CALL = {"id": "c0", "type": "function", "function": {"name": "add", "arguments": '{"a": 1, "b": "' + "x" * 90 + '"}'}}
+TOOL_CALL: dict[str, Any] = {
+    "id": "c0",
+    "type": "function",
+    "function": {"name": "add", "arguments": '{"a": 1, "b": "' + "x" * 90 + '"}'},
+}
 
 
 class TestFakeStreaming:
@@ -313,7 +325,9 @@ class TestFakeStreaming:
     @both
     @pytest.mark.parametrize("asked", [True, False], ids=["asked for", "because the container cannot stream"])
     async def test_a_whole_answer_in_pieces(self, upstream: Upstream, is_async: bool, asked: bool) -> None:
-        server = upstream(json_answer({**self.answer, "choices": [{**self.answer["choices"][0], "finish_reason": "tool_calls"}]}))
+        server = upstream(
+            json_answer({**self.answer, "choices": [{**self.answer["choices"][0], "finish_reason": "tool_calls"}]})
+        )
         chunks = await collect(is_async, fake_stream=asked, stream_options={"include_usage": True})
         assert ("stream" in server.seen[0].json) is not asked
         assert ("stream_options" in server.seen[0].json) is not asked
@@ -343,10 +357,10 @@ class TestFakeStreaming:
 @pytest.mark.parametrize("name", ["chat_stream", "n2_stream", "logprobs_stream"])
 async def test_recorded_streams(upstream: Upstream, name: str, is_async: bool) -> None:
     """A real llama.cpp server's streams add up to what its events say."""
-    head, _, body = (WIRE / "llama.cpp" / f"{name}.http").read_bytes().partition(b"\r\n\r\n")
+    body = (WIRE / "llama.cpp" / f"{name}.http").read_bytes().partition(b"\r\n\r\n")[2]
     upstream(Answer([body]))
     chunks = await collect(is_async, stream_options={"include_usage": True})
-    events = [litellm.utils.json.loads(line[6:]) for line in body.split(b"\n") if line.startswith(b"data: {")]
+    events = [json.loads(line[6:]) for line in body.split(b"\n") if line.startswith(b"data: {")]
     sent: dict[int, str] = {}
     ends: dict[int, list[str]] = {}
     logprobs = 0

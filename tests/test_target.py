@@ -5,6 +5,7 @@ from __future__ import annotations
 import boto3
 import pytest
 from botocore.config import Config
+
 from litellm_sagemaker_openai.credentials import runtime_url
 from litellm_sagemaker_openai.target import Target, chat_url, checked_region, parse_target
 
@@ -55,7 +56,7 @@ def test_a_model_string_names_an_endpoint_and_a_component(model: str, model_id: 
         ("endpoint\n", None, "not the name"),
         ("endpoint\r\nhost: evil", None, "not the name"),
         ("endpoint", "c\n", "not the name"),
-        ("ｅndpoint", None, "not the name"),
+        ("\uff45ndpoint", None, "not the name"),
         ("arn:aws:s3:::bucket", None, "not a SageMaker ARN"),
         ("arn:aws:sagemaker:eu-west-1:1:endpoint/e", None, "not a SageMaker ARN"),
         (f"{ARN}:inference-component/ic", None, "ARN of an inference-component"),
@@ -129,7 +130,9 @@ def test_regions_are_taken(region: str) -> None:
     assert checked_region(region) == region
 
 
-@pytest.mark.parametrize("region", ["", "evil.example/", "us-west-2.evil.example", "US-WEST-2", "us_west_2", "us-west-2\n"])
+@pytest.mark.parametrize(
+    "region", ["", "evil.example/", "us-west-2.evil.example", "US-WEST-2", "us_west_2", "us-west-2\n"]
+)
 def test_what_is_no_region_never_becomes_a_host(region: str) -> None:
     with pytest.raises(ValueError, match="not an AWS region"):
         checked_region(region)

@@ -1,0 +1,37 @@
+# Needs nothing but Python 3.10 or newer; everything else goes into .venv, once.
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALLED := .venv/installed
+
+# LiteLLM: use the price list in the package instead of downloading one. botocore: do not look for EC2 credentials.
+export LITELLM_LOCAL_MODEL_COST_MAP := True
+export AWS_EC2_METADATA_DISABLED := true
+
+.PHONY: test demo lint format clean
+
+# The first target, so `make` alone does the same.
+test: lint
+	$(BIN)/pytest
+
+demo: $(INSTALLED)
+	$(BIN)/python examples/demo.py
+
+lint: $(INSTALLED)
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+format: $(INSTALLED)
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+clean:
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+$(INSTALLED): pyproject.toml constraints.txt
+	@echo "Setting up .venv; the first time this takes about a minute."
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[proxy,test]'
+	# AWS's own token generator, to test against. One file of it is loaded, so none of its requirements are needed.
+	$(BIN)/pip install --quiet --constraint constraints.txt --no-deps sagemaker-core
+	touch $@
