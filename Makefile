@@ -28,10 +28,12 @@ format: $(INSTALLED)
 clean:
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
+# sagemaker-core has AWS's own token generator, to test against. One file of it is loaded, so none of what it
+# requires is needed.
 $(INSTALLED): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 10) or sys.exit("needs Python 3.10 or newer: make PYTHON=...")'
 	@echo "Setting up .venv; the first time this takes about a minute."
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[proxy,test]'
-	# AWS's own token generator, to test against. One file of it is loaded, so none of its requirements are needed.
 	$(BIN)/pip install --quiet --constraint constraints.txt --no-deps sagemaker-core
-	touch $@
+	@touch $@

@@ -211,7 +211,8 @@ class Talk:
 
     def _sends(self, request: httpx.Request) -> None:
         self.received.clear()
-        show("send", f"POST {request.url.path} {request.content.decode()}")
+        show("send", f"POST {request.url.path}")
+        show("", json.dumps(json.loads(request.content), ensure_ascii=False))
 
     def _gets(self, response: httpx.Response) -> None:
         self.headers = response.headers
@@ -225,7 +226,8 @@ class Talk:
 
 
 def show(label: str, text: str) -> None:
-    print(textwrap.fill(f"{label:<10}{text}", 110, initial_indent="  ", subsequent_indent=" " * 12))
+    first, *others = textwrap.wrap(text, 98, break_long_words=False, break_on_hyphens=False) or [""]
+    print(f"  {label:<10}{first}", *others, sep=f"\n{'':<12}")
 
 
 def chat(talk: Talk) -> None:
@@ -325,7 +327,7 @@ def fallback(talk: Talk) -> None:
     show("", "no capacity: the component is scaled to zero")
     show("get", answer.choices[0].message.content or "")
     show("", f"from {model}, {fallbacks} fallback")
-    check(set(talk.paths) == {CODER_PATH}, f"a request to {CODER_PATH}")
+    check(talk.paths == [CODER_PATH], f"one request to {CODER_PATH}")
     check(model.startswith("bedrock/") and fallbacks == "1", "Bedrock's answer after one fallback")
     check("Bedrock stand-in" in (answer.choices[0].message.content or ""), "the stand-in's answer")
 
@@ -353,6 +355,7 @@ def main() -> int:
             proxy = stack.enter_context(litellm_proxy(CONFIG, runtime.url, bedrock_url))
             print(f"  SageMaker {runtime.url}\n  Bedrock   {bedrock_url}\n  LiteLLM   {proxy.url}, {CONFIG.name}")
             talk = Talk(proxy)
+            stack.callback(talk.client.close)
             talk.received = runtime.app.state.received
             step("1. A chat with the model on an endpoint", chat, talk)
             step("2. A streamed chat", streamed_chat, talk)

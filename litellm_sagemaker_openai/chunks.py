@@ -44,6 +44,7 @@ class ChunkStream:
         self._open: set[int] = set()  # choices that have begun and not finished
         self._usage: Mapping[str, Any] | None = None
         self._done = False
+        self.begun = False  # whether a chunk was given
 
     def feed(self, event: Event) -> Iterator[ModelResponseStream]:
         """The chunks that an event allows to be given already.
@@ -70,9 +71,12 @@ class ChunkStream:
 
         Raises:
             TruncatedStream: it ended in the middle: no ``[DONE]``, and a choice without a finish reason.
+            MalformedAnswer: it was whole, and there was not one choice in it.
         """
         if not self._done and (self._open or not self._finish):
             raise TruncatedStream
+        if not self._open and not self._finish:
+            raise MalformedAnswer("a stream without a single choice")
         first = min(self._finish, default=0)
         later = [_finished(index, self._finish[index]) for index in sorted(self._finish) if index != first]
         if later:
@@ -129,6 +133,7 @@ class ChunkStream:
         except (TypeError, ValueError, AttributeError, KeyError) as error:
             raise MalformedAnswer(f"a chunk that is not OpenAI's: {_short(error)}") from error
         chunk._hidden_params["additional_headers"] = self._headers
+        self.begun = True
         return chunk
 
 

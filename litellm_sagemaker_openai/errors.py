@@ -45,6 +45,7 @@ _CONTEXT_WINDOW = re.compile(
     r"|exceeds the available context size|exceed_context_size_error"  # llama.cpp
     r"|`inputs` tokens \+ `max_new_tokens` must be|`inputs` must have less than \d+ tokens",  # TGI
 )
+_NOT_CONNECTED = (httpx.ConnectError, httpx.ProxyError)
 _MAX_SHOWN = 2000
 
 
@@ -145,18 +146,23 @@ def to_exception(refusal: Refusal, *, model: str, headers: Mapping[str, str] | N
     return error
 
 
-def connection_error(error: httpx.HTTPError, *, model: str) -> Exception:
+def connection_error(error: httpx.HTTPError, *, model: str, begun: bool = False) -> Exception:
     """The LiteLLM exception for a request that got no answer, or for an answer that broke off.
 
-    ``ServiceUnavailableError`` where no connection came about, so that the Router cools the deployment down (it
-    never does so for an ``APIConnectionError``: litellm/router_utils/cooldown_handlers.py, 1.106.2).
+    Args:
+        error: httpx's.
+        model: the model, as the caller named it.
+        begun: whether a part of the answer reached the caller. Where none did, it is a ``ServiceUnavailableError``:
+            the Router never cools a deployment down for an ``APIConnectionError`` (litellm/router_utils/
+            cooldown_handlers.py, 1.106.2), and would ask a dead one again and again.
     """
     what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
     if isinstance(error, httpx.TimeoutException):
         return litellm.Timeout(f"SageMaker did not answer in time ({what})", model, PROVIDER)
-    if isinstance(error, (httpx.ConnectError, httpx.ProxyError)):
-        return litellm.ServiceUnavailableError(f"could not connect to SageMaker ({what})", PROVIDER, model)
-    return litellm.APIConnectionError(f"the connection to SageMaker broke ({what})", PROVIDER, model)
+    if begun:
+        return litellm.APIConnectionError(f"the connection to SageMaker broke ({what})", PROVIDER, model)
+    said = "could not connect to SageMaker" if isinstance(error, _NOT_CONNECTED) else "SageMaker hung up"
+    return litellm.ServiceUnavailableError(f"{said} ({what})", PROVIDER, model)
 
 
 def bad_request(error: Exception, *, model: str) -> litellm.BadRequestError:

@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Iterator, Mapping
+from contextlib import aclosing, closing, contextmanager
 from dataclasses import dataclass, field
+from itertools import chain, islice
 from typing import Any
 
 import httpx
 import litellm
-from litellm import CustomLLM, ModelResponse
+from litellm import CustomLLM, CustomStreamWrapper, ModelResponse
 from litellm._logging import verbose_logger
 from litellm.litellm_core_utils.core_helpers import process_response_headers
 from litellm.types.utils import ModelResponseStream
@@ -37,6 +38,7 @@ from litellm_sagemaker_openai.identity import source_for
 from litellm_sagemaker_openai.request import build_body, build_headers, encode_body
 from litellm_sagemaker_openai.settings import Settings, choose_region, sort_settings
 from litellm_sagemaker_openai.sse import Decoder, StreamFormatError, decoder_for
+from litellm_sagemaker_openai.stream_opening import install, is_marked
 from litellm_sagemaker_openai.target import Target, chat_url, parse_target
 from litellm_sagemaker_openai.transport import Request, Signer, as_timeout, asend, checked_client, send
 
@@ -50,7 +52,6 @@ class Call:
     model: str
     target: Target
     request: Request
-    fake_stream: bool
     model_response: ModelResponse = field(repr=False)
     logging_obj: Any = field(repr=False)
     messages: Any = field(repr=False)
@@ -69,28 +70,35 @@ class SageMakerOpenAI(CustomLLM):
         with _litellm_errors(prepared):
             return _whole(prepared, send(prepared.request))
 
-    def acompletion(self, *_: Any, **call: Any) -> Coroutine[Any, Any, ModelResponse]:
-        """A whole answer, without blocking the event loop.
+    def acompletion(self, *_: Any, **call: Any) -> Coroutine[Any, Any, ModelResponse | CustomStreamWrapper]:
+        """A whole answer, or a stream where ``stream_opening`` asks for one, without blocking the event loop.
 
         Not a coroutine function: LiteLLM calls it in a worker thread and awaits what it returns in the event loop,
         so that what may read files, such as the runtime's URL, happens in the thread.
         """
+        if is_marked(call.get("optional_params") or {}):
+            return _aopened(_prepare(call, stream=True, is_async=True))
         return _acomplete(_prepare(call, is_async=True))
 
     def streaming(self, *_: Any, **call: Any) -> Iterator[ModelResponseStream]:  # type: ignore[override]
-        """An answer as it comes. The connection is open, and a refusal raised, before this returns."""
+        """An answer as it comes. What fails before the first chunk is raised before this returns."""
         prepared = _prepare(call, stream=True)
         with _litellm_errors(prepared):
-            chunks = _chunks(prepared, _accepted(prepared, send(prepared.request)))
-        next(chunks)  # up to the first, empty `yield`: from there on the connection is closed however it ends
-        return chunks
+            response = _accepted(prepared, send(prepared.request))
+        chunks = _chunks(prepared, response)
+        return chain([*islice(chunks, 1)], chunks)
 
     def astreaming(self, *_: Any, **call: Any) -> AsyncIterator[ModelResponseStream]:  # type: ignore[override]
-        """An answer as it comes, without blocking the event loop. The connection opens with the first read."""
-        return _achunks(_prepare(call, stream=True, is_async=True))
+        """An answer as it comes, without blocking the event loop. The connection opens with the first read.
+
+        LiteLLM asks this way where ``stream_opening`` keeps out of a call.
+        """
+        install()  # a proxy config, or an application, may have replaced LiteLLM's list of callbacks
+        return _alate(_prepare(call, stream=True, is_async=True))
 
 
 sagemaker_openai = SageMakerOpenAI()
+install()  # here, for the proxy, which imports the handler and calls nothing else
 
 
 def register() -> None:
@@ -100,6 +108,7 @@ def register() -> None:
             *litellm.custom_provider_map,
             {"provider": PROVIDER, "custom_handler": sagemaker_openai},
         ]
+    install()
     custom_llm_setup()  # type: ignore[no-untyped-call]
 
 
@@ -136,9 +145,7 @@ def _prepare(call: Mapping[str, Any], *, stream: bool = False, is_async: bool = 
         api_key="",
         additional_args={"complete_input_dict": body, "api_base": url, "headers": dict(request.headers)},
     )
-    return Call(
-        model, target, request, stream and settings.fake_stream, call["model_response"], logging_obj, call["messages"]
-    )
+    return Call(model, target, request, call["model_response"], logging_obj, call["messages"])
 
 
 def _address(settings: Settings, target: Target) -> tuple[str, Signer]:
@@ -165,34 +172,61 @@ def _whole(call: Call, response: httpx.Response) -> ModelResponse:
     return whole_response(answer, model=call.model, model_response=call.model_response, headers=dict(response.headers))
 
 
-def _chunks(call: Call, response: httpx.Response) -> Iterator[Any]:
-    try:
-        yield None
-        with _litellm_errors(call, response):
-            if call.fake_stream:
-                yield from _fake(call, response)
-                return
-            decoder, stream = _decoding(call, response)
-            for data in response.iter_bytes():
-                for event in decoder.feed(data):
-                    yield from stream.feed(event)
-            for event in decoder.end():
-                yield from stream.feed(event)
-            yield from stream.end()
-    finally:
-        response.close()
-
-
-async def _achunks(call: Call) -> AsyncIterator[ModelResponseStream]:
+async def _aopened(call: Call) -> CustomStreamWrapper:
+    """A stream that has begun: what fails before its first chunk is raised here, where LiteLLM retries it."""
     with _litellm_errors(call):
         response = _accepted(call, await asend(call.request))
-    try:
-        with _litellm_errors(call, response):
-            if call.fake_stream:
-                for chunk in _fake(call, response):
-                    yield chunk
-                return
-            decoder, stream = _decoding(call, response)
+    chunks = _achunks(call, response)
+    return CustomStreamWrapper(
+        completion_stream=_Begun([await anext(chunks)], chunks),
+        model=call.model,
+        custom_llm_provider=PROVIDER,
+        logging_obj=call.logging_obj,
+        _response_headers=dict(response.headers),
+    )
+
+
+class _Begun:
+    """An asynchronous stream whose first chunks were read already. Closing it closes the connection at once."""
+
+    def __init__(self, first: list[ModelResponseStream], rest: AsyncGenerator[ModelResponseStream, None]) -> None:
+        self._first = first
+        self._rest = rest
+
+    def __aiter__(self) -> AsyncIterator[ModelResponseStream]:
+        return self
+
+    async def __anext__(self) -> ModelResponseStream:
+        return self._first.pop() if self._first else await anext(self._rest)
+
+    async def aclose(self) -> None:
+        await self._rest.aclose()
+
+
+async def _alate(call: Call) -> AsyncIterator[ModelResponseStream]:
+    with _litellm_errors(call):
+        response = _accepted(call, await asend(call.request))
+    async for chunk in _achunks(call, response):
+        yield chunk
+
+
+def _chunks(call: Call, response: httpx.Response) -> Iterator[ModelResponseStream]:
+    """The answer's chunks. The response is closed when they end, and when the caller leaves."""
+    decoder, stream = _decoding(call, response)
+    with closing(response), _litellm_errors(call, response, stream):
+        for data in response.iter_bytes():
+            for event in decoder.feed(data):
+                yield from stream.feed(event)
+        for event in decoder.end():
+            yield from stream.feed(event)
+        yield from stream.end()
+
+
+async def _achunks(call: Call, response: httpx.Response) -> AsyncGenerator[ModelResponseStream, None]:
+    """``_chunks`` for an event loop."""
+    decoder, stream = _decoding(call, response)
+    async with aclosing(response):
+        with _litellm_errors(call, response, stream):
             async for data in response.aiter_bytes():
                 for event in decoder.feed(data):
                     for chunk in stream.feed(event):
@@ -202,23 +236,11 @@ async def _achunks(call: Call) -> AsyncIterator[ModelResponseStream]:
                     yield chunk
             for chunk in stream.end():
                 yield chunk
-    finally:
-        await response.aclose()
 
 
 def _decoding(call: Call, response: httpx.Response) -> tuple[Decoder, ChunkStream]:
     headers = process_response_headers(response.headers)
     return decoder_for(response.headers.get("content-type", "")), ChunkStream(call.model, headers)
-
-
-def _fake(call: Call, response: httpx.Response) -> Iterator[ModelResponseStream]:
-    """A whole answer as chunks."""
-    _, stream = _decoding(call, response)
-    answer = _parsed(response)
-    if not isinstance(answer, Mapping):
-        raise MalformedAnswer(f"JSON that is not an object: {answer!s:.200}")
-    yield from stream.feed(dict(answer))
-    yield from stream.end()
 
 
 def _parsed(response: httpx.Response) -> Any:
@@ -237,7 +259,9 @@ def _accepted(call: Call, response: httpx.Response) -> httpx.Response:
 
 
 @contextmanager
-def _litellm_errors(call: Call, response: httpx.Response | None = None) -> Iterator[None]:
+def _litellm_errors(
+    call: Call, response: httpx.Response | None = None, stream: ChunkStream | None = None
+) -> Iterator[None]:
     """What goes wrong inside, as LiteLLM's exceptions."""
     try:
         yield
@@ -246,7 +270,7 @@ def _litellm_errors(call: Call, response: httpx.Response | None = None) -> Itera
     except StreamFormatError as error:
         raise _exception(call, Refusal(502, str(error)), response) from error
     except httpx.HTTPError as error:
-        raise connection_error(error, model=call.model) from error
+        raise connection_error(error, model=call.model, begun=stream is not None and stream.begun) from error
     except CredentialsError as error:
         _log(call, "credentials", repr(error.__cause__ or error))
         raise no_credentials(error, model=call.model) from error

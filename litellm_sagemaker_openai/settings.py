@@ -33,6 +33,7 @@ _NOT_FOR_THE_CONTAINER = frozenset(all_litellm_params) | {
     "model",
     "model_id",
     "sagemaker_base_url",
+    "sagemaker_openai_stream",  # stream_opening.MARK
     "stream",
     "timeout",
 }

@@ -101,14 +101,11 @@ class Scripted:
         self.seen: list[Seen] = []
         self.connections = 0
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=512)
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
         self._open: set[socket.socket] = set()
         self._lock = threading.Lock()
         self.left = threading.Semaphore(0)  # released each time a client left a stalled answer
         threading.Thread(target=self._accept, daemon=True).start()
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self._listener.getsockname()[1]}"
 
     @property
     def open_connections(self) -> int:

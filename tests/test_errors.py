@@ -232,17 +232,19 @@ def test_headers_reach_the_exception() -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "expected"),
+    ("error", "before", "after"),
     [
-        (httpx.ConnectError("refused"), litellm.ServiceUnavailableError),
-        (httpx.ProxyError("no"), litellm.ServiceUnavailableError),
-        (httpx.ConnectTimeout(""), litellm.Timeout),
-        (httpx.ReadTimeout("slow"), litellm.Timeout),
-        (httpx.PoolTimeout(""), litellm.Timeout),
-        (httpx.ReadError(""), litellm.APIConnectionError),
-        (httpx.RemoteProtocolError("garbage"), litellm.APIConnectionError),
-        (httpx.DecodingError("not gzip"), litellm.APIConnectionError),
+        (httpx.ConnectError("refused"), litellm.ServiceUnavailableError, litellm.APIConnectionError),
+        (httpx.ProxyError("no"), litellm.ServiceUnavailableError, litellm.APIConnectionError),
+        (httpx.ReadError(""), litellm.ServiceUnavailableError, litellm.APIConnectionError),
+        (httpx.RemoteProtocolError("garbage"), litellm.ServiceUnavailableError, litellm.APIConnectionError),
+        (httpx.DecodingError("not gzip"), litellm.ServiceUnavailableError, litellm.APIConnectionError),
+        (httpx.ConnectTimeout(""), litellm.Timeout, litellm.Timeout),
+        (httpx.ReadTimeout("slow"), litellm.Timeout, litellm.Timeout),
+        (httpx.PoolTimeout(""), litellm.Timeout, litellm.Timeout),
     ],
 )
-def test_connection_failures(error: httpx.HTTPError, expected: type) -> None:
-    assert type(connection_error(error, model="e")) is expected
+def test_connection_failures(error: httpx.HTTPError, before: type, after: type) -> None:
+    """The Router cools a deployment down for a ServiceUnavailableError, and not for an APIConnectionError."""
+    assert type(connection_error(error, model="e")) is before
+    assert type(connection_error(error, model="e", begun=True)) is after

@@ -1,0 +1,135 @@
+"""The proxy_config.yaml that users copy, in the real LiteLLM proxy before the local runtime."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import openai
+import pytest
+
+from examples.demo import CODER_PATH, CONFIG, REVIEWER_PATH, RUNTIME, Proxy, Talk, bedrock_stand_in, litellm_proxy
+from litellm_sagemaker_openai.local.server import running
+
+
+@dataclass(frozen=True)
+class Started:
+    proxy: Proxy
+    talk: Talk
+    start_up_log: str
+
+
+@contextmanager
+def started(config: Path) -> Iterator[Started]:
+    with (
+        running(RUNTIME) as runtime,
+        bedrock_stand_in() as bedrock_url,
+        litellm_proxy(config, runtime.url, bedrock_url) as proxy,
+    ):
+        talk = Talk(proxy)
+        talk.received = runtime.app.state.received
+        with talk.client:
+            yield Started(proxy, talk, proxy.log)
+
+
+@pytest.fixture(scope="module")
+def shipped() -> Iterator[Started]:
+    with started(CONFIG) as running_proxy:
+        yield running_proxy
+
+
+def warnings_in(log: str) -> list[str]:
+    return re.findall(r"(?im)^.*\b(?:warn(?:ing)?|error|critical|traceback)\b.*$", log)
+
+
+def test_starts_without_a_warning(shipped: Started) -> None:
+    assert "Application startup complete" in shipped.start_up_log
+    assert warnings_in(shipped.start_up_log) == []
+
+
+def test_serves_the_models_in_it(shipped: Started) -> None:
+    key = {"Authorization": f"Bearer {shipped.proxy.master_key}"}
+    models = httpx.get(f"{shipped.proxy.url}/v1/models", headers=key, trust_env=False).json()["data"]
+    assert [model["id"] for model in models] == ["chat", "coder", "reviewer", "chat-bedrock"]
+
+
+def test_chat(shipped: Started) -> None:
+    answer = shipped.talk.client.chat.completions.create(model="chat", messages=[{"role": "user", "content": "Hello?"}])
+    assert answer.choices[0].message.content == "Echo container, not a model. You said: Hello?"
+    assert shipped.talk.headers["x-litellm-model-name"] == "sagemaker_openai/my-endpoint"
+    assert shipped.talk.headers["x-litellm-attempted-fallbacks"] == "0"
+
+
+def test_stream(shipped: Started) -> None:
+    chunks = list(
+        shipped.talk.client.chat.completions.create(
+            model="chat",
+            messages=[{"role": "user", "content": "Hello?"}],
+            stream=True,
+            stream_options={"include_usage": True},
+        )
+    )
+    choices = [choice for chunk in chunks for choice in chunk.choices]
+    assert "".join(choice.delta.content or "" for choice in choices).endswith("You said: Hello?")
+    assert [choice.finish_reason for choice in choices if choice.finish_reason] == ["stop"]
+    assert [chunk.usage.total_tokens for chunk in chunks if chunk.usage] == [20]
+
+
+def test_two_components_on_one_endpoint(shipped: Started) -> None:
+    for model, path in (("coder", CODER_PATH), ("reviewer", REVIEWER_PATH)):
+        answer = shipped.talk.client.chat.completions.create(model=model, messages=[{"role": "user", "content": "Hi"}])
+        assert answer.choices[0].message.content == "Echo container, not a model. You said: Hi"
+        assert shipped.talk.paths == [path]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_reasoning_effort(shipped: Started, stream: bool) -> None:
+    create = shipped.talk.client.chat.completions.create
+    if stream:
+        chunks = create(
+            model="reviewer", messages=[{"role": "user", "content": "Hi"}], reasoning_effort="high", stream=True
+        )
+        deltas = [choice.delta.model_extra or {} for chunk in chunks for choice in chunk.choices]
+        reasoning = "".join(delta.get("reasoning_content") or "" for delta in deltas)
+    else:
+        answer = create(model="reviewer", messages=[{"role": "user", "content": "Hi"}], reasoning_effort="high")
+        reasoning = (answer.choices[0].message.model_extra or {})["reasoning_content"]
+    assert reasoning.startswith("The user's last message has 1 tokens.")
+    assert shipped.talk.received[-1].body["reasoning_effort"] == "high"
+
+
+def test_a_conversation_too_long_for_the_model_goes_to_bedrock(shipped: Started) -> None:
+    answer = shipped.talk.client.chat.completions.create(
+        model="coder", messages=[{"role": "user", "content": "word " * RUNTIME.echo.context_length}]
+    )
+    assert (answer.choices[0].message.content or "").startswith("Bedrock stand-in.")
+    assert shipped.talk.paths == [CODER_PATH]
+    assert shipped.talk.headers["x-litellm-attempted-fallbacks"] == "1"
+
+
+def test_needs_the_master_key(shipped: Started) -> None:
+    stranger = shipped.talk.client.with_options(api_key="sk-somebody-elses")
+    # LiteLLM 1.106.2 looks another key up in its database and answers 400 where it has none.
+    with pytest.raises(openai.APIStatusError):
+        stranger.chat.completions.create(model="chat", messages=[{"role": "user", "content": "Hello?"}])
+    assert shipped.talk.paths == []
+
+
+def test_the_prices_in_its_comment_count_and_raise_no_warning(tmp_path: Path) -> None:
+    commented = re.compile(r"(?m)^    # (model_info:|  (?:in|out)put_cost\S+ \S+|  cache_\S+ \S+)$")
+    text, uncommented = commented.subn(r"    \1", CONFIG.read_text())
+    assert uncommented == 5
+    config = tmp_path / "proxy_config.yaml"
+    config.write_text(text)
+    with started(config) as priced:
+        assert warnings_in(priced.start_up_log) == []
+        answer = priced.talk.client.chat.completions.create(
+            model="chat", messages=[{"role": "user", "content": "Hello?"}]
+        )
+        assert answer.usage is not None
+        cost = answer.usage.prompt_tokens * 0.0000002 + answer.usage.completion_tokens * 0.0000008
+        assert float(priced.talk.headers["x-litellm-response-cost"]) == pytest.approx(cost)

@@ -1,0 +1,404 @@
+"""README.md: every code block runs, every table says what the code says."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.metadata import metadata
+from pathlib import Path
+from textwrap import dedent
+from typing import Any
+
+import litellm
+import pytest
+import yaml  # type: ignore[import-untyped]
+
+import litellm_sagemaker_openai
+from examples.demo import CONFIG, MODELS, RUNTIME, DemoError, Proxy, bedrock_stand_in, litellm_proxy
+from litellm_sagemaker_openai import cli
+from litellm_sagemaker_openai.errors import Refusal, to_exception
+from litellm_sagemaker_openai.local.server import Running, running
+from litellm_sagemaker_openai.settings import sort_settings
+from litellm_sagemaker_openai.transport import as_timeout
+from tests.conftest import CREDENTIALS, MESSAGES, REGION
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = ROOT / "litellm_sagemaker_openai"
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+# What the README's snippets call, and what stands there in the tests.
+SAGEMAKER_URL = f"https://runtime.sagemaker.{REGION}.amazonaws.com"
+PROXY_URL = "http://localhost:4000"
+LOCAL_URL = "http://127.0.0.1:8080"
+ECHO = "Echo container, not a model. You said: Hello?"
+MARK = "\n=== the block's own output ==="
+
+
+# The README's parts
+
+
+@dataclass(frozen=True)
+class Block:
+    """A fenced code block, and the text block right after it, which shows its output."""
+
+    line: int
+    section: str
+    language: str
+    text: str
+    output: str | None = None
+
+    def __str__(self) -> str:
+        return f"line {self.line}: {self.language}"
+
+
+def blocks_of(markdown: str) -> Iterator[Block]:
+    pattern = r"(?ms)^```(\w*)\n(.*?)^```$(?:\s*^```text\n(.*?)^```$)?"
+    for match in re.finditer(pattern, markdown):
+        before = markdown[: match.start()]
+        section = re.findall(r"(?m)^## (.*)$", before)
+        yield Block(before.count("\n") + 1, section[-1] if section else "", match[1], match[2], match[3])
+
+
+BLOCKS = list(blocks_of(README))
+PYTHON = [block for block in BLOCKS if block.language == "python"]
+BASH = [block for block in BLOCKS if block.language == "bash"]
+MAKE = [block for block in BASH if re.fullmatch(r"(make \w+\n)+", block.text)]
+PIP = [block for block in BASH if re.fullmatch(r"pip install \S+\n", block.text)]
+CURL = [block for block in BASH if re.search(r"(?m)^ *curl ", block.text)]
+PROXY_START = [block for block in BASH if block.text.endswith("\nlitellm --config proxy_config.yaml\n")]
+LOCAL = [block for block in BASH if block.text.startswith("litellm-sagemaker-openai local ")]
+YAML = [block for block in BLOCKS if block.language == "yaml"]
+JSON = [block for block in BLOCKS if block.language == "json"]
+MERMAID = [block for block in BLOCKS if block.language == "mermaid"]
+
+each = pytest.mark.parametrize
+
+
+def section(title: str) -> str:
+    found = re.search(rf"(?ms)^## {re.escape(title)}\n(.*?)(?=^## |\Z)", README)
+    assert found, title
+    return found[1]
+
+
+def tables(title: str) -> list[list[list[str]]]:
+    """A section's tables, each as its rows' cells, without the head."""
+    found = re.findall(r"(?m)(?:^\|.*\|\n)+", section(title))
+    return [[[cell.strip() for cell in row[1:-1].split("|")] for row in table.splitlines()[2:]] for table in found]
+
+
+def code_in(cell: str) -> list[str]:
+    return re.findall(r"`([^`]+)`", cell)
+
+
+# Where the blocks run
+
+
+@pytest.fixture(scope="module")
+def proxy() -> Iterator[Proxy]:
+    with (
+        running(RUNTIME) as runtime,
+        bedrock_stand_in() as bedrock_url,
+        litellm_proxy(CONFIG, runtime.url, bedrock_url) as started,
+    ):
+        yield started
+
+
+def environment(tools: Path, **more: str) -> dict[str, str]:
+    """A user's, with this Python's commands and with what is in ``tools`` before them."""
+    return {
+        "PATH": os.pathsep.join([str(tools), sysconfig.get_path("scripts"), os.environ["PATH"]]),
+        "HOME": str(tools),
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "LITELLM_LOCAL_MODEL_COST_MAP": "True",
+        **more,
+    }
+
+
+@pytest.fixture
+def at_home(tmp_path: Path, local_runtime: Running, proxy: Proxy) -> dict[str, str]:
+    """A reader's environment: credentials and a region, SageMaker, a proxy's key."""
+    return environment(
+        tmp_path,
+        AWS_ACCESS_KEY_ID=CREDENTIALS.access_key,
+        AWS_SECRET_ACCESS_KEY=CREDENTIALS.secret_key,
+        AWS_SESSION_TOKEN=CREDENTIALS.session_token or "",
+        AWS_REGION=REGION,
+        AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME=local_runtime.url,
+        LITELLM_MASTER_KEY=proxy.master_key,
+    )
+
+
+def run(command: list[str], env: dict[str, str]) -> str:
+    done = subprocess.run(command, env=env, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stderr == ""
+    return done.stdout
+
+
+def add_tool(tools: Path, name: str, script: str) -> None:
+    (tools / name).write_text(script)
+    (tools / name).chmod(0o755)
+
+
+# The blocks
+
+
+def test_every_block_has_one_test() -> None:
+    tested = [*PYTHON, *MAKE, *PIP, *CURL, *PROXY_START, *LOCAL, *YAML, *JSON, *MERMAID]
+    assert sorted(map(str, tested)) == sorted(map(str, BLOCKS))
+    assert len(re.findall(r"(?m)^ *```", README)) == sum(4 if block.output is not None else 2 for block in BLOCKS)
+
+
+@each("block", PYTHON, ids=str)
+def test_python(block: Block, at_home: dict[str, str], local_runtime: Running, proxy: Proxy) -> None:
+    """It runs after those before it in its section, and prints what the README says."""
+    before = [other.text for other in PYTHON if other.section == block.section and other.line < block.line]
+    code = "\n".join([*before, f"print({MARK!r})", block.text])
+    code = code.replace(SAGEMAKER_URL, local_runtime.url).replace(PROXY_URL, proxy.url)
+    output = run([sys.executable, "-c", code], at_home).partition(f"{MARK}\n")[2]
+    assert output.rstrip() == (block.output or "").rstrip()
+
+
+@each("block", MAKE, ids=str)
+def test_make(block: Block) -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    for target in re.findall(r"make (\w+)", block.text):
+        assert re.search(rf"(?m)^{target}:", makefile), target
+
+
+@each("block", PIP, ids=str)
+def test_pip(block: Block) -> None:
+    wanted = re.fullmatch(r"\.(?:\[(\w+)\])?", shlex.split(block.text)[2])
+    assert wanted
+    assert wanted[1] is None or wanted[1] in (metadata("litellm-sagemaker-openai").get_all("Provides-Extra") or [])
+
+
+# For machines without curl: what the README uses of it, and nothing else.
+CURL_STAND_IN = dedent(f"""\
+    #!{sys.executable}
+    import argparse, sys, httpx
+    parser = argparse.ArgumentParser(allow_abbrev=False)
+    parser.add_argument("-s", action="store_true")
+    parser.add_argument("-S", action="store_true")
+    parser.add_argument("-H", action="append")
+    parser.add_argument("-d")
+    parser.add_argument("url")
+    given = parser.parse_args()
+    headers = [sys.stdin.read().strip() if header == "@-" else header for header in given.H]
+    pairs = [tuple(header.split(": ", 1)) for header in headers]
+    print(httpx.post(given.url, headers=pairs, content=given.d, trust_env=False).text)
+    """)
+
+
+@each("curl", ["stand-in", *(["curl"] if shutil.which("curl") else [])])
+@each("block", CURL, ids=str)
+def test_curl(
+    block: Block, curl: str, at_home: dict[str, str], local_runtime: Running, proxy: Proxy, tmp_path: Path
+) -> None:
+    if curl == "stand-in":
+        add_tool(tmp_path, "curl", CURL_STAND_IN)
+    script = block.text.replace(SAGEMAKER_URL, local_runtime.url).replace(PROXY_URL, proxy.url)
+    answer = json.loads(run(["bash", "-euo", "pipefail", "-c", script], at_home))
+    assert answer["choices"][0]["message"]["content"] == ECHO
+
+
+@each("block", PROXY_START, ids=str)
+def test_proxy_start(block: Block, tmp_path: Path) -> None:
+    """It sets what the configuration reads; the ``proxy`` fixture starts the same file."""
+    add_tool(tmp_path, "litellm", '#!/bin/sh\necho "arguments=$*"\nenv\n')
+    output = run(["bash", "-euo", "pipefail", "-c", block.text], environment(tmp_path))
+    said = dict(line.split("=", 1) for line in output.splitlines() if "=" in line)
+    read = re.findall(r"(?m)^[^#\n]*os\.environ/(\w+)", CONFIG.read_text())
+    assert said["arguments"] == f"--config {CONFIG.relative_to(ROOT)}"
+    assert set(read) <= set(said)
+    assert set(said) & set(read) == set(re.findall(r"(?m)^export (\w+)=", block.text))
+    assert {name: said[name] for name in MODELS} == MODELS
+    assert re.fullmatch(r"sk-[0-9a-f]{64}", said["LITELLM_MASTER_KEY"])
+
+
+@each("block", LOCAL, ids=str)
+def test_local_runtime(block: Block, tmp_path: Path) -> None:
+    """It prints what the README shows, and with that pasted into a shell the first Python block runs."""
+    command = [*shlex.split(block.text), "--port", "0"]
+    with subprocess.Popen(command, env=environment(tmp_path), stdout=subprocess.PIPE, text=True) as runtime:
+        try:
+            assert runtime.stdout is not None
+            printed = ""
+            for line in runtime.stdout:
+                printed += line
+                if line.startswith("# Ready."):
+                    break
+            assert re.sub(r"http://127\.0\.0\.1:\d+", LOCAL_URL, printed) == block.output
+            script = f"{printed}\nexec {shlex.join([sys.executable, '-c', PYTHON[0].text])}"
+            assert run(["bash", "-euc", script], environment(tmp_path)) == PYTHON[0].output
+        finally:
+            runtime.terminate()
+
+
+@each("block", YAML, ids=str)
+def test_yaml(block: Block) -> None:
+    assert occurs_in(yaml.safe_load(block.text), yaml.safe_load(CONFIG.read_text()))
+
+
+def occurs_in(part: Any, whole: Any) -> bool:
+    if isinstance(part, dict):
+        return all(name in whole and occurs_in(value, whole[name]) for name, value in part.items())
+    if isinstance(part, list):
+        return all(any(occurs_in(item, other) for other in whole) for item in part)
+    return bool(part == whole)
+
+
+@each("block", JSON, ids=str)
+def test_policy(block: Block) -> None:
+    statements = {each.pop("Action"): each for each in json.loads(block.text)["Statement"]}
+    assert statements["sagemaker:CallWithBearerToken"] == {"Effect": "Allow", "Resource": "*"}
+    invoke = statements["sagemaker:InvokeEndpoint"]
+    assert invoke["Effect"] == "Allow"
+    assert [arn.split(":")[5].split("/")[0] for arn in invoke["Resource"]] == ["endpoint", "inference-component"]
+    assert len(statements) == 2
+
+
+@each("block", MERMAID, ids=str)
+def test_diagram(block: Block) -> None:
+    first, *edges = block.text.splitlines()
+    node = r'(\w+)(\["[^"]+"\])?'
+    assert first == "flowchart TD"
+    parsed = [re.fullmatch(rf'    {node} --(?: "[^"]+" --)?> {node}', edge) for edge in edges]
+    assert all(parsed), edges
+    named = [name for edge in parsed if edge for name in (edge[1], edge[3])]
+    labelled = [name for edge in parsed if edge for name, label in ((edge[1], edge[2]), (edge[3], edge[4])) if label]
+    assert sorted(labelled) == sorted(set(named))  # each node has one label
+    for module in re.findall(r"\w+\.py", block.text):
+        assert (PACKAGE / module).is_file(), module
+
+
+# The tables, and what else can be compared
+
+
+class Recorder(dict[str, Any]):
+    """Keeps the names that were asked for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: set[str] = set()
+
+    def get(self, name: Any, default: Any = None) -> Any:
+        self.asked.add(name)
+        return default
+
+
+def test_parameters() -> None:
+    optional_params, litellm_params = Recorder(), Recorder()
+    defaults = sort_settings(optional_params, litellm_params)
+    keywords = inspect.signature(sort_settings).parameters.values()
+    named = {keyword.name for keyword in keywords if keyword.kind is keyword.KEYWORD_ONLY}
+    of_the_handler = {"model", "extra_headers", "timeout"}
+    [rows] = tables("Parameters")
+    documented = {name: row[2].strip("`") for row in rows for name in code_in(row[0])}
+    assert set(documented) == optional_params.asked | litellm_params.asked | named | of_the_handler
+    assert documented["aws_sagemaker_token_expiry"] == str(defaults.token_expiry)
+    assert documented["aws_sagemaker_cold_start_timeout"] == f"{defaults.cold_start_timeout:g}"
+    assert documented["fake_stream"] == str(defaults.fake_stream)
+    assert documented["hf_model_name"] == json.dumps(defaults.model_name)
+    assert documented["timeout"] == f"{as_timeout(None).read:g}"
+
+
+def test_options_of_the_local_runtime() -> None:
+    [rows] = tables("Without AWS: the local runtime")
+    documented = {option for row in rows for option in re.findall(r"--[\w-]+", row[0])}
+    assert documented == {option for each in cli.local.params for option in each.opts if option.startswith("--")}
+
+
+def test_errors() -> None:
+    [rows] = tables("Errors and what they mean")
+    statuses = {int(code): row[1] for row in rows for code in code_in(row[0]) if code.isdecimal()}
+    assert set(statuses) >= {400, 401, 403, 404, 429, 500, 502, 503, 504}
+    for status, exception in statuses.items():
+        raised = to_exception(Refusal(status, "no", from_container=True), model="my-endpoint")
+        assert exception == f"`litellm.{type(raised).__name__}`", status
+    for row in rows:
+        assert hasattr(litellm, row[1].strip("`").removeprefix("litellm.")), row[1]
+
+
+def templates() -> Iterator[str]:
+    """Each string in the package's source; what is filled in stands as ``…``."""
+    for file in PACKAGE.rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                yield node.value
+            elif isinstance(node, ast.JoinedStr):
+                yield "".join(str(part.value) if isinstance(part, ast.Constant) else "…" for part in node.values)
+
+
+def says(text: str, message: str) -> bool:
+    """Whether the pieces of a message, between its ``…``, stand in a text in that order."""
+    pieces = [re.escape(piece.strip()) for piece in message.split("…")]
+    return re.search(".*".join(pieces), text, re.DOTALL) is not None
+
+
+def test_messages_of_the_package() -> None:
+    ours, _ = tables("Troubleshooting by error message")
+    texts = list(templates())
+    for [message] in (code_in(row[0]) for row in ours):
+        assert max(map(len, message.split("…"))) > 10, message
+        assert any(says(text, message) for text in texts), message
+
+
+def test_messages_of_litellm(tmp_path: Path, at_home: dict[str, str]) -> None:
+    config = tmp_path / "proxy_config.yaml"
+    config.write_text(CONFIG.read_text().replace("SAGEMAKER_CHAT_MODEL", "NOT_SET"))
+    with pytest.raises(DemoError) as not_started, litellm_proxy(config, LOCAL_URL, LOCAL_URL):
+        pass
+    code = f"""
+        import litellm, litellm_sagemaker_openai
+        call = {{"model": "sagemaker_openai/my-endpoint", "messages": {MESSAGES}}}
+        def attempt(**more):
+            try:
+                litellm.completion(**call, **more)
+            except litellm.BadRequestError as error:
+                print(error)
+        attempt()
+        litellm_sagemaker_openai.register()
+        attempt(reasoning_effort="low")
+        params = {{"model": call["model"], "aws_region_name": "us-west-2"}}
+        litellm.Router(model_list=[{{"model_name": "chat", "litellm_params": params}}])
+    """
+    command = [sys.executable, "-c", dedent(code)]
+    said = subprocess.run(command, env=at_home, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True).stdout
+    _, theirs = tables("Troubleshooting by error message")
+    for [message] in (code_in(row[0]) for row in theirs):
+        assert says(said + str(not_started.value), message), message
+
+
+def test_map_of_the_code() -> None:
+    [rows] = tables("Map of the code")
+    modules = [file.relative_to(PACKAGE).as_posix() for file in PACKAGE.rglob("*.py") if not file.name.startswith("_")]
+    assert sorted(row[0].strip("`") for row in rows) == sorted(modules)
+
+
+def test_public_names() -> None:
+    for name in litellm_sagemaker_openai.__all__:
+        assert name.startswith("__") or name in README, name
+
+
+def test_links() -> None:
+    anchors = {
+        re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in re.findall(r"(?m)^#+ (.*)$", README)
+    }
+    for link in re.findall(r"\]\((?!https://)([^)]+)\)", README):
+        assert link[1:] in anchors if link.startswith("#") else (ROOT / link).exists(), link
+
+
+def test_the_release_of_litellm_that_it_compares_with() -> None:
+    [release] = re.findall(r"LiteLLM (\d[\d.]+\d)", README)
+    assert f'"litellm>={release}"' in (ROOT / "pyproject.toml").read_text()
