@@ -10,6 +10,7 @@ reason. tests/test_stream_fidelity.py shows each loss, and that it does not happ
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from operator import itemgetter
 from typing import Any
 
 from litellm import ModelResponse
@@ -109,7 +110,7 @@ class ChunkStream:
         # LiteLLM takes an empty list of tool calls for tool calls; null and absent mean the same.
         delta = {name: value for name, value in (delta or {}).items() if value is not None and value != []}
         rest = {name: value for name, value in choice.items() if name not in ("delta", "finish_reason", "index")}
-        index, finish_reason = choice.get("index") or 0, choice.get("finish_reason")
+        index, finish_reason = _index(choice, 0), choice.get("finish_reason")
         if finish_reason:
             self._finish[index] = finish_reason
             self._open.discard(index)
@@ -159,8 +160,8 @@ def whole_response(
             model_response_object=model_response,
             _response_headers=dict(headers),
         )
-    except Exception as error:  # LiteLLM raises a bare Exception for all that it cannot convert
-        raise MalformedAnswer(f"what is no chat completion: {_short(error)}") from error
+    except Exception as error:  # LiteLLM raises a bare Exception, with a traceback in its text, for all that fails
+        raise MalformedAnswer(f"what is no chat completion: {_short(error.__context__ or error)}") from error
     for choice, sent in zip(response.choices, choices, strict=True):
         choice.index = sent["index"]  # LiteLLM counts them instead
     response.model = answer.get("model") or model
@@ -229,10 +230,17 @@ def _checked_choices(answer: Mapping[str, Any]) -> list[dict[str, Any]]:
             isinstance(call, Mapping) for call in message.get("tool_calls") or []
         ):
             raise MalformedAnswer(f"a choice without a message: {_short(choice)}")
-    return sorted(
-        ({**choice, "index": choice.get("index") or position} for position, choice in enumerate(choices)),
-        key=lambda choice: int(choice["index"]),
-    )
+    numbered = ({**choice, "index": _index(choice, position)} for position, choice in enumerate(choices))
+    return sorted(numbered, key=itemgetter("index"))
+
+
+def _index(choice: Mapping[str, Any], default: int) -> int:
+    index = choice.get("index")
+    if index is None:
+        return default
+    if not isinstance(index, int):
+        raise MalformedAnswer(f"a choice whose index is {_short(index)!r}")
+    return index
 
 
 def _with_role(choice: dict[str, Any]) -> dict[str, Any]:

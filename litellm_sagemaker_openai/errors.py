@@ -17,6 +17,9 @@ import httpx
 import litellm
 
 PROVIDER = "sagemaker_openai"
+# Kinds of refusal that are none of SageMaker's or the container's own words for an error.
+NO_CAPACITY = "no_capacity"  # the target is scaled to zero
+BROKEN = "broken"  # what was answered is no answer
 
 _PERMISSIONS = (
     "the role needs sagemaker:CallWithBearerToken on '*' and sagemaker:InvokeEndpoint on the endpoint's ARN "
@@ -29,7 +32,7 @@ _QUOTATION = re.compile(
     r"\s*Received (?:client|server) error \((\d{3})\) from \S+ (with message \"|and )(.*)", re.DOTALL
 )
 _SEE_CONSOLE = re.compile(r"\s*See https?://\S+ in account \d{12} for more information\.?\s*")
-_NO_CAPACITY = re.compile(r"Inference Component has no capacity to process this request\b")
+_NO_CAPACITY_WORDS = re.compile(r"Inference Component has no capacity to process this request\b")
 _NOT_FOUND = re.compile(r"((?:Endpoint|Inference ?[Cc]omponent) \S+) of account \d{12} not found\b")
 _TRACEBACK = re.compile(r"\s*Traceback \(most recent call last\):.*", re.DOTALL)
 _CONSOLE_URL = re.compile(r"https?://\S*console\.(?:aws|amazonaws)\S*")
@@ -80,7 +83,7 @@ class MalformedAnswer(AnswerError):
     """The container answered 200 with something that is no chat completion."""
 
     def __init__(self, what: str) -> None:
-        super().__init__(Refusal(502, f"the container answered 200 with {what}"))
+        super().__init__(Refusal(502, f"the container answered 200 with {what}", BROKEN))
 
 
 class TruncatedStream(AnswerError):
@@ -92,6 +95,7 @@ class TruncatedStream(AnswerError):
                 502,
                 "the stream ended before the answer did, without a finish reason and without [DONE]: the container "
                 "was stopped, the connection was cut, or SageMaker's limit of 8 minutes a stream was reached",
+                BROKEN,
             )
         )
 
@@ -99,7 +103,8 @@ class TruncatedStream(AnswerError):
 def read_refusal(status: int, body: bytes) -> Refusal:
     """What an error answer means, from its HTTP status and its body."""
     if 300 <= status < 400:
-        return Refusal(502, f"a redirect ({status}), which is not followed: the token would go along")
+        message = f"SageMaker answered with a redirect ({status}), which is not followed: the token would go along"
+        return Refusal(502, message, BROKEN)
     said = _words_in(body.decode(errors="replace").strip())
     quotation = _QUOTATION.match(said.message)
     if said.original_status is not None:
@@ -107,8 +112,8 @@ def read_refusal(status: int, body: bytes) -> Refusal:
     elif quotation is not None:
         quoted = _quoted(quotation[2], quotation[3])
         refusal = Refusal(int(quotation[1]), quoted.message, quoted.kind, True, operator_detail=said.message)
-    elif _NO_CAPACITY.match(said.message):
-        refusal = Refusal(503, said.message, "no_capacity")
+    elif _NO_CAPACITY_WORDS.match(said.message):
+        refusal = Refusal(503, said.message, NO_CAPACITY)
     elif (missing := _NOT_FOUND.match(said.message)) is not None:
         refusal = Refusal(404, f"{missing[1]} not found in this account and region", operator_detail=said.message)
     else:
@@ -256,7 +261,9 @@ def _cleaned(refusal: Refusal) -> Refusal:
 
 def _for_the_caller(refusal: Refusal) -> str:
     who = "the container answered" if refusal.from_container else "SageMaker answered"
-    message = f"{who} {refusal.status}: {refusal.message}" if refusal.kind != "no_capacity" else refusal.message
+    if refusal.kind in (NO_CAPACITY, BROKEN):
+        return refusal.message
+    message = f"{who} {refusal.status}: {refusal.message}"
     if refusal.status in (401, 403) and not refusal.from_container:
         return f"{message} ({_PERMISSIONS})"
     if _lacks_the_route(refusal):

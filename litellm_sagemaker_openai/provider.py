@@ -22,8 +22,11 @@ from litellm.types.utils import ModelResponseStream
 from litellm.utils import custom_llm_setup
 
 from litellm_sagemaker_openai.chunks import ChunkStream, whole_response
+from litellm_sagemaker_openai.cold_start import ColdStartTimeout, patience_for
 from litellm_sagemaker_openai.credentials import CredentialsError, profile_region, runtime_url
 from litellm_sagemaker_openai.errors import (
+    BROKEN,
+    NO_CAPACITY,
     PROVIDER,
     AnswerError,
     MalformedAnswer,
@@ -135,6 +138,7 @@ def _prepare(call: Mapping[str, Any], *, stream: bool = False, is_async: bool = 
             stream=ask_for_stream,
             timeout=as_timeout(call.get("timeout")),
             ssl_verify=settings.ssl_verify,
+            patience=patience_for(url, settings.cold_start_timeout),
             client=checked_client(call.get("client"), is_async=is_async),
         )
     except ValueError as error:
@@ -268,9 +272,11 @@ def _litellm_errors(
     except AnswerError as error:
         raise _exception(call, error.refusal, response) from error
     except StreamFormatError as error:
-        raise _exception(call, Refusal(502, str(error)), response) from error
+        raise _exception(call, Refusal(502, str(error), BROKEN), response) from error
     except httpx.HTTPError as error:
         raise connection_error(error, model=call.model, begun=stream is not None and stream.begun) from error
+    except ColdStartTimeout as error:
+        raise to_exception(Refusal(503, str(error), NO_CAPACITY), model=call.model) from error
     except CredentialsError as error:
         _log(call, "credentials", repr(error.__cause__ or error))
         raise no_credentials(error, model=call.model) from error

@@ -7,7 +7,8 @@ out. LiteLLM's shared HTTP clients do the sending, so its TLS, proxy and pool se
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Generator, Mapping
+import time
+from collections.abc import Callable, Generator, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias, cast
@@ -16,8 +17,9 @@ import httpx
 from litellm.llms.custom_httpx.http_handler import get_async_httpx_client, get_httpx_client
 
 from litellm_sagemaker_openai.auth import Authorizations, authorizations
+from litellm_sagemaker_openai.cold_start import ColdStartTimeout, Patience
 from litellm_sagemaker_openai.credentials import CredentialSource
-from litellm_sagemaker_openai.errors import PROVIDER
+from litellm_sagemaker_openai.errors import NO_CAPACITY, PROVIDER, read_refusal
 from litellm_sagemaker_openai.token import FrozenCredentials
 
 # LiteLLM's own default to connect within (litellm.llms.custom_httpx.http_handler._DEFAULT_TIMEOUT, 1.106.2).
@@ -51,6 +53,7 @@ class Request:
         stream: whether the answer is to be read as it comes.
         timeout: for connecting, and for each read and write.
         ssl_verify: LiteLLM's parameter of that name; None: its global setting.
+        patience: with a target that has no capacity; None: it is refused at once.
         client: an httpx client of the caller's, from ``checked_client``; None: LiteLLM's shared one.
     """
 
@@ -61,10 +64,19 @@ class Request:
     stream: bool
     timeout: httpx.Timeout
     ssl_verify: bool | str | None = None
+    patience: Patience | None = None
     client: Any = field(default=None, repr=False)
 
 
-Steps: TypeAlias = Generator[Future[FrozenCredentials] | str, Any, httpx.Response]
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Do nothing for as many seconds."""
+
+    seconds: float
+
+
+# Wait for credentials, send with this `Authorization`, or pause; each is answered with what came of it.
+Steps: TypeAlias = Generator[Future[FrozenCredentials] | str | Pause, Any, httpx.Response]
 
 
 def send(request: Request) -> httpx.Response:
@@ -73,9 +85,10 @@ def send(request: Request) -> httpx.Response:
     Raises:
         httpx.HTTPError: no answer, or it broke off.
         CredentialsError: the credentials could not be resolved.
+        ColdStartTimeout: the target had no capacity for longer than the request's patience.
     """
     client = _sync_client(request)
-    steps = _steps(request.signer)
+    steps = _steps(request)
     outcome: Any = None
     while True:
         try:
@@ -84,6 +97,9 @@ def send(request: Request) -> httpx.Response:
             return cast(httpx.Response, finished.value)
         if isinstance(step, Future):
             outcome = step.result(_CREDENTIALS_SECONDS)
+        elif isinstance(step, Pause):
+            time.sleep(step.seconds)
+            outcome = None
         else:
             outcome = _send_once(client, request, step)
 
@@ -91,7 +107,7 @@ def send(request: Request) -> httpx.Response:
 async def asend(request: Request) -> httpx.Response:
     """``send`` for an event loop, which it never blocks."""
     client = _async_client(request)
-    steps = _steps(request.signer)
+    steps = _steps(request)
     outcome: Any = None
     while True:
         try:
@@ -101,12 +117,34 @@ async def asend(request: Request) -> httpx.Response:
         if isinstance(step, Future):
             # Shielded: the resolution is shared, and a caller that leaves must not cancel it for the others.
             outcome = await asyncio.wait_for(asyncio.shield(asyncio.wrap_future(step)), _CREDENTIALS_SECONDS)
+        elif isinstance(step, Pause):
+            await asyncio.sleep(step.seconds)
+            outcome = None
         else:
             outcome = await _asend_once(client, request, step)
 
 
-def _steps(signer: Signer) -> Steps:
-    """What is to be done, one step after the other: wait for credentials, send with this ``Authorization``."""
+def _steps(request: Request, clock: Callable[[], float] = time.monotonic) -> Steps:
+    """What is to be done, one step after the other, until there is an answer to hand back."""
+    patience, started = request.patience, clock()
+    while patience is not None:
+        left = patience.seconds - (clock() - started)
+        pause = patience.gate.wait(clock(), patience.interval)
+        if pause == 0:
+            response = yield from _tries(request.signer)
+            if not _has_no_capacity(response):
+                patience.gate.open()
+                return response
+            patience.gate.close(clock(), patience.interval)
+        elif left <= 0:
+            raise ColdStartTimeout(patience.seconds)
+        else:
+            yield Pause(min(pause, left))
+    return (yield from _tries(request.signer))
+
+
+def _tries(signer: Signer) -> Steps:
+    """One request; two where AWS refuses its token and there turn out to be other credentials."""
     tries = signer.authorizations()
     answer: Any = None
     response: httpx.Response | None = None
@@ -116,11 +154,14 @@ def _steps(signer: Signer) -> Steps:
         except StopIteration:
             assert response is not None  # there is always a first try
             return response
-        if isinstance(step, Future):
-            answer = yield step
-        else:
-            response = yield step
-            answer = response.status_code
+        answer = yield step
+        if not isinstance(step, Future):
+            response = answer
+            answer = answer.status_code
+
+
+def _has_no_capacity(response: httpx.Response) -> bool:
+    return not response.is_success and read_refusal(response.status_code, response.content).kind == NO_CAPACITY
 
 
 def _send_once(client: httpx.Client, request: Request, authorization: str) -> httpx.Response:

@@ -1,0 +1,144 @@
+"""A component scaled to zero: waited for by those who asked to wait, by one request an interval for all of them."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from itertools import pairwise
+from typing import Any
+
+import litellm
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from litellm_sagemaker_openai.cold_start import Gate, Patience, patience_for
+from tests.conftest import MESSAGES, Upstream
+from tests.scripted import Answer, Seen, chunk, completion, json_answer, sse
+
+NO_CAPACITY = {"error": {"message": "Inference Component has no capacity to process this request. Scaling may be …"}}
+MODEL = "sagemaker_openai/e/c"
+
+
+def cold_until(warm: threading.Event) -> Any:
+    def answer(seen: Seen) -> Answer:
+        if not warm.is_set():
+            return json_answer(NO_CAPACITY, 400)
+        if seen.json.get("stream"):
+            return Answer([sse(chunk({"content": "Hello."}), chunk({}, finish="stop"))])
+        return json_answer(completion())
+
+    return answer
+
+
+async def ask(is_async: bool, stream: bool, **more: Any) -> str:
+    call: dict[str, Any] = {"model": MODEL, "messages": MESSAGES, "stream": stream, **more}
+    answer: Any
+    if is_async:
+        answer = await litellm.acompletion(**call)
+        chunks = [piece async for piece in answer] if stream else []
+    else:
+        answer = await asyncio.to_thread(litellm.completion, **call)
+        chunks = list(answer) if stream else []
+    if stream:
+        return "".join(piece.choices[0].delta.content or "" for piece in chunks)
+    return str(answer.choices[0].message.content)
+
+
+kinds = pytest.mark.parametrize(("is_async", "stream"), [(a, s) for a in (False, True) for s in (False, True)])
+
+
+@kinds
+async def test_by_default_it_fails_at_once(upstream: Upstream, is_async: bool, stream: bool) -> None:
+    server = upstream(cold_until(threading.Event()))
+    with pytest.raises(litellm.ServiceUnavailableError, match="has no capacity to process this request"):
+        await ask(is_async, stream)
+    assert len(server.seen) == 1
+
+
+@kinds
+async def test_a_caller_who_waits_gets_an_answer(upstream: Upstream, is_async: bool, stream: bool) -> None:
+    warm = threading.Event()
+
+    def third_time(seen: Seen) -> Answer:
+        if len(server.seen) == 3:
+            warm.set()
+        answer: Answer = cold_until(warm)(seen)
+        return answer
+
+    server = upstream(third_time)
+    assert await ask(is_async, stream, aws_sagemaker_cold_start_timeout=10) == "Hello."
+    assert len(server.seen) == 3
+
+
+@kinds
+async def test_past_the_timeout_it_says_what_to_check(upstream: Upstream, is_async: bool, stream: bool) -> None:
+    server = upstream(cold_until(threading.Event()))
+    with pytest.raises(litellm.ServiceUnavailableError, match=r"after waiting 0\.5 seconds.*copy count.*quota"):
+        await ask(is_async, stream, aws_sagemaker_cold_start_timeout=0.5)
+    assert len(server.seen) > 1
+
+
+async def test_however_many_wait_one_asks_and_one_who_leaves_takes_nothing_along(upstream: Upstream) -> None:
+    warm = threading.Event()
+    server = upstream(cold_until(warm))
+    waiting = [asyncio.create_task(ask(True, False, aws_sagemaker_cold_start_timeout=20)) for _ in range(40)]
+    while len(server.seen) < 40:  # each begins with a request of its own
+        await asyncio.sleep(0.01)
+    for task in waiting[::2]:
+        task.cancel()
+    while len(server.seen) < 42:  # the remaining ones go on to ask, one at a time
+        await asyncio.sleep(0.01)
+    late = asyncio.create_task(ask(True, False, aws_sagemaker_cold_start_timeout=20))  # joins them, and asks nothing
+    warm.set()
+    answers = await asyncio.gather(*waiting, late, return_exceptions=True)
+    assert sum(isinstance(answer, asyncio.CancelledError) for answer in answers) == 20
+    assert [answer for answer in answers if isinstance(answer, str)] == ["Hello."] * 21
+    # 40 to begin with, a few that asked for all, and one each for the 21 who stayed
+    assert len(server.seen) <= 40 + 5 + 21
+
+
+@kinds
+async def test_words_that_a_container_echoes_are_no_cold_start(
+    upstream: Upstream, is_async: bool, stream: bool
+) -> None:
+    said = NO_CAPACITY["error"]["message"]
+    quoted = f'Received client error (400) from c with message "{{"error": {{"message": "{said}"}}}}".'
+    server = upstream(json_answer({"error": {"message": quoted}}, 400))
+    with pytest.raises(litellm.BadRequestError):
+        await ask(is_async, stream, aws_sagemaker_cold_start_timeout=20)
+    assert len(server.seen) == 1
+
+
+class TestGate:
+    def test_an_open_gate_lets_everyone_through(self) -> None:
+        gate = Gate()
+        assert [gate.wait(0.0, 5.0) for _ in range(3)] == [0.0] * 3
+
+    def test_a_closed_gate_lets_one_through_an_interval(self) -> None:
+        gate = Gate()
+        gate.close(10.0, 5.0)
+        assert gate.wait(11.0, 5.0) == 4.0
+        assert [gate.wait(15.0, 5.0) for _ in range(3)] == [0.0, 5.0, 5.0]
+        gate.open()
+        assert gate.wait(15.0, 5.0) == 0.0
+
+    @given(st.lists(st.floats(0, 100), min_size=2, max_size=60).map(sorted), st.floats(0.2, 5))
+    def test_never_two_in_one_interval(self, times: list[float], interval: float) -> None:
+        gate = Gate()
+        gate.close(times[0], interval)
+        let_through = [now for now in times if gate.wait(now, interval) == 0.0]
+        assert all(second - first >= interval * 0.999 for first, second in pairwise(let_through))
+
+    @pytest.mark.parametrize(("seconds", "interval"), [(1, 0.2), (20, 1.0), (600, 5.0)])
+    def test_the_interval_fits_the_patience(self, seconds: float, interval: float) -> None:
+        assert Patience(seconds, Gate()).interval == interval
+
+    def test_targets_share_a_gate_by_url(self) -> None:
+        assert patience_for("https://a", 0) is None
+        first, second, other = patience_for("https://a", 1), patience_for("https://a", 2), patience_for("https://b", 1)
+        assert first is not None
+        assert second is not None
+        assert other is not None
+        assert first.gate is second.gate
+        assert first.gate is not other.gate

@@ -1,0 +1,252 @@
+"""How streams end other than well: broken off, with an error, left by their reader, stalled."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import threading
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import litellm
+import pytest
+from litellm import Router
+from litellm.exceptions import MidStreamFallbackError
+
+from tests.conftest import MESSAGES, Upstream
+from tests.scripted import Answer, Scripted, Seen, chunk, completion, json_answer, scripted, sse, usage_chunk
+
+MODEL = "sagemaker_openai/e"
+BEGUN = sse(chunk({"role": "assistant", "content": ""}), chunk({"content": "half an "}), done=False)
+both = pytest.mark.parametrize("is_async", [False, True], ids=["sync", "async"])
+
+
+async def read(is_async: bool, **more: Any) -> tuple[str, BaseException | None]:
+    """What a caller gets of a stream, and what is raised while they read it."""
+    call: dict[str, Any] = {"model": MODEL, "messages": MESSAGES, "stream": True, **more}
+    got: list[str] = []
+    stream: Any = await litellm.acompletion(**call) if is_async else litellm.completion(**call)
+    try:
+        if is_async:
+            async for piece in stream:
+                got.append(piece.choices[0].delta.content or "")
+        else:
+            for piece in stream:
+                got.append(piece.choices[0].delta.content or "")
+    except Exception as error:
+        return "".join(got), getattr(error, "original_exception", None) or error
+    return "".join(got), None
+
+
+BROKEN: dict[str, tuple[Answer, type[Exception]]] = {
+    "whole, without a finish reason": (Answer([BEGUN]), litellm.BadGatewayError),
+    "cut": (Answer([BEGUN], end="cut"), litellm.APIConnectionError),
+    "reset": (Answer([BEGUN], end="reset"), litellm.APIConnectionError),
+    "half a JSON object": (Answer([BEGUN + b'data: {"choices": [{"del']), litellm.BadGatewayError),
+    "half a line": (Answer([BEGUN + b"da"]), litellm.BadGatewayError),
+    "half a character": (
+        Answer([BEGUN + b'data: {"choices": [{"delta": {"content": "\xf0\x9f']),
+        litellm.BadGatewayError,
+    ),
+    "no JSON": (Answer([BEGUN + b"data: Internal Server Error\n\n"]), litellm.BadGatewayError),
+    "no chunk": (Answer([BEGUN + b'data: {"choices": 3}\n\n']), litellm.BadGatewayError),
+    "one choice of two": (
+        Answer(
+            [
+                sse(
+                    chunk({"content": "half an "}),
+                    chunk({"content": "x"}, index=1),
+                    chunk({}, finish="stop"),
+                    done=False,
+                )
+            ]
+        ),
+        litellm.BadGatewayError,
+    ),
+}
+
+
+@both
+@pytest.mark.parametrize("name", BROKEN)
+async def test_a_broken_stream_raises_and_what_came_before_reaches_the_caller(
+    upstream: Upstream, is_async: bool, name: str
+) -> None:
+    answer, expected = BROKEN[name]
+    upstream(answer)
+    got, error = await read(is_async)
+    assert got.startswith("half an ")
+    assert type(error) is expected
+
+
+@both
+@pytest.mark.parametrize(
+    ("event", "expected"),
+    [
+        ({"error": {"message": "died", "type": "InternalServerError", "code": 500}}, litellm.InternalServerError),
+        ({"error": {"message": "died", "type": "rate_limit_error", "code": "rate_limit"}}, litellm.InternalServerError),
+        (
+            {"error": {"message": "died", "type": "overloaded", "param": None, "code": 503}},
+            litellm.ServiceUnavailableError,
+        ),
+        ({"error": {"message": "died", "code": 400}}, litellm.BadRequestError),
+        ({"object": "error", "message": "died", "type": "BadRequestError", "code": 400}, litellm.BadRequestError),
+        ({"error": "died", "error_type": "generation"}, litellm.InternalServerError),
+        ({"error": "died", "code": 424}, litellm.BadRequestError),
+    ],
+)
+async def test_an_error_event_raises_with_its_own_status_and_message(
+    upstream: Upstream, is_async: bool, event: dict[str, Any], expected: type[Exception]
+) -> None:
+    upstream(Answer([BEGUN + sse(event)]))
+    got, error = await read(is_async)
+    assert got == "half an "
+    assert type(error) is expected
+    assert "died" in str(error)
+
+
+@both
+async def test_a_stalled_container_is_ended_by_the_read_timeout(upstream: Upstream, is_async: bool) -> None:
+    server = upstream(Answer([BEGUN], end="stall"))
+    got, error = await read(is_async, timeout=0.5)
+    assert got == "half an "
+    assert type(error) is litellm.Timeout
+    assert await asyncio.to_thread(server.left.acquire, timeout=30)
+
+
+@both
+async def test_a_container_that_never_answers(upstream: Upstream, is_async: bool) -> None:
+    go_on = threading.Event()
+
+    def nothing(_: Seen) -> Answer:
+        go_on.wait(30)
+        return json_answer(completion())
+
+    upstream(nothing)
+    with pytest.raises(litellm.Timeout):
+        await read(is_async, timeout=0.5)
+    go_on.set()
+
+
+class TestLeaving:
+    """A caller who stops reading frees the connection at once."""
+
+    @pytest.fixture
+    def stalled(self, upstream: Upstream) -> Scripted:
+        return upstream(Answer([BEGUN], end="stall"))
+
+    async def test_closing(self, stalled: Scripted) -> None:
+        stream: Any = await litellm.acompletion(MODEL, MESSAGES, stream=True)
+        await anext(stream)
+        await stream.aclose()
+        assert await asyncio.to_thread(stalled.left.acquire, timeout=30)
+
+    async def test_closing_before_the_first_read(self, stalled: Scripted) -> None:
+        stream: Any = await litellm.acompletion(MODEL, MESSAGES, stream=True)
+        await stream.aclose()
+        assert await asyncio.to_thread(stalled.left.acquire, timeout=30)
+
+    async def test_cancelling_while_reading(self, stalled: Scripted) -> None:
+        async def reader() -> None:
+            async for _ in await litellm.acompletion(MODEL, MESSAGES, stream=True):
+                begun.set()
+
+        begun = asyncio.Event()
+        task = asyncio.create_task(reader())
+        await begun.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert await asyncio.to_thread(stalled.left.acquire, timeout=30)
+
+    async def test_cancelling_while_it_opens(self, upstream: Upstream) -> None:
+        server = upstream(Answer(end="stall"))  # headers, and nothing more
+        task = asyncio.create_task(litellm.acompletion(MODEL, MESSAGES, stream=True))
+        while not server.seen:
+            await asyncio.sleep(0.01)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert await asyncio.to_thread(server.left.acquire, timeout=30)
+
+    async def test_dropping_an_asynchronous_stream(self, stalled: Scripted) -> None:
+        stream: Any = await litellm.acompletion(MODEL, MESSAGES, stream=True)
+        await anext(stream)
+        del stream
+        gc.collect()
+        assert await asyncio.to_thread(stalled.left.acquire, timeout=30)
+
+    @pytest.mark.parametrize("reads", [0, 1])
+    def test_dropping_a_synchronous_stream(self, stalled: Scripted, reads: int) -> None:
+        stream: Any = litellm.completion(MODEL, MESSAGES, stream=True)
+        for _ in range(reads):
+            next(stream)
+        del stream
+        gc.collect()
+        assert stalled.left.acquire(timeout=30)
+
+    async def test_a_thousand_left_streams_leave_nothing_behind(
+        self, stalled: Scripted, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        caplog.set_level(logging.WARNING, logger="asyncio")
+
+        async def leave(how: int) -> None:
+            stream: Any = await litellm.acompletion(MODEL, MESSAGES, stream=True)
+            if how % 2:
+                await anext(stream)
+            if how % 4 >= 2:
+                await stream.aclose()
+
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            tasks_before = len(asyncio.all_tasks())
+            for start in range(0, 1000, 50):
+                await asyncio.gather(*(leave(start + each) for each in range(50)))
+            gc.collect()
+            left = await asyncio.to_thread(lambda: all(stalled.left.acquire(timeout=30) for _ in range(1000)))
+        assert left
+        while len(asyncio.all_tasks()) > tasks_before:  # LiteLLM's callbacks of these calls
+            await asyncio.sleep(0.01)
+        assert [record for record in caplog.records if record.name == "asyncio"] == []
+
+
+class TestRouter:
+    @pytest.fixture
+    def routers(self) -> Iterator[Any]:
+        made: list[Router] = []
+
+        def make(broken: Scripted, working: Scripted) -> Router:
+            models = [
+                {"model_name": name, "litellm_params": {"model": MODEL, "api_base": server.url, "api_key": "t"}}
+                for name, server in (("m", broken), ("other", working))
+            ]
+            made.append(Router(model_list=models, fallbacks=[{"m": ["other"]}], num_retries=0))
+            return made[-1]
+
+        yield make
+        for router in made:
+            router.discard()  # type: ignore[no-untyped-call]
+
+    @pytest.mark.parametrize(
+        ("answer", "what"),
+        [
+            (Answer([sse(chunk({"role": "assistant", "content": ""}), done=False)], end="cut"), "nothing but a role"),
+            (Answer([sse({"error": {"message": "x", "code": 503}})]), "an error at once"),
+        ],
+    )
+    async def test_it_takes_over_where_nothing_was_said_yet(self, routers: Any, answer: Answer, what: str) -> None:
+        fine = Answer([sse(chunk({"content": "fine"}), chunk({}, finish="stop"), usage_chunk(1, 1))])
+        with scripted(answer) as broken, scripted(fine) as working:
+            stream = await routers(broken, working).acompletion("m", MESSAGES, stream=True)
+            assert "".join([piece.choices[0].delta.content or "" async for piece in stream]) == "fine"
+
+    async def test_and_not_where_something_was(self, routers: Any) -> None:
+        """LiteLLM would have to glue two answers together; it raises what happened instead."""
+        with scripted(Answer([BEGUN], end="cut")) as broken, scripted(json_answer(completion())) as working:
+            stream = await routers(broken, working).acompletion("m", MESSAGES, stream=True)
+            got = [(await anext(stream)).choices[0].delta.content, (await anext(stream)).choices[0].delta.content]
+            assert got == ["", "half an "]
+            with pytest.raises((litellm.APIConnectionError, MidStreamFallbackError)):
+                await anext(stream)
+            assert working.seen == []
