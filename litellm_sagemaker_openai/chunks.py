@@ -149,9 +149,9 @@ def whole_response(
     """
     if not isinstance(answer, dict):
         raise MalformedAnswer(f"JSON that is not an object: {_short(answer)}")
-    error = error_in(answer)
-    if error is not None:
-        raise StreamedError(error)
+    refusal = error_in(answer)
+    if refusal is not None:
+        raise StreamedError(refusal)
     choices = [_with_role(choice) for choice in _checked_choices(answer)]
     usage = _counts(answer.get("usage"))
     try:
@@ -161,7 +161,8 @@ def whole_response(
             _response_headers=dict(headers),
         )
     except Exception as error:  # LiteLLM raises a bare Exception, with a traceback in its text, for all that fails
-        raise MalformedAnswer(f"what is no chat completion: {_short(error.__context__ or error)}") from error
+        cause = error.__context__ or error
+        raise MalformedAnswer(f"what is no chat completion: {_short(cause)}") from error
     for choice, sent in zip(response.choices, choices, strict=True):
         choice.index = sent["index"]  # LiteLLM counts them instead
     response.model = answer.get("model") or model

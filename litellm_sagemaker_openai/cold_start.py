@@ -21,9 +21,9 @@ class ColdStartTimeout(Exception):
     def __init__(self, seconds: float) -> None:
         super().__init__(
             f"no capacity after waiting {seconds:g} seconds (aws_sagemaker_cold_start_timeout). Check that the "
-            "inference component may scale out from zero (its minimum and maximum copy count, its scaling policy's alarm on "
-            "NoCapacityInvocationFailures), that the endpoint's instances have room or may grow, and the account's "
-            "instance quota"
+            "inference component may scale out from zero (its minimum and maximum copy count, and its scaling policy's "
+            "alarm on NoCapacityInvocationFailures), that the endpoint's instances have room or may grow, and the "
+            "account's instance quota"
         )
 
 

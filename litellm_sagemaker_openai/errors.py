@@ -33,6 +33,7 @@ _QUOTATION = re.compile(
 )
 _SEE_CONSOLE = re.compile(r"\s*See https?://\S+ in account \d{12} for more information\.?\s*")
 _NO_CAPACITY_WORDS = re.compile(r"Inference Component has no capacity to process this request\b")
+_COMPONENT_NEEDED = re.compile(r"Inference Component Name header is required")
 _NOT_FOUND = re.compile(r"((?:Endpoint|Inference ?[Cc]omponent) \S+) of account \d{12} not found\b")
 _TRACEBACK = re.compile(r"\s*Traceback \(most recent call last\):.*", re.DOTALL)
 _CONSOLE_URL = re.compile(r"https?://\S*console\.(?:aws|amazonaws)\S*")
@@ -264,6 +265,8 @@ def _for_the_caller(refusal: Refusal) -> str:
     if refusal.kind in (NO_CAPACITY, BROKEN):
         return refusal.message
     message = f"{who} {refusal.status}: {refusal.message}"
+    if not refusal.from_container and _COMPONENT_NEEDED.search(refusal.message):
+        return f"{message} (that header is refused here; write sagemaker_openai/<endpoint>/<component>, or model_id)"
     if refusal.status in (401, 403) and not refusal.from_container:
         return f"{message} ({_PERMISSIONS})"
     if _lacks_the_route(refusal):

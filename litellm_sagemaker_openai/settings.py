@@ -17,7 +17,9 @@ from litellm.types.utils import all_litellm_params
 from litellm_sagemaker_openai.target import Target, agreed_region, checked_region
 from litellm_sagemaker_openai.token import DEFAULT_EXPIRY, expiry_in_seconds
 
-_MINIMUM_TEMPERATURE = 0.1  # what LiteLLM's `sagemaker/` sends for 0 and documents for `aws_sagemaker_allow_zero_temp`
+# What 0 becomes for containers that refuse it, as TGI does: "`temperature` must be strictly positive". LiteLLM's
+# `sagemaker/` has the same switch, and sends 0.01 (llms/sagemaker/completion/transformation.py, 1.106.2).
+_MINIMUM_TEMPERATURE = 0.1
 
 # LiteLLM 1.106.2 leaves these of its own in `optional_params` (tests/test_body.py reproduces it); the others it
 # takes out itself, by the list that this repeats in case a caller of the handler did not.
@@ -101,7 +103,7 @@ def sort_settings(
         model_name=litellm_params.get("hf_model_name") or options.text("hf_model_name") or "",
         token_expiry=_named("aws_sagemaker_token_expiry", expiry_in_seconds, expiry),
         fake_stream=options.flag("fake_stream"),
-        cold_start_timeout=_named("aws_sagemaker_cold_start_timeout", _not_negative, options),
+        cold_start_timeout=options.duration("aws_sagemaker_cold_start_timeout"),
         ssl_verify=litellm_params.get("ssl_verify"),
     )
 
@@ -160,12 +162,11 @@ class _Options:
                 pass  # said below, in this option's own words
         raise ValueError(f"{name} must be a number of seconds, not {value!r}")
 
-
-def _not_negative(options: _Options) -> float:
-    seconds = options.number("aws_sagemaker_cold_start_timeout", 0.0)
-    if not 0 <= seconds < float("inf"):
-        raise ValueError(f"it must be a number of seconds, 0 or more, not {seconds}")
-    return seconds
+    def duration(self, name: str) -> float:
+        seconds = self.number(name, 0.0)
+        if not 0 <= seconds < float("inf"):
+            raise ValueError(f"{name} must be a number of seconds, 0 or more, not {seconds}")
+        return seconds
 
 
 def _named(name: str, check: Callable[[Any], Any], value: Any) -> Any:

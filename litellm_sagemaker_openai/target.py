@@ -17,7 +17,7 @@ _NAME_MAX_LENGTH = 63
 _NAME_RULE = f"letters, digits and hyphens, no hyphen first or last, at most {_NAME_MAX_LENGTH} characters"
 
 _ARN = re.compile(r"arn:aws[a-z-]*:sagemaker:([a-z0-9-]+):\d{12}:([a-z-]+)/(.*)", re.DOTALL)
-_REGION = re.compile(r"[a-z]{2,}(-[a-z0-9]+)+")
+_REGION = re.compile(r"[a-z]+(-[a-z]+)+-[0-9]{1,2}")
 # As botocore 1.44.5 resolves them in each partition, with FIPS and dual-stack, and as a VPC endpoint's name has it.
 _AWS_RUNTIME_HOST = re.compile(
     r"(?:.*\.)?runtime(?:-fips)?\.sagemaker(?:-fips)?\.([a-z]+(?:-[a-z]+)*-\d+)\.(?:vpce\.)?(?:amazonaws|api|c2s|sc2s)\..*"

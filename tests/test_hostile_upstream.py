@@ -73,10 +73,7 @@ GARBAGE: dict[str, tuple[Answer | bytes, Answer | bytes]] = {
     ),
     "usage of nulls": (
         raw(JSON, json.dumps({**completion("Hello."), "usage": {"prompt_tokens": None}}).encode()),
-        raw(
-            SSE,
-            sse(chunk({"content": "Hello."}, finish="stop"), {**usage_chunk(0, 0), "usage": {"prompt_tokens": None}}),
-        ),
+        raw(SSE, sse(chunk({"content": "Hello."}, finish="stop", usage={"prompt_tokens": None}))),
     ),
     "usage of words": (
         raw(JSON, json.dumps({**completion("Hello."), "usage": {"prompt_tokens": "many"}}).encode()),

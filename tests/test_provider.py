@@ -143,6 +143,11 @@ async def test_an_unknown_endpoint(runtime: Running, ask: Any) -> None:
     assert "123456789012" not in str(refused.value)
 
 
+async def test_an_endpoint_that_has_components_called_without_one(runtime: Running, ask: Any) -> None:
+    with pytest.raises(litellm.BadRequestError, match="write sagemaker_openai/<endpoint>/<component>"):
+        await ask(model="sagemaker_openai/shared-endpoint")
+
+
 async def test_credentials_that_aws_does_not_know(runtime: Running, ask: Any) -> None:
     with pytest.raises(litellm.PermissionDeniedError, match="sagemaker:CallWithBearerToken"):
         await ask(aws_access_key_id="AKIA", aws_secret_access_key="wrong", aws_session_token=None)

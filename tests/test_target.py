@@ -131,7 +131,17 @@ def test_regions_are_taken(region: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "region", ["", "evil.example/", "us-west-2.evil.example", "US-WEST-2", "us_west_2", "us-west-2\n"]
+    "region",
+    [
+        "",
+        "evil.example/",
+        "us-west-2.evil.example",
+        "US-WEST-2",
+        "us_west_2",
+        "us-west-2a",
+        "my-endpoint",
+        "us-west-2\n",
+    ],
 )
 def test_what_is_no_region_never_becomes_a_host(region: str) -> None:
     with pytest.raises(ValueError, match="not an AWS region"):
