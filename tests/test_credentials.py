@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import threading
 from collections.abc import Iterator
@@ -19,7 +20,7 @@ from litellm_sagemaker_openai.identity import source_for
 from litellm_sagemaker_openai.settings import AwsIdentity
 from litellm_sagemaker_openai.token import FrozenCredentials
 from tests.conftest import CREDENTIALS, MESSAGES, REGION, Upstream
-from tests.scripted import Answer, Scripted, Seen, completion, json_answer, scripted
+from tests.scripted import Answer, Scripted, Seen, chunk, completion, json_answer, scripted, sse
 
 ROLE = "arn:aws:iam::123456789012:role/inference"
 
@@ -253,6 +254,44 @@ async def test_a_refused_call_is_tried_once_more_with_fresh_credentials(
     keys = [_access_key(seen) for seen in server.seen]
     assert len(keys) == 2
     assert keys[0] != keys[1]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_slow_source_of_credentials_holds_up_nobody_else(
+    upstream: Upstream, monkeypatch: pytest.MonkeyPatch, stream: bool
+) -> None:
+    """STS takes as long as it takes 200 calls to another deployment to be answered, and is asked once."""
+    others_done, count = threading.Event(), iter(range(1000))
+
+    def slow(seen: Seen) -> Answer:
+        if b"Action=AssumeRole" in seen.body:
+            assert others_done.wait(60)
+        return _sts_answer(seen, count)
+
+    def answer(seen: Seen) -> Answer:
+        if seen.json.get("stream"):
+            return Answer([sse(chunk({"content": "Hello."}), chunk({}, finish="stop"))])
+        return json_answer(completion("Hello."))
+
+    async def ask(**more: Any) -> str:
+        reply: Any = await litellm.acompletion(model="sagemaker_openai/e", messages=MESSAGES, stream=stream, **more)
+        if not stream:
+            return str(reply.choices[0].message.content)
+        return "".join([piece.choices[0].delta.content or "" async for piece in reply])
+
+    server = upstream(answer)
+    with scripted(slow) as sts_server:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_STS", sts_server.url)
+        role = {"aws_role_name": ROLE, "aws_session_name": f"slow-{stream}"}
+        waiting = [asyncio.create_task(ask(**role)) for _ in range(200)]
+        while not Sts(sts_server).asked("AssumeRole"):
+            await asyncio.sleep(0.01)
+        assert await asyncio.gather(*(ask() for _ in range(200))) == ["Hello."] * 200
+        assert len(server.seen) == 200  # of those who wait for their credentials, none was sent
+        waiting.pop().cancel()  # one who leaves takes nothing along
+        others_done.set()
+        assert await asyncio.gather(*waiting) == ["Hello."] * 199
+        assert len(Sts(sts_server).asked("AssumeRole")) == 1
 
 
 def _got(source: CredentialSource) -> FrozenCredentials:
