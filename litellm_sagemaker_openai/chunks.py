@@ -18,7 +18,7 @@ from litellm.types.utils import ModelResponseStream
 from litellm.utils import convert_to_model_response_object
 
 from litellm_sagemaker_openai.errors import MalformedAnswer, StreamedError, TruncatedStream, error_in
-from litellm_sagemaker_openai.sse import DONE, Event
+from litellm_sagemaker_openai.sse import DONE, Decoder, Event
 
 _MOST_FAKE_PIECES = 64
 _LEAST_FAKE_PIECE = 8  # characters
@@ -29,14 +29,16 @@ _NOT_EXTRA = frozenset({*_IDENTIFYING, "choices", "usage", "model"})
 
 
 class ChunkStream:
-    """Turns the events of one answer into chunks.
+    """Turns the bytes of one answer into chunks.
 
     Args:
+        decoder: turns them into events.
         model: the model that each chunk names: LiteLLM's last chunk names the requested one, so all do.
         headers: what ``_hidden_params["additional_headers"]`` of each chunk holds.
     """
 
-    def __init__(self, model: str, headers: Mapping[str, Any] | None = None) -> None:
+    def __init__(self, decoder: Decoder, model: str, headers: Mapping[str, Any] | None = None) -> None:
+        self._decoder = decoder
         self._model = model
         self._headers = dict(headers or {})
         self._identity: dict[str, Any] = {}
@@ -47,25 +49,16 @@ class ChunkStream:
         self._done = False
         self.begun = False  # whether a chunk was given
 
-    def feed(self, event: Event) -> Iterator[ModelResponseStream]:
-        """The chunks that an event allows to be given already.
+    def feed(self, data: bytes) -> Iterator[ModelResponseStream]:
+        """The chunks that some more bytes allow to be given already, one by one.
 
         Raises:
-            StreamedError: the event is the container's error.
-            MalformedAnswer: the event is nothing that OpenAI's protocol knows.
+            StreamFormatError: they are no events.
+            StreamedError: an event is the container's error.
+            MalformedAnswer: an event is nothing that OpenAI's protocol knows.
         """
-        if isinstance(event, str):
-            self._done = self._done or event == DONE
-            return
-        error = error_in(event)
-        if error is not None:
-            raise StreamedError(error)
-        if _is_whole(event):
-            self._done = True
-            for piece in pieces_of(event):
-                yield from self._deltas(piece)
-        else:
-            yield from self._deltas(event)
+        for event in self._decoder.feed(data):
+            yield from self._event(event)
 
     def end(self) -> Iterator[ModelResponseStream]:
         """What was held back, once the container's answer has ended.
@@ -73,7 +66,10 @@ class ChunkStream:
         Raises:
             TruncatedStream: it ended in the middle: no ``[DONE]``, and a choice without a finish reason.
             MalformedAnswer: it was whole, and there was not one choice in it.
+            StreamFormatError, StreamedError: as for ``feed``.
         """
+        for event in self._decoder.end():
+            yield from self._event(event)
         if not self._done and (self._open or not self._finish):
             raise TruncatedStream
         if not self._open and not self._finish:
@@ -88,6 +84,20 @@ class ChunkStream:
             yield self._chunk(choices, self._late_extra, self._usage)
         if first in self._finish:
             yield self._chunk([_finished(first, self._finish[first])])
+
+    def _event(self, event: Event) -> Iterator[ModelResponseStream]:
+        if isinstance(event, str):
+            self._done = self._done or event == DONE
+            return
+        error = error_in(event)
+        if error is not None:
+            raise StreamedError(error)
+        if _is_whole(event):
+            self._done = True
+            for piece in pieces_of(event):
+                yield from self._deltas(piece)
+        else:
+            yield from self._deltas(event)
 
     def _deltas(self, event: Mapping[str, Any]) -> Iterator[ModelResponseStream]:
         self._usage = _counts(event.get("usage")) or self._usage  # the last one counts: it may run along

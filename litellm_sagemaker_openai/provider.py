@@ -40,7 +40,7 @@ from litellm_sagemaker_openai.errors import (
 from litellm_sagemaker_openai.identity import source_for
 from litellm_sagemaker_openai.request import build_body, build_headers, encode_body
 from litellm_sagemaker_openai.settings import Settings, choose_region, sort_settings
-from litellm_sagemaker_openai.sse import Decoder, StreamFormatError, decoder_for
+from litellm_sagemaker_openai.sse import StreamFormatError, decoder_for
 from litellm_sagemaker_openai.stream_opening import install, is_marked
 from litellm_sagemaker_openai.target import Target, chat_url, parse_target
 from litellm_sagemaker_openai.transport import Request, Signer, as_timeout, asend, checked_client, send
@@ -71,7 +71,8 @@ class SageMakerOpenAI(CustomLLM):
         """A whole answer."""
         prepared = _prepare(call)
         with _litellm_errors(prepared):
-            return _whole(prepared, send(prepared.request))
+            response = send(prepared.request)
+        return _whole(prepared, response)
 
     def acompletion(self, *_: Any, **call: Any) -> Coroutine[Any, Any, ModelResponse | CustomStreamWrapper]:
         """A whole answer, or a stream where ``stream_opening`` asks for one, without blocking the event loop.
@@ -166,14 +167,16 @@ def _address(settings: Settings, target: Target) -> tuple[str, Signer]:
 
 async def _acomplete(call: Call) -> ModelResponse:
     with _litellm_errors(call):
-        return _whole(call, await asend(call.request))
+        response = await asend(call.request)
+    return _whole(call, response)
 
 
 def _whole(call: Call, response: httpx.Response) -> ModelResponse:
-    _accepted(call, response)
-    call.logging_obj.post_call(original_response=response.text, input=call.messages, api_key="")
-    answer = _parsed(response)
-    return whole_response(answer, model=call.model, model_response=call.model_response, headers=dict(response.headers))
+    with _litellm_errors(call, response):
+        _accepted(call, response)
+        call.logging_obj.post_call(original_response=response.text, input=call.messages, api_key="")
+        answer, headers = _parsed(response), dict(response.headers)
+        return whole_response(answer, model=call.model, model_response=call.model_response, headers=headers)
 
 
 async def _aopened(call: Call) -> CustomStreamWrapper:
@@ -216,35 +219,28 @@ async def _alate(call: Call) -> AsyncIterator[ModelResponseStream]:
 
 def _chunks(call: Call, response: httpx.Response) -> Iterator[ModelResponseStream]:
     """The answer's chunks. The response is closed when they end, and when the caller leaves."""
-    decoder, stream = _decoding(call, response)
+    stream = _chunk_stream(call, response)
     with closing(response), _litellm_errors(call, response, stream):
         for data in response.iter_bytes():
-            for event in decoder.feed(data):
-                yield from stream.feed(event)
-        for event in decoder.end():
-            yield from stream.feed(event)
+            yield from stream.feed(data)
         yield from stream.end()
 
 
 async def _achunks(call: Call, response: httpx.Response) -> AsyncGenerator[ModelResponseStream, None]:
     """``_chunks`` for an event loop."""
-    decoder, stream = _decoding(call, response)
+    stream = _chunk_stream(call, response)
     async with aclosing(response):
         with _litellm_errors(call, response, stream):
             async for data in response.aiter_bytes():
-                for event in decoder.feed(data):
-                    for chunk in stream.feed(event):
-                        yield chunk
-            for event in decoder.end():
-                for chunk in stream.feed(event):
+                for chunk in stream.feed(data):
                     yield chunk
             for chunk in stream.end():
                 yield chunk
 
 
-def _decoding(call: Call, response: httpx.Response) -> tuple[Decoder, ChunkStream]:
-    headers = process_response_headers(response.headers)
-    return decoder_for(response.headers.get("content-type", "")), ChunkStream(call.model, headers)
+def _chunk_stream(call: Call, response: httpx.Response) -> ChunkStream:
+    decoder = decoder_for(response.headers.get("content-type", ""))
+    return ChunkStream(decoder, call.model, process_response_headers(response.headers))
 
 
 def _parsed(response: httpx.Response) -> Any:
