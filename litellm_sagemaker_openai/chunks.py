@@ -237,12 +237,18 @@ def _checked_choices(answer: Mapping[str, Any]) -> list[dict[str, Any]]:
         raise MalformedAnswer(f"no choices: {_short(dict(answer))}")
     for choice in choices:
         message = choice.get("message") if isinstance(choice, Mapping) else None
-        if not isinstance(message, Mapping) or not all(
-            isinstance(call, Mapping) for call in message.get("tool_calls") or []
-        ):
+        if not isinstance(message, Mapping) or not _are_tool_calls(message.get("tool_calls")):
             raise MalformedAnswer(f"a choice without a message: {_short(choice)}")
     numbered = ({**choice, "index": _index(choice, position)} for position, choice in enumerate(choices))
     return sorted(numbered, key=itemgetter("index"))
+
+
+def _are_tool_calls(calls: Any) -> bool:
+    """Whether they are a list of objects whose functions are objects; OpenAI's custom tool calls have none."""
+    return calls is None or (
+        isinstance(calls, list)
+        and all(isinstance(call, Mapping) and isinstance(call.get("function", {}), Mapping) for call in calls)
+    )
 
 
 def _index(choice: Mapping[str, Any], default: int) -> int:
