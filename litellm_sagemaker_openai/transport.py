@@ -7,6 +7,7 @@ out. LiteLLM's shared HTTP clients do the sending, so its TLS, proxy and pool se
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import time
 from collections.abc import Callable, Generator, Mapping
 from concurrent.futures import Future
@@ -83,7 +84,7 @@ def send(request: Request) -> httpx.Response:
     """Send, and give the answer: read to its end, but for a stream that was accepted, which is left open.
 
     Raises:
-        httpx.HTTPError: no answer, or it broke off.
+        httpx.HTTPError: no answer, or it broke off; no credentials in time.
         CredentialsError: the credentials could not be resolved.
         ColdStartTimeout: the target had no capacity for longer than the request's patience.
     """
@@ -96,7 +97,11 @@ def send(request: Request) -> httpx.Response:
         except StopIteration as finished:
             return cast(httpx.Response, finished.value)
         if isinstance(step, Future):
-            outcome = step.result(_CREDENTIALS_SECONDS)
+            seconds = _credentials_seconds(request)
+            try:
+                outcome = step.result(seconds)
+            except concurrent.futures.TimeoutError as error:
+                raise _credentials_timeout(seconds) from error
         elif isinstance(step, Pause):
             time.sleep(step.seconds)
             outcome = None
@@ -115,13 +120,25 @@ async def asend(request: Request) -> httpx.Response:
         except StopIteration as finished:
             return cast(httpx.Response, finished.value)
         if isinstance(step, Future):
-            # Shielded: the resolution is shared, and a caller that leaves must not cancel it for the others.
-            outcome = await asyncio.wait_for(asyncio.shield(asyncio.wrap_future(step)), _CREDENTIALS_SECONDS)
+            seconds = _credentials_seconds(request)
+            try:
+                # Shielded: the resolution is shared, and a caller that leaves must not cancel it for the others.
+                outcome = await asyncio.wait_for(asyncio.shield(asyncio.wrap_future(step)), seconds)
+            except asyncio.TimeoutError as error:
+                raise _credentials_timeout(seconds) from error
         elif isinstance(step, Pause):
             await asyncio.sleep(step.seconds)
             outcome = None
         else:
             outcome = await _asend_once(client, request, step)
+
+
+def _credentials_seconds(request: Request) -> float:
+    return min(_CREDENTIALS_SECONDS, request.timeout.read or _CREDENTIALS_SECONDS)
+
+
+def _credentials_timeout(seconds: float) -> httpx.TimeoutException:
+    return httpx.ConnectTimeout(f"AWS credentials were not resolved within {seconds:g} seconds")
 
 
 def _steps(request: Request, clock: Callable[[], float] = time.monotonic) -> Steps:

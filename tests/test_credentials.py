@@ -294,6 +294,31 @@ async def test_a_slow_source_of_credentials_holds_up_nobody_else(
         assert len(Sts(sts_server).asked("AssumeRole")) == 1
 
 
+@pytest.mark.parametrize("is_async", [False, True])
+async def test_a_source_that_takes_longer_than_the_calls_timeout(
+    upstream: Upstream, monkeypatch: pytest.MonkeyPatch, is_async: bool
+) -> None:
+    server, answered = upstream(json_answer(completion())), threading.Event()
+
+    def slow(seen: Seen) -> Answer:
+        assert answered.wait(60)
+        return _sts_answer(seen, iter(range(9)))
+
+    call: dict[str, Any] = {
+        "model": "sagemaker_openai/e",
+        "messages": MESSAGES,
+        "timeout": 0.3,
+        "aws_role_name": ROLE,
+        "aws_session_name": f"too-slow-{is_async}",
+    }
+    with scripted(slow) as sts_server:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_STS", sts_server.url)
+        with pytest.raises(litellm.Timeout, match=r"credentials were not resolved within 0\.3 seconds"):
+            await litellm.acompletion(**call) if is_async else litellm.completion(**call)
+        answered.set()
+    assert server.seen == []
+
+
 def _got(source: CredentialSource) -> FrozenCredentials:
     got = source.get()
     assert isinstance(got, Future)
