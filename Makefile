@@ -7,7 +7,7 @@ INSTALLED := .venv/installed
 export LITELLM_LOCAL_MODEL_COST_MAP := True
 export AWS_EC2_METADATA_DISABLED := true
 
-.PHONY: test demo lint format clean
+.PHONY: test demo soak lint format clean
 
 # The first target, so `make` alone does the same.
 test: lint
@@ -15,6 +15,10 @@ test: lint
 
 demo: $(INSTALLED)
 	$(BIN)/python examples/demo.py
+
+# Some minutes; no part of the tests.
+soak: $(INSTALLED)
+	$(BIN)/python -m benchmarks.soak
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check
@@ -35,5 +39,6 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@echo "Setting up .venv; the first time this takes about a minute."
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[proxy,test]'
-	$(BIN)/pip install --quiet --constraint constraints.txt --no-deps sagemaker-core
+	$(BIN)/pip install --quiet --constraint constraints.txt --no-deps sagemaker-core strands-agents \
+		opentelemetry-instrumentation-threading
 	@touch $@

@@ -14,7 +14,13 @@ from typing import Any, TypeAlias
 
 import httpx
 
-from litellm_sagemaker_openai.credentials import CredentialSource, default_credentials, freeze, profile_region
+from litellm_sagemaker_openai.credentials import (
+    CredentialSource,
+    default_credentials,
+    freeze,
+    profile_region,
+    quiet_botocore,
+)
 from litellm_sagemaker_openai.target import checked_region, refuse_plain_http
 from litellm_sagemaker_openai.token import DEFAULT_EXPIRY, FrozenCredentials, expiry_in_seconds, sign_token
 
@@ -31,18 +37,26 @@ def authorizations(source: CredentialSource, region: str, expiry: int) -> Author
     the status that the request was answered with. A 401 or 403 drops what was held for the identity; where what
     is resolved then differs, there is a second try.
     """
-    refused = None
-    for _ in range(2):
-        frozen = source.get()
-        if isinstance(frozen, Future):
-            frozen = yield frozen
-        if frozen == refused:
-            return
-        status = yield f"Bearer {sign_token(frozen, region, expiry, datetime.now(timezone.utc))}"
-        if status not in _REFUSED:
-            return
-        refused = frozen
-        source.forget(frozen)
+    frozen = yield from _resolved(source)
+    status = yield _bearer(frozen, region, expiry)
+    if status not in _REFUSED or not source.forget(frozen):
+        return
+    fresh = yield from _resolved(source)
+    if fresh != frozen:
+        status = yield _bearer(fresh, region, expiry)
+    if fresh == frozen or status in _REFUSED:
+        source.keep()
+
+
+def _resolved(source: CredentialSource) -> Generator[Future[FrozenCredentials], Any, FrozenCredentials]:
+    got = source.get()
+    if isinstance(got, Future):
+        got = yield got
+    return got
+
+
+def _bearer(frozen: FrozenCredentials, region: str, expiry: int) -> str:
+    return f"Bearer {sign_token(frozen, region, expiry, datetime.now(timezone.utc))}"
 
 
 def generate_token(
@@ -62,7 +76,8 @@ def generate_token(
         CredentialsError: there are no credentials.
     """
     seconds, region = expiry_in_seconds(expiry), _region_or_default(region)
-    frozen = freeze(default_credentials() if credentials is None else credentials)
+    with quiet_botocore():
+        frozen = freeze(default_credentials() if credentials is None else credentials)
     return sign_token(frozen, region, seconds, datetime.now(timezone.utc))
 
 
@@ -84,8 +99,6 @@ class SageMakerAuth(httpx.Auth):
         CredentialsError: at a request, there are no credentials.
     """
 
-    requires_request_body = True  # httpx reads it first, so that a second try can send it again
-
     def __init__(
         self, region: str | None = None, *, credentials: Any = None, expiry: timedelta | float = DEFAULT_EXPIRY
     ) -> None:
@@ -98,7 +111,7 @@ class SageMakerAuth(httpx.Auth):
 
     def sync_auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
         refuse_plain_http(request.url.scheme, request.url.host)
-        request.read()
+        request.read()  # so that a second try can send it again
         steps, answer = authorizations(self._source, self._region, self._expiry), None
         while (step := _advance(steps, answer)) is not None:
             answer = step.result() if isinstance(step, Future) else (yield _with(request, step)).status_code

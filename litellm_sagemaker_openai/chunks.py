@@ -14,6 +14,7 @@ from operator import itemgetter
 from typing import Any
 
 from litellm import ModelResponse
+from litellm.litellm_core_utils.prompt_templates.common_utils import extract_reasoning_content
 from litellm.types.utils import ModelResponseStream
 from litellm.utils import convert_to_model_response_object
 
@@ -104,7 +105,7 @@ class ChunkStream:
         choices = event.get("choices") or []
         if not isinstance(choices, list):
             raise MalformedAnswer(f"choices that are not a list but {type(choices).__name__}")
-        self._identity.update((name, event[name]) for name in _IDENTIFYING if event.get(name) is not None)
+        self._identity.update(_identity(event))
         extra = {name: value for name, value in event.items() if name not in _NOT_EXTRA and value is not None}
         going = [kept for choice in choices if (kept := self._without_finish(choice)) is not None]
         if going:
@@ -119,6 +120,8 @@ class ChunkStream:
             raise MalformedAnswer("a choice or a delta that is not a JSON object")
         # LiteLLM takes an empty list of tool calls for tool calls; null and absent mean the same.
         delta = {name: value for name, value in (delta or {}).items() if value is not None and value != []}
+        if not all(isinstance(delta.get(name, ""), str) for name in ("content", *_REASONING)):
+            raise MalformedAnswer(f"a delta whose text is not a string: {_short(delta)}")
         rest = {name: value for name, value in choice.items() if name not in ("delta", "finish_reason", "index")}
         index, finish_reason = _index(choice, 0), choice.get("finish_reason")
         if finish_reason:
@@ -187,7 +190,7 @@ def pieces_of(answer: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """
     top = {name: value for name, value in answer.items() if name not in ("choices", "usage")}
     for choice in _checked_choices(answer):
-        message, index = choice["message"], choice["index"]
+        message, index = _with_role(choice)["message"], choice["index"]
         rest = {name: value for name, value in choice.items() if name not in ("message", "finish_reason", "index")}
         # What has no parts comes with the first delta: the role, extra fields, log probabilities.
         first = {name: value for name, value in message.items() if name not in ("content", *_REASONING, "tool_calls")}
@@ -195,7 +198,9 @@ def pieces_of(answer: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         top = {name: top[name] for name in _IDENTIFYING if name in top}
         for delta in _message_deltas(message):
             yield {**top, "choices": [{"index": index, "delta": delta}]}
-        finish_reason = choice.get("finish_reason") or ("tool_calls" if message.get("tool_calls") else "stop")
+        finish_reason = choice.get("finish_reason") or "stop"
+        if finish_reason == "stop" and message.get("tool_calls"):
+            finish_reason = "tool_calls"  # as LiteLLM has it for a whole answer
         yield {**top, "choices": [{"index": index, "delta": {}, "finish_reason": finish_reason}]}
     yield {**top, "choices": [], "usage": answer.get("usage")}
 
@@ -204,8 +209,9 @@ _REASONING = ("reasoning_content", "reasoning")
 
 
 def _message_deltas(message: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    reasoning = next((message[name] for name in _REASONING if message.get(name)), None)
-    for name, text in (("reasoning_content", reasoning), ("content", message.get("content"))):
+    # LiteLLM's rule for whole answers: `reasoning_content`, `reasoning`, or what stands between <think> tags.
+    reasoning, content = extract_reasoning_content(message)
+    for name, text in (("reasoning_content", reasoning), ("content", content)):
         for piece in _text_pieces(text):
             yield {name: piece}
     for position, call in enumerate(message.get("tool_calls") or []):
@@ -226,6 +232,16 @@ def _text_pieces(text: Any) -> Iterator[Any]:
         yield text[start : start + size]
 
 
+def _identity(event: Mapping[str, Any]) -> dict[str, Any]:
+    """What each chunk of the answer repeats. A time that is not a number is left for LiteLLM to make up."""
+    identity = {name: event[name] for name in _IDENTIFYING if event.get(name) is not None}
+    if "created" in identity:
+        created = identity.pop("created")
+        if isinstance(created, (int, float)):
+            identity["created"] = int(created)
+    return identity
+
+
 def _is_whole(event: Mapping[str, Any]) -> bool:
     choices = event.get("choices")
     return isinstance(choices, list) and any(isinstance(choice, Mapping) and "message" in choice for choice in choices)
@@ -239,7 +255,10 @@ def _checked_choices(answer: Mapping[str, Any]) -> list[dict[str, Any]]:
         message = choice.get("message") if isinstance(choice, Mapping) else None
         if not isinstance(message, Mapping) or not _are_tool_calls(message.get("tool_calls")):
             raise MalformedAnswer(f"a choice without a message: {_short(choice)}")
-    numbered = ({**choice, "index": _index(choice, position)} for position, choice in enumerate(choices))
+    indices = [_index(choice, position) for position, choice in enumerate(choices)]
+    if len(set(indices)) < len(indices):
+        indices = list(range(len(choices)))
+    numbered = ({**choice, "index": index} for choice, index in zip(choices, indices, strict=True))
     return sorted(numbered, key=itemgetter("index"))
 
 

@@ -7,11 +7,13 @@ There is nothing that a caller who leaves could take along: the next one to come
 
 from __future__ import annotations
 
+import os
 import threading
 from dataclasses import dataclass
 
 _LONGEST_INTERVAL = 5.0
 _SHORTEST_INTERVAL = 0.2
+_REFUSED_WITHIN = 3.0  # seen: a target without capacity refuses about a second after the request
 _MOST_TARGETS = 1000
 
 
@@ -34,21 +36,27 @@ class Gate:
         self._lock = threading.Lock()
         self._closed = False
         self._next_try = 0.0
+        self._asked_at: float | None = None  # since when a request is under way that was not refused
 
     def wait(self, now: float, interval: float) -> float:
         """Seconds until the caller should come again; 0: it may send now, and the next one an interval later."""
         with self._lock:
+            if self._asked_at is not None and now - self._asked_at >= _REFUSED_WITHIN:
+                self._closed = False  # whoever asked is being answered, which may take a minute
             if not self._closed:
                 return 0.0
             if now < self._next_try:
                 return self._next_try - now
             self._next_try = now + interval
+            if self._asked_at is None:
+                self._asked_at = now
             return 0.0
 
     def close(self, now: float, interval: float) -> None:
         """The target was asked and had no capacity."""
         with self._lock:
             self._closed = True
+            self._asked_at = None
             self._next_try = max(self._next_try, now + interval)
 
     def open(self) -> None:
@@ -81,3 +89,13 @@ def patience_for(url: str, seconds: float) -> Patience | None:
         if url not in _gates and len(_gates) >= _MOST_TARGETS:
             _gates.pop(next(iter(_gates)))
         return Patience(seconds, _gates.setdefault(url, Gate()))
+
+
+def _forget_gates() -> None:
+    global _gates_lock
+    _gates_lock = threading.Lock()
+    _gates.clear()
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(after_in_child=_forget_gates)  # another thread may hold a lock, and is not there any more

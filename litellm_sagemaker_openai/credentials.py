@@ -6,11 +6,13 @@ time per identity, so that it never blocks an event loop. Does not import LiteLL
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 import time
-from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
 from typing import Any
 
 import botocore.session
@@ -21,9 +23,7 @@ from litellm_sagemaker_openai.token import FrozenCredentials
 # BaseAWSLLM hands out assumed-role credentials until 60 s before they end (litellm.constants
 # STS_CREDENTIAL_EXPIRY_SAFETY_MARGIN_SECONDS, 1.106.2), botocore refreshes its own 10 min before: ask well within.
 HOLD_SECONDS = 20.0
-_EXECUTOR = ThreadPoolExecutor(max_workers=16, thread_name_prefix="sagemaker-openai-credentials")
-
-# What in the environment decides which host botocore resolves; a part of the cache's key.
+# What in the environment decides the region and the host that botocore resolves; a part of the caches' keys.
 _ENDPOINT_VARIABLES = (
     "AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME",
     "AWS_ENDPOINT_URL",
@@ -63,35 +63,93 @@ class CredentialSource:
         self._lock = threading.Lock()
         self._held: FrozenCredentials | None = None
         self._held_since = 0.0
+        self._kept_until = 0.0
         self._resolving: Future[FrozenCredentials] | None = None
+        self._process = os.getpid()
 
     def get(self) -> FrozenCredentials | Future[FrozenCredentials]:
         """The credentials at once where they are held; else the one resolution that is under way. Never blocks."""
         with self._lock:
             if self._held is not None and self._clock() - self._held_since < HOLD_SECONDS:
                 return self._held
-            if self._resolving is None:
-                self._resolving = _EXECUTOR.submit(self._refresh)
+            if self._resolving is None or self._process != os.getpid():  # a fork takes no threads along
+                self._process, self._resolving = os.getpid(), Future()
+                # A thread of its own: in a pool, sources that take their time would hold up all the others.
+                threading.Thread(
+                    target=self._refresh, args=(self._resolving,), name="sagemaker-openai-credentials", daemon=True
+                ).start()
             return self._resolving
 
-    def forget(self, refused: FrozenCredentials) -> None:
-        """Drop what AWS refused, and all that led to it, unless another caller already had it replaced."""
+    def forget(self, refused: FrozenCredentials) -> bool:
+        """Drop what AWS refused, and all that led to it, and say whether there is reason to resolve anew.
+
+        There is none for ``HOLD_SECONDS`` after ``keep``: where the permission is missing, each refused call would
+        ask STS again, and take the credentials away from the calls that AWS accepts.
+        """
         with self._lock:
             if self._held == refused:
+                if self._clock() < self._kept_until:
+                    return False
                 self._held = None
                 self._resolve = self._new_resolver()
+            return True
 
-    def _refresh(self) -> FrozenCredentials:
+    def keep(self) -> None:
+        """Fresh credentials were refused as well, or are the same: resolving them again would not help."""
+        with self._lock:
+            self._kept_until = self._clock() + HOLD_SECONDS
+
+    def _refresh(self, waited_for: Future[FrozenCredentials]) -> None:
+        frozen, failure = None, None
         try:
-            frozen = freeze(self._resolve())
-            with self._lock:
+            with quiet_botocore():
+                frozen = freeze(self._resolve())
+        except CredentialsError as error:
+            failure = error
+        except Exception as error:  # botocore, boto3 and LiteLLM's secret managers raise what they like
+            failure = CredentialsError(why(error))
+            failure.__cause__ = error
+        with self._lock:
+            if frozen is not None:
                 self._held, self._held_since = frozen, self._clock()
-            return frozen
-        except (BotoCoreError, ClientError, ValueError, OSError) as error:
-            raise CredentialsError(why(error)) from error
-        finally:
-            with self._lock:
+            if self._resolving is waited_for:
                 self._resolving = None
+        if frozen is not None:
+            waited_for.set_result(frozen)
+        else:
+            waited_for.set_exception(failure)
+
+
+class _QuietThreads(threading.local):
+    """Which threads are resolving credentials."""
+
+    resolving = False
+
+
+class _NoSecrets(logging.Filter):
+    """Keeps what botocore logs at DEBUG while it resolves credentials out of the logs: STS's answers whole, the web
+    identity token, the strings that it signs. Other threads, and other levels, log as ever."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return not _threads.resolving or record.levelno > logging.DEBUG
+
+
+_threads = _QuietThreads()
+_no_secrets = _NoSecrets()
+
+
+@contextmanager
+def quiet_botocore() -> Iterator[None]:
+    """Let botocore log nothing at DEBUG in this thread. tests/test_secrets.py shows what it would."""
+    # A filter works on the logger that it is on and not on its children, so it goes on each.
+    for name in list(logging.root.manager.loggerDict):
+        if name.partition(".")[0] in ("botocore", "boto3", "urllib3"):
+            logging.getLogger(name).addFilter(_no_secrets)
+    _threads.resolving = True
+    try:
+        yield
+    finally:
+        _threads.resolving = False
 
 
 def freeze(credentials: Any) -> FrozenCredentials:
@@ -113,16 +171,23 @@ def default_credentials() -> Any:
     return botocore.session.Session().get_credentials()
 
 
-def profile_region(profile: str | None) -> str | None:
-    """The region that the AWS config file has for a profile (None: the default one), if any."""
-    try:
-        region = botocore.session.Session(profile=profile).get_config_variable("region")
-    except ProfileNotFound as error:
-        raise ValueError(f"{error}; check aws_profile_name, AWS_PROFILE and the AWS config file") from error
-    return str(region) if region else None
-
-
+_profile_regions: dict[Any, str] = {}
 _runtime_urls: dict[Any, str] = {}
+
+
+def profile_region(profile: str | None) -> str | None:
+    """The region that the AWS config file has for a profile (None: the default one), if any.
+
+    Raises:
+        ValueError: there is no such profile.
+    """
+    key = (profile, environment(_ENDPOINT_VARIABLES))
+    region = _profile_regions.get(key)
+    if region is None:
+        region = _session(profile).get_config_variable("region")
+        if region:  # one that is not there may come yet
+            _profile_regions[key] = region
+    return region
 
 
 def runtime_url(region: str, profile: str | None = None) -> str:
@@ -136,16 +201,23 @@ def runtime_url(region: str, profile: str | None = None) -> str:
     if url is None:
         try:
             # The keys are only so that botocore does not search for some: the client signs nothing.
-            client = botocore.session.Session(profile=profile).create_client(
+            client = _session(profile).create_client(
                 "sagemaker-runtime", region_name=region, aws_access_key_id="unused", aws_secret_access_key="unused"
             )
-        except ProfileNotFound as error:
-            raise ValueError(f"{error}; check aws_profile_name, AWS_PROFILE and the AWS config file") from error
-        except (BotoCoreError, ValueError) as error:
+        except BotoCoreError as error:
             raise ValueError(f"no SageMaker runtime host for region {region!r}: {error}") from error
         url = _runtime_urls[key] = str(client.meta.endpoint_url)
         client.close()
     return url
+
+
+def _session(profile: str | None) -> Any:
+    session = botocore.session.Session(profile=profile)
+    try:
+        session.get_scoped_config()
+    except ProfileNotFound as error:
+        raise ValueError(f"{error}; check aws_profile_name, AWS_PROFILE and the AWS config file") from error
+    return session
 
 
 def environment(names: tuple[str, ...]) -> tuple[str | None, ...]:

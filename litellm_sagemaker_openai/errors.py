@@ -7,6 +7,7 @@ are the operator's, and are returned apart, to be logged.
 
 from __future__ import annotations
 
+import enum
 import json
 import re
 from collections.abc import Mapping
@@ -17,9 +18,6 @@ import httpx
 import litellm
 
 PROVIDER = "sagemaker_openai"
-# Kinds of refusal that are none of SageMaker's or the container's own words for an error.
-NO_CAPACITY = "no_capacity"  # the target is scaled to zero
-BROKEN = "broken"  # what was answered is no answer
 
 _PERMISSIONS = (
     "the role needs sagemaker:CallWithBearerToken on '*' and sagemaker:InvokeEndpoint on the endpoint's ARN "
@@ -53,17 +51,27 @@ _NOT_CONNECTED = (httpx.ConnectError, httpx.ProxyError)
 _MAX_SHOWN = 2000
 
 
+class Verdict(enum.Enum):
+    """What this provider makes of an answer by itself, whatever words it is in."""
+
+    REFUSED = "refused"  # an error in SageMaker's or the container's words
+    NO_CAPACITY = "no capacity"  # the target is scaled to zero
+    BROKEN = "broken"  # no answer at all, or no whole one
+
+
 @dataclass(frozen=True, slots=True)
 class Refusal:
     """What an error answer says, once unwrapped.
 
-    ``from_container`` tells the container's words from the front door's. ``operator_detail`` is what was cut out of
-    the message: account ids, console URLs, tracebacks; empty where nothing was.
+    ``kind`` is the error's type in its writer's words; ``from_container`` tells the container's words from the front
+    door's. ``operator_detail`` is what was cut out of the message: account ids, console URLs, tracebacks; empty where
+    nothing was.
     """
 
     status: int
     message: str
     kind: str = ""
+    verdict: Verdict = Verdict.REFUSED
     from_container: bool = False
     operator_detail: str = ""
 
@@ -84,7 +92,7 @@ class MalformedAnswer(AnswerError):
     """The container answered 200 with something that is no chat completion."""
 
     def __init__(self, what: str) -> None:
-        super().__init__(Refusal(502, f"the container answered 200 with {what}", BROKEN))
+        super().__init__(Refusal(502, f"the container answered 200 with {what}", verdict=Verdict.BROKEN))
 
 
 class TruncatedStream(AnswerError):
@@ -96,7 +104,7 @@ class TruncatedStream(AnswerError):
                 502,
                 "the stream ended before the answer did, without a finish reason and without [DONE]: the container "
                 "was stopped, the connection was cut, or SageMaker's limit of 8 minutes a stream was reached",
-                BROKEN,
+                verdict=Verdict.BROKEN,
             )
         )
 
@@ -105,16 +113,17 @@ def read_refusal(status: int, body: bytes) -> Refusal:
     """What an error answer means, from its HTTP status and its body."""
     if 300 <= status < 400:
         message = f"SageMaker answered with a redirect ({status}), which is not followed: the token would go along"
-        return Refusal(502, message, BROKEN)
+        return Refusal(502, message, verdict=Verdict.BROKEN)
     said = _words_in(body.decode(errors="replace").strip())
     quotation = _QUOTATION.match(said.message)
     if said.original_status is not None:
         refusal = Refusal(said.original_status, said.message, said.kind, from_container=True)
     elif quotation is not None:
         quoted = _quoted(quotation[2], quotation[3])
-        refusal = Refusal(int(quotation[1]), quoted.message, quoted.kind, True, operator_detail=said.message)
+        status, detail = int(quotation[1]), said.message
+        refusal = Refusal(status, quoted.message, quoted.kind, from_container=True, operator_detail=detail)
     elif _NO_CAPACITY_WORDS.match(said.message):
-        refusal = Refusal(503, said.message, NO_CAPACITY)
+        refusal = Refusal(503, said.message, verdict=Verdict.NO_CAPACITY)
     elif (missing := _NOT_FOUND.match(said.message)) is not None:
         refusal = Refusal(404, f"{missing[1]} not found in this account and region", operator_detail=said.message)
     else:
@@ -162,7 +171,9 @@ def connection_error(error: httpx.HTTPError, *, model: str, begun: bool = False)
             the Router never cools a deployment down for an ``APIConnectionError`` (litellm/router_utils/
             cooldown_handlers.py, 1.106.2), and would ask a dead one again and again.
     """
-    what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    # A LocalProtocolError quotes what could not be sent, which may be the Authorization header.
+    said = "" if isinstance(error, httpx.LocalProtocolError) else str(error)
+    what = f"{type(error).__name__}: {said}" if said else type(error).__name__
     if isinstance(error, httpx.TimeoutException):
         return litellm.Timeout(f"SageMaker did not answer in time ({what})", model, PROVIDER)
     if begun:
@@ -262,7 +273,7 @@ def _cleaned(refusal: Refusal) -> Refusal:
 
 def _for_the_caller(refusal: Refusal) -> str:
     who = "the container answered" if refusal.from_container else "SageMaker answered"
-    if refusal.kind in (NO_CAPACITY, BROKEN):
+    if refusal.verdict is not Verdict.REFUSED:
         return refusal.message
     message = f"{who} {refusal.status}: {refusal.message}"
     if not refusal.from_container and _COMPONENT_NEEDED.search(refusal.message):

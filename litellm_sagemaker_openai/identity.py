@@ -20,7 +20,7 @@ from litellm.caching.in_memory_cache import InMemoryCache
 from litellm.llms.bedrock.base_aws_llm import BaseAWSLLM
 from litellm.secret_managers.main import get_secret
 
-from litellm_sagemaker_openai.credentials import CredentialsError, CredentialSource, environment, why
+from litellm_sagemaker_openai.credentials import CredentialsError, CredentialSource, environment
 from litellm_sagemaker_openai.settings import AwsIdentity
 
 _MOST_SOURCES = 1000
@@ -54,21 +54,21 @@ def source_for(identity: AwsIdentity, region: str) -> CredentialSource:
         return source
 
 
+def _forget_sources() -> None:
+    global _sources_lock
+    _sources_lock = threading.Lock()
+    _sources.clear()
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(after_in_child=_forget_sources)  # another thread may hold a lock, and is not there any more
+
+
 def _litellm_resolver(identity: AwsIdentity, region: str) -> Callable[[], Any]:
     parameters: dict[str, Any] = {name: value for name, value in asdict(identity).items() if value}
     if identity.aws_session_tags:
         parameters["aws_session_tags"] = [{"Key": key, "Value": value} for key, value in identity.aws_session_tags]
-    llm = _SageMakerAWSLLM()
-
-    def resolve() -> Any:
-        try:
-            return llm.get_credentials(aws_region_name=region, **parameters)
-        except CredentialsError:
-            raise
-        except Exception as error:  # LiteLLM's secret managers raise what they like, a bare Exception included
-            raise CredentialsError(why(error)) from error
-
-    return resolve
+    return functools.partial(_SageMakerAWSLLM().get_credentials, aws_region_name=region, **parameters)
 
 
 class _SageMakerAWSLLM(BaseAWSLLM):
@@ -96,10 +96,15 @@ class _SageMakerAWSLLM(BaseAWSLLM):
         tests/test_credentials.py shows both.
         """
         if aws_web_identity_token.startswith("os.environ/") or aws_web_identity_token in os.environ:
-            raise CredentialsError("aws_web_identity_token must be a token, a file or a secret, not a variable's name")
+            raise CredentialsError(
+                "aws_web_identity_token must be a secret such as oidc/file/<path>, not a variable's name"
+            )
         oidc_token = get_secret(aws_web_identity_token)
         if not oidc_token:
-            raise CredentialsError("aws_web_identity_token names a secret that could not be read")
+            raise CredentialsError(
+                "aws_web_identity_token names no secret that LiteLLM can read; write oidc/file/<path>, and allow the "
+                "file's directory in LITELLM_OIDC_ALLOWED_CREDENTIAL_DIRS, or another of LiteLLM's oidc/ forms"
+            )
         sts = boto3.client("sts", **self._build_sts_client_kwargs(aws_sts_endpoint, ssl_verify, aws_region_name))
         external_id = {"ExternalId": aws_external_id} if aws_external_id else {}
         session = sts.assume_role_with_web_identity(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Generator, Iterator, Mapping
 from contextlib import aclosing, closing, contextmanager
 from dataclasses import dataclass, field
 from itertools import chain, islice
@@ -25,12 +25,11 @@ from litellm_sagemaker_openai.chunks import ChunkStream, whole_response
 from litellm_sagemaker_openai.cold_start import ColdStartTimeout, patience_for
 from litellm_sagemaker_openai.credentials import CredentialsError, profile_region, runtime_url
 from litellm_sagemaker_openai.errors import (
-    BROKEN,
-    NO_CAPACITY,
     PROVIDER,
     AnswerError,
     MalformedAnswer,
     Refusal,
+    Verdict,
     bad_request,
     connection_error,
     no_credentials,
@@ -39,9 +38,9 @@ from litellm_sagemaker_openai.errors import (
 )
 from litellm_sagemaker_openai.identity import source_for
 from litellm_sagemaker_openai.request import build_body, build_headers, encode_body
-from litellm_sagemaker_openai.settings import Settings, choose_region, sort_settings
+from litellm_sagemaker_openai.settings import SECRETS, Settings, choose_region, sort_settings, without_secrets
 from litellm_sagemaker_openai.sse import StreamFormatError, decoder_for
-from litellm_sagemaker_openai.stream_opening import install, is_marked
+from litellm_sagemaker_openai.stream_opening import MARK, install, is_marked, unmarked
 from litellm_sagemaker_openai.target import Target, chat_url, parse_target
 from litellm_sagemaker_openai.transport import Request, Signer, as_timeout, asend, checked_client, send
 
@@ -81,14 +80,17 @@ class SageMakerOpenAI(CustomLLM):
         so that what may read files, such as the runtime's URL, happens in the thread.
         """
         if is_marked(call.get("optional_params") or {}):
-            return _aopened(_prepare(call, stream=True, is_async=True))
-        return _acomplete(_prepare(call, is_async=True))
+            prepared = _prepare(call, stream=True, is_async=True)
+            return _Unstarted(lambda: _aopened(prepared))
+        whole = _prepare(call, is_async=True)
+        return _Unstarted(lambda: _acomplete(whole))
 
     def streaming(self, *_: Any, **call: Any) -> Iterator[ModelResponseStream]:  # type: ignore[override]
         """An answer as it comes. What fails before the first chunk is raised before this returns."""
         prepared = _prepare(call, stream=True)
         with _litellm_errors(prepared):
             response = _accepted(prepared, send(prepared.request))
+        _log_stream(prepared)
         chunks = _chunks(prepared, response)
         return chain([*islice(chunks, 1)], chunks)
 
@@ -114,6 +116,35 @@ def register() -> None:
         ]
     install()
     custom_llm_setup()  # type: ignore[no-untyped-call]
+
+
+class _Unstarted(Coroutine[Any, Any, Any]):
+    """A coroutine that is made when it is first awaited.
+
+    LiteLLM drops what ``acompletion`` returned where the caller left meanwhile, and Python would warn that a coroutine
+    "was never awaited". ``asyncio.iscoroutine``, by which LiteLLM tells that it is to be awaited, knows this one too.
+    """
+
+    def __init__(self, make: Callable[[], Coroutine[Any, Any, Any]]) -> None:
+        self._make = make
+        self._made: Coroutine[Any, Any, Any] | None = None
+
+    def _started(self) -> Coroutine[Any, Any, Any]:
+        self._made = self._made or self._make()
+        return self._made
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        return self._started().__await__()
+
+    def send(self, value: Any) -> Any:
+        return self._started().send(value)
+
+    def throw(self, *error: Any) -> Any:
+        return self._started().throw(*error)
+
+    def close(self) -> None:
+        if self._made is not None:
+            self._made.close()
 
 
 def _prepare(call: Mapping[str, Any], *, stream: bool = False, is_async: bool = False) -> Call:
@@ -145,12 +176,30 @@ def _prepare(call: Mapping[str, Any], *, stream: bool = False, is_async: bool = 
     except ValueError as error:
         raise bad_request(error, model=model) from error
     logging_obj = call["logging_obj"]
+    _show_as_native(logging_obj, marked=is_marked(call.get("optional_params") or {}))
     logging_obj.pre_call(
         input=call["messages"],
         api_key="",
         additional_args={"complete_input_dict": body, "api_base": url, "headers": dict(request.headers)},
     )
     return Call(model, target, request, call["model_response"], logging_obj, call["messages"])
+
+
+def _show_as_native(logging_obj: Any, *, marked: bool) -> None:
+    """Let callbacks see what a native provider's call shows them: no credential, and ``stream`` where it was asked.
+
+    LiteLLM hands callbacks ``model_call_details``, which repeats the call's keywords three times. It is the logging
+    object's own; what it holds of the caller's is replaced, not changed.
+    """
+    details = logging_obj.model_call_details
+    for name in ("optional_params", "litellm_params"):
+        details[name] = without_secrets(details.get(name) or {})
+    if marked:
+        details["optional_params"] = unmarked(details["optional_params"])
+        details.pop(MARK, None)
+        details["stream"] = True
+    for name in SECRETS & details.keys():
+        details[name] = without_secrets({name: details[name]})[name]
 
 
 def _address(settings: Settings, target: Target) -> tuple[str, Signer]:
@@ -183,6 +232,7 @@ async def _aopened(call: Call) -> CustomStreamWrapper:
     """A stream that has begun: what fails before its first chunk is raised here, where LiteLLM retries it."""
     with _litellm_errors(call):
         response = _accepted(call, await asend(call.request))
+    _log_stream(call)
     chunks = _achunks(call, response)
     return CustomStreamWrapper(
         completion_stream=_Begun([await anext(chunks)], chunks),
@@ -213,8 +263,17 @@ class _Begun:
 async def _alate(call: Call) -> AsyncIterator[ModelResponseStream]:
     with _litellm_errors(call):
         response = _accepted(call, await asend(call.request))
-    async for chunk in _achunks(call, response):
-        yield chunk
+    _log_stream(call)
+    async with aclosing(_achunks(call, response)) as chunks:
+        async for chunk in chunks:
+            yield chunk
+
+
+def _log_stream(call: Call) -> None:
+    # LiteLLM's own words for it (llms/openai_like/chat/handler.py, 1.106.2).
+    call.logging_obj.post_call(
+        original_response="first stream response received", input=call.messages, api_key="", additional_args={}
+    )
 
 
 def _chunks(call: Call, response: httpx.Response) -> Iterator[ModelResponseStream]:
@@ -268,11 +327,11 @@ def _litellm_errors(
     except AnswerError as error:
         raise _exception(call, error.refusal, response) from error
     except StreamFormatError as error:
-        raise _exception(call, Refusal(502, str(error), BROKEN), response) from error
+        raise _exception(call, Refusal(502, str(error), verdict=Verdict.BROKEN), response) from error
     except httpx.HTTPError as error:
         raise connection_error(error, model=call.model, begun=stream is not None and stream.begun) from error
     except ColdStartTimeout as error:
-        raise to_exception(Refusal(503, str(error), NO_CAPACITY), model=call.model) from error
+        raise to_exception(Refusal(503, str(error), verdict=Verdict.NO_CAPACITY), model=call.model) from error
     except CredentialsError as error:
         _log(call, "credentials", repr(error.__cause__ or error))
         raise no_credentials(error, model=call.model) from error

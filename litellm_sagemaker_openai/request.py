@@ -26,7 +26,8 @@ def build_body(
 
     Args:
         messages: OpenAI messages, as dictionaries or Pydantic models. ``developer`` becomes ``system``, which is
-            what open models' chat templates know, as LiteLLM's native providers have it.
+            what open models' chat templates know, and an image that is only a URL the object that OpenAI's protocol
+            has, both as LiteLLM's native providers have it.
         parameters: the container's parameters; a ``model`` among them (from ``extra_body``) has the last word.
         model_name: the body's ``model``. Empty is right for a container that serves one model: vLLM refuses a
             name that it does not serve and accepts an empty one.
@@ -98,6 +99,8 @@ def _checked_header(name: str, value: Any) -> str:
             f"SageMaker's /openai/v1 path refuses the header {name}; write the inference component in the model, "
             "sagemaker_openai/<endpoint>/<component>, or as model_id"
         )
+    if not isinstance(value, (str, int, float)):
+        raise ValueError(f"the value of header {name} must be a string, not {type(value).__name__}")
     text = str(value)
     if not re.fullmatch(r"[\t\x20-\x7e]*", text):
         raise ValueError(f"the value of header {name} has characters that a header cannot carry; use printable ASCII")
@@ -107,9 +110,21 @@ def _checked_header(name: str, value: Any) -> str:
 def _container_message(message: Any) -> Any:
     if isinstance(message, BaseModel):
         message = message.model_dump(exclude_none=True)
-    if isinstance(message, Mapping) and message.get("role") == "developer":
-        return {**message, "role": "system"}
-    return message
+    if not isinstance(message, Mapping):
+        return message
+    changed: dict[str, Any] = {}
+    if message.get("role") == "developer":
+        changed["role"] = "system"
+    content = message.get("content")
+    if isinstance(content, list) and any(_is_bare_image(part) for part in content):
+        changed["content"] = [
+            {**part, "image_url": {"url": part["image_url"]}} if _is_bare_image(part) else part for part in content
+        ]
+    return {**message, **changed} if changed else message
+
+
+def _is_bare_image(part: Any) -> bool:
+    return isinstance(part, Mapping) and part.get("type") == "image_url" and isinstance(part.get("image_url"), str)
 
 
 def _as_json(value: Any) -> Any:

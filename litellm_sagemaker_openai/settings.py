@@ -8,12 +8,14 @@ and fallbacks. So nothing is taken out of it: what is sorted here is copied.
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
 from litellm.types.utils import all_litellm_params
 
+from litellm_sagemaker_openai.stream_opening import MARK
 from litellm_sagemaker_openai.target import Target, agreed_region, checked_region
 from litellm_sagemaker_openai.token import DEFAULT_EXPIRY, expiry_in_seconds
 
@@ -34,14 +36,16 @@ _NOT_FOR_THE_CONTAINER = frozenset(all_litellm_params) | {
     "metadata",
     "model",
     "model_id",
+    "policies",
     "sagemaker_base_url",
-    "sagemaker_openai_stream",  # stream_opening.MARK
+    MARK,
     "stream",
     "timeout",
 }
-_CREDENTIALS = frozenset(
-    {"api_key", "aws_access_key_id", "aws_secret_access_key", "aws_session_token", "aws_web_identity_token"}
-)
+_CREDENTIALS = frozenset({"api_key", "azure_ad_token"})  # and all that begins with `aws_`
+
+# Keywords whose values no callback and no log gets.
+SECRETS = frozenset({"api_key", "aws_secret_access_key", "aws_session_token", "aws_web_identity_token"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,10 +101,10 @@ def sort_settings(
         identity=_identity(optional_params),
         body=_body(optional_params, allow_zero_temperature=options.flag("aws_sagemaker_allow_zero_temp")),
         region=options.text("aws_region_name"),
-        api_key=api_key,
+        api_key=_checked_token(api_key),
         base_url=api_base or options.text("sagemaker_base_url"),
         model_id=options.text("model_id"),
-        model_name=litellm_params.get("hf_model_name") or options.text("hf_model_name") or "",
+        model_name=_Options(litellm_params).text("hf_model_name") or options.text("hf_model_name") or "",
         token_expiry=_named("aws_sagemaker_token_expiry", expiry_in_seconds, expiry),
         fake_stream=options.flag("fake_stream"),
         cold_start_timeout=options.duration("aws_sagemaker_cold_start_timeout"),
@@ -129,6 +133,11 @@ def choose_region(
             "model, or set AWS_REGION"
         )
     return checked_region(region)
+
+
+def without_secrets(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy of the parameters that says of a secret only that it is there."""
+    return {name: "***" if value and name in SECRETS else value for name, value in parameters.items()}
 
 
 class _Options:
@@ -169,6 +178,13 @@ class _Options:
         return seconds
 
 
+def _checked_token(api_key: Any) -> str | None:
+    """The token made elsewhere, without the white space that a file's end leaves. It is never shown."""
+    if api_key is None or (isinstance(api_key, str) and re.fullmatch(r"[\x21-\x7e]+", api_key.strip())):
+        return api_key.strip() if api_key else None
+    raise ValueError("api_key is no bearer token: it must be a string of printable ASCII characters without spaces")
+
+
 def _named(name: str, check: Callable[[Any], Any], value: Any) -> Any:
     try:
         return check(value)
@@ -203,16 +219,30 @@ def _body(params: Mapping[str, Any], *, allow_zero_temperature: bool) -> Mapping
     body = {name: value for name, value in params.items() if not _is_foreign(name)}
     if body.get("temperature") == 0 and not allow_zero_temperature:
         body["temperature"] = _MINIMUM_TEMPERATURE
+    if body.get("tools") == []:
+        body = _without_tools(body)
     extra_body = params.get("extra_body") or {}
     if not isinstance(extra_body, Mapping):
         raise ValueError(f"extra_body must be a dictionary, not {type(extra_body).__name__}")
     for name in extra_body:
-        if name in _CREDENTIALS:
+        if name in _CREDENTIALS or str(name).startswith("aws_"):
             raise ValueError(
                 f"extra_body carries {name}, and extra_body goes to the container as it is; give {name} as a "
                 "parameter of the call or the deployment"
             )
     return {**body, **extra_body}
+
+
+def _without_tools(body: Mapping[str, Any]) -> dict[str, Any]:
+    """The body without its empty list of tools, and without what is only allowed beside tools.
+
+    An empty list means none, but OpenAI refuses it, and chat templates that ask only whether there is a list (Llama
+    3.1's) tell the model of tools. A choice that insists on a tool stays, for the container to refuse.
+    """
+    dropped = {"tools", "parallel_tool_calls"}
+    if body.get("tool_choice") in ("auto", "none"):
+        dropped.add("tool_choice")
+    return {name: value for name, value in body.items() if name not in dropped}
 
 
 def _is_foreign(name: str) -> bool:

@@ -17,7 +17,7 @@ Event = dict[str, Any] | str  # a JSON object, or DONE
 
 # https://html.spec.whatwg.org/multipage/server-sent-events.html#parsing-an-event-stream: LF, CR and CRLF end a
 # line and nothing else does. str.splitlines() also splits at U+2028 and others, which JSON strings may hold.
-_LINE_END = re.compile(r"\r\n|\n|\r")
+_LINE_END = re.compile(rb"\r\n|\n|\r")
 _JSON_LINES_TYPES = ("application/jsonlines", "application/x-jsonlines", "application/jsonl", "application/x-ndjson")
 _FIELDS = (b"data:", b"event:", b"id:", b"retry:", b"error:", b":")
 _SHOWN = 200
@@ -49,37 +49,43 @@ def decoder_for(content_type: str) -> Decoder:
 
 
 class _Lines:
-    """Bytes → complete lines of text. A line is searched once however many pieces it arrives in."""
+    """Bytes → complete lines. A line is searched once however many pieces it arrives in.
+
+    Lines are split as bytes, and decoded one by one: a line that is not UTF-8 takes none of those before it along.
+    """
 
     def __init__(self) -> None:
-        # utf-8-sig drops a leading byte order mark, as the specification has it.
-        self._text = codecs.getincrementaldecoder("utf-8-sig")()
-        self._pieces: list[str] = []
+        self._pieces: list[bytes] = []
         self._after_cr = False
+        self._first = True
 
-    def feed(self, data: bytes, *, final: bool = False) -> list[str]:
-        try:
-            text = self._text.decode(data, final)
-        except UnicodeDecodeError as error:
-            raise StreamFormatError(f"the container's stream is not UTF-8: {error.reason}") from error
-        if self._after_cr and text:
-            text = text.removeprefix("\n")  # the other half of a CRLF whose CR ended the line already
+    def feed(self, data: bytes) -> Iterator[str]:
+        if self._after_cr and data:
+            data = data.removeprefix(b"\n")  # the other half of a CRLF whose CR ended the line already
             self._after_cr = False
-        *complete, rest = _LINE_END.split(text)
+        *complete, rest = _LINE_END.split(data)
         if complete:
-            complete[0] = "".join([*self._pieces, complete[0]])
+            complete[0] = b"".join([*self._pieces, complete[0]])
             self._pieces.clear()
-            self._after_cr = text.endswith("\r")
+            self._after_cr = data.endswith(b"\r")
         if rest:
             self._pieces.append(rest)
-        return complete
+        for line in complete:
+            yield self._decoded(line)
 
     def end(self) -> str:
         """What stands after the last line's end."""
-        complete = self.feed(b"", final=True)
-        rest = "".join([*complete, *self._pieces])
+        rest = b"".join(self._pieces)
         self._pieces.clear()
-        return rest
+        return self._decoded(rest)
+
+    def _decoded(self, line: bytes) -> str:
+        if self._first:  # a byte order mark at the very beginning is not a part of the stream
+            line, self._first = line.removeprefix(codecs.BOM_UTF8), False
+        try:
+            return line.decode()
+        except UnicodeDecodeError as error:
+            raise StreamFormatError(f"the container's stream is not UTF-8: {error.reason}") from error
 
 
 class ServerSentEvents:
@@ -88,6 +94,7 @@ class ServerSentEvents:
     def __init__(self) -> None:
         self._lines = _Lines()
         self._data: list[str] = []
+        self._type = ""
 
     def feed(self, data: bytes) -> Iterator[Event]:
         for line in self._lines.feed(data):
@@ -103,17 +110,24 @@ class ServerSentEvents:
 
     def _line(self, line: str) -> Iterator[Event]:
         if not line:
-            if self._data:
-                data, self._data = "\n".join(self._data), []
-                yield from _event(data)
+            yield from self._dispatched()
             return
         name, _, value = line.partition(":")
         if name == "data":
             self._data.append(value.removeprefix(" "))
+        elif name == "event":
+            self._type = value.strip()
         elif name == "error" and not self._data:
             # llama.cpp until 2025 wrote an error as a field of its own (server_sent_event(sink, "error", …)).
             for error in _event(value):
                 yield {"error": error}
+
+    def _dispatched(self) -> Iterator[Event]:
+        data, is_error = "\n".join(self._data), self._type == "error"
+        self._data, self._type = [], ""
+        for event in _event(data):
+            # An event of the type `error` is one also where its data does not say so itself.
+            yield {"error": event} if is_error and isinstance(event, dict) and not event.get("error") else event
 
 
 class JsonLines:

@@ -32,7 +32,6 @@ _ANSWERED_ELSEWHERE = (
     "context_window_fallback_dict",
     "complete_response",
     "prompt_id",
-    "use_litellm_proxy",
 )
 
 
@@ -49,7 +48,7 @@ class StreamOpening(CustomLogger):
         self, kwargs: dict[str, Any], call_type: CallTypes | None
     ) -> dict[str, Any] | None:
         """The call with the mark in place of ``stream``, or None to leave it as it is."""
-        if call_type is not CallTypes.acompletion or not _applies(kwargs):
+        if call_type is not CallTypes.acompletion or not _applies(kwargs) or not _is_last(self):
             return None
         return {**{name: value for name, value in kwargs.items() if name != "stream"}, MARK: _Asked.STREAM}
 
@@ -58,9 +57,10 @@ stream_opening = StreamOpening()
 
 
 def install() -> None:
-    """Add the callback to LiteLLM's. Idempotent."""
-    if not any(callback is stream_opening for callback in litellm.callbacks):
-        litellm.callbacks.append(stream_opening)
+    """Make the callback LiteLLM's last, where the others have seen ``stream`` before it is replaced. Idempotent."""
+    if not litellm.callbacks or litellm.callbacks[-1] is not stream_opening:
+        # A new list: LiteLLM may be going through the old one.
+        litellm.callbacks = [*(each for each in litellm.callbacks if each is not stream_opening), stream_opening]
 
 
 def is_marked(optional_params: Mapping[str, Any]) -> bool:
@@ -68,15 +68,39 @@ def is_marked(optional_params: Mapping[str, Any]) -> bool:
     return optional_params.get(MARK) is _Asked.STREAM
 
 
+def unmarked(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """The parameters as they were before: with ``stream``, as callbacks know it, and without the mark."""
+    return {**{name: value for name, value in parameters.items() if name != MARK}, "stream": True}
+
+
 def _applies(kwargs: Mapping[str, Any]) -> bool:
-    if kwargs.get("stream") is not True:
-        return False
-    model = kwargs.get("model") or getattr(kwargs.get("litellm_logging_obj"), "model", "")  # given by position
-    ours = kwargs.get("custom_llm_provider") == PROVIDER or str(model).startswith(f"{PROVIDER}/")
     # A cache would answer a call without `stream` with a whole answer.
-    if not ours or litellm.cache is not None or litellm.model_fallbacks:
+    if kwargs.get("stream") is not True or litellm.cache is not None or litellm.model_fallbacks:
         return False
-    return not any(kwargs.get(name) for name in _ANSWERED_ELSEWHERE) and not _has_mcp_tools(kwargs.get("tools"))
+    if any(kwargs.get(name) for name in _ANSWERED_ELSEWHERE) or _has_mcp_tools(kwargs.get("tools")):
+        return False
+    return _goes_to_this_provider(kwargs)
+
+
+def _goes_to_this_provider(kwargs: Mapping[str, Any]) -> bool:
+    """Whether LiteLLM will ask this provider, by LiteLLM's own rules: aliases, ``use_litellm_proxy``, the keyword."""
+    model = str(kwargs.get("model") or getattr(kwargs.get("litellm_logging_obj"), "model", ""))  # given by position
+    named, aliases = kwargs.get("custom_llm_provider"), (litellm.model_alias_map, kwargs.get("model_alias_map") or {})
+    if named not in (None, PROVIDER) or (named is None and not model.startswith(f"{PROVIDER}/")):
+        return False
+    if any(model in alias for alias in aliases) or kwargs.get("use_litellm_proxy"):
+        return False
+    _, provider, _, _ = litellm.get_llm_provider(
+        model=model, custom_llm_provider=named, api_base=kwargs.get("api_base") or kwargs.get("base_url")
+    )
+    return bool(provider == PROVIDER)
+
+
+def _is_last(own: StreamOpening) -> bool:
+    """Whether no callback that may still look at ``stream``, or change it, comes later."""
+    later = litellm.callbacks[litellm.callbacks.index(own) + 1 :] if own in litellm.callbacks else []
+    untouched = CustomLogger.async_pre_call_deployment_hook
+    return all(getattr(type(each), "async_pre_call_deployment_hook", untouched) is untouched for each in later)
 
 
 def _has_mcp_tools(tools: Any) -> bool:

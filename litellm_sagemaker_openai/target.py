@@ -20,7 +20,7 @@ _ARN = re.compile(r"arn:aws[a-z-]*:sagemaker:([a-z0-9-]+):\d{12}:([a-z-]+)/(.*)"
 _REGION = re.compile(r"[a-z]+(-[a-z]+)+-[0-9]{1,2}")
 # As botocore 1.44.5 resolves them in each partition, with FIPS and dual-stack, and as a VPC endpoint's name has it.
 _AWS_RUNTIME_HOST = re.compile(
-    r"(?:.*\.)?runtime(?:-fips)?\.sagemaker(?:-fips)?\.([a-z]+(?:-[a-z]+)*-\d+)\.(?:vpce\.)?(?:amazonaws|api|c2s|sc2s)\..*"
+    r"(?:.*\.)?runtime(?:-fips)?\.sagemaker(?:-fips)?\.([a-z]+(?:-[a-z]+)*-\d+)\.(?:vpce\.)?(?:amazonaws|api|c2s|sc2s|cloud|csp)\..*"
 )
 _MODEL_FORM = "sagemaker_openai/<endpoint> or sagemaker_openai/<endpoint>/<inference component>"
 

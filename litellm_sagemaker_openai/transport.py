@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import threading
 import time
 from collections.abc import Callable, Generator, Mapping
 from concurrent.futures import Future
@@ -20,12 +21,15 @@ from litellm.llms.custom_httpx.http_handler import get_async_httpx_client, get_h
 from litellm_sagemaker_openai.auth import Authorizations, authorizations
 from litellm_sagemaker_openai.cold_start import ColdStartTimeout, Patience
 from litellm_sagemaker_openai.credentials import CredentialSource
-from litellm_sagemaker_openai.errors import NO_CAPACITY, PROVIDER, read_refusal
+from litellm_sagemaker_openai.errors import PROVIDER, Verdict, read_refusal
 from litellm_sagemaker_openai.token import FrozenCredentials
 
 # LiteLLM's own default to connect within (litellm.llms.custom_httpx.http_handler._DEFAULT_TIMEOUT, 1.106.2).
 _CONNECT_SECONDS = 5.0
 _CREDENTIALS_SECONDS = 60.0
+
+# LiteLLM's get_httpx_client takes no lock: threads that ask at once get a client each, and all but one stay open.
+_clients_lock = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +182,9 @@ def _tries(signer: Signer) -> Steps:
 
 
 def _has_no_capacity(response: httpx.Response) -> bool:
-    return not response.is_success and read_refusal(response.status_code, response.content).kind == NO_CAPACITY
+    return (
+        not response.is_success and read_refusal(response.status_code, response.content).verdict is Verdict.NO_CAPACITY
+    )
 
 
 def _send_once(client: httpx.Client, request: Request, authorization: str) -> httpx.Response:
@@ -237,7 +243,8 @@ def checked_client(client: Any, *, is_async: bool) -> Any:
 def _sync_client(request: Request) -> httpx.Client:
     if request.client is not None:
         return cast(httpx.Client, request.client)
-    return get_httpx_client(params={"ssl_verify": request.ssl_verify}).client
+    with _clients_lock:
+        return get_httpx_client(params={"ssl_verify": request.ssl_verify}).client
 
 
 def _async_client(request: Request) -> httpx.AsyncClient:
@@ -251,8 +258,14 @@ def _given(token: str | None) -> Authorizations:
 
 
 def as_timeout(timeout: float | httpx.Timeout | None) -> httpx.Timeout:
-    """LiteLLM's ``timeout`` for httpx: a number is for each read and write; connecting has 5 s of it at most."""
+    """LiteLLM's ``timeout`` for httpx: a number is for each read and write; connecting has 5 s of it at most.
+
+    Raises:
+        ValueError: it is not above 0.
+    """
     if isinstance(timeout, httpx.Timeout):
         return timeout
     seconds = 600.0 if timeout is None else float(timeout)
+    if not seconds > 0:
+        raise ValueError(f"timeout must be a number of seconds above 0, not {timeout}")
     return httpx.Timeout(seconds, connect=min(seconds, _CONNECT_SECONDS))

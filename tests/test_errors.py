@@ -9,7 +9,7 @@ import httpx
 import litellm
 import pytest
 
-from litellm_sagemaker_openai.errors import Refusal, connection_error, error_in, read_refusal, to_exception
+from litellm_sagemaker_openai.errors import Refusal, Verdict, connection_error, error_in, read_refusal, to_exception
 from tests.conftest import WIRE
 
 VLLM_TOO_LONG = "This model's maximum context length is 8192 tokens. However, you requested 9000 tokens in the messages"
@@ -132,7 +132,7 @@ def test_a_prompt_that_does_not_fit(said: str, status: int) -> None:
 def test_no_capacity_passes_and_is_not_the_callers_mistake() -> None:
     error, refusal = refuse(400, {"error": {"message": NO_CAPACITY}})
     assert type(error) is litellm.ServiceUnavailableError
-    assert refusal.kind == "no_capacity"
+    assert refusal.verdict is Verdict.NO_CAPACITY
 
 
 @pytest.mark.parametrize("escaped", [False, True])
@@ -140,7 +140,7 @@ def test_those_words_from_a_container_mean_nothing(escaped: bool) -> None:
     echoed = json.dumps({"error": {"message": NO_CAPACITY, "type": "BadRequestError"}})
     error, refusal = refuse(400, quoted(400, echoed, escaped=escaped))
     assert type(error) is litellm.BadRequestError
-    assert refusal.kind != "no_capacity"
+    assert refusal.verdict is Verdict.REFUSED
     error, refusal = refuse(400, quoted(400, NO_CAPACITY))
     assert type(error) is litellm.BadRequestError
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import boto3
@@ -10,6 +12,7 @@ import httpx
 import litellm
 import pytest
 from litellm import CustomLLM
+from litellm.caching.llm_caching_handler import LLMClientCache
 from litellm.integrations.custom_logger import CustomLogger
 from litellm.llms.custom_httpx.http_handler import AsyncHTTPHandler, HTTPHandler
 
@@ -285,6 +288,26 @@ async def test_a_client_of_the_callers_is_used(runtime: Running, is_async: bool)
             await whole(False, client=sync_client)
             await whole(False, client=HTTPHandler(client=sync_client))
     assert used == ["/endpoints/my-endpoint/openai/v1/chat/completions"] * 2
+
+
+def test_threads_share_one_client_from_their_first_call_on(runtime: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    """LiteLLM's get_httpx_client makes one for each of the threads that ask at once, and all but one stay open."""
+    made: list[Any] = []
+    original = HTTPHandler.__init__
+
+    def count(self: Any, *args: Any, **more: Any) -> None:
+        made.append(self)
+        together.wait(0.2) if len(made) < 8 else together.set()
+        original(self, *args, **more)
+
+    together = threading.Event()
+    monkeypatch.setattr(litellm, "in_memory_llm_clients_cache", LLMClientCache())
+    monkeypatch.setattr(HTTPHandler, "__init__", count)
+    with ThreadPoolExecutor(8) as threads:
+        calls = [threads.submit(litellm.completion, model=MODEL, messages=MESSAGES) for _ in range(8)]
+        assert all(call.result(30).choices for call in calls)
+    assert len(made) == 1
+    made[0].close()
 
 
 @pytest.mark.parametrize("is_async", [False, True])

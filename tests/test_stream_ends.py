@@ -6,7 +6,6 @@ import asyncio
 import gc
 import logging
 import threading
-import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,6 +14,7 @@ import pytest
 from litellm import Router
 from litellm.exceptions import MidStreamFallbackError
 
+import litellm_sagemaker_openai
 from tests.conftest import MESSAGES, Upstream
 from tests.scripted import Answer, Scripted, Seen, chunk, completion, json_answer, scripted, sse, usage_chunk
 
@@ -170,6 +170,33 @@ class TestLeaving:
             await task
         assert await asyncio.to_thread(server.left.acquire, timeout=30)
 
+    async def test_cancelling_before_it_is_sent(self, upstream: Upstream) -> None:
+        """LiteLLM prepares a call in a thread; a caller who leaves meanwhile has no coroutine left un-awaited."""
+        upstream(json_answer(completion()))
+        handler = litellm_sagemaker_openai.sagemaker_openai
+        prepared = threading.Event()
+
+        class Slow(type(handler)):  # type: ignore[misc]
+            def acompletion(self, **call: Any) -> Any:
+                pending = handler.acompletion(**call)
+                prepared.set()
+                assert left.wait(30)
+                return pending
+
+        left = threading.Event()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(litellm, "custom_provider_map", [{"provider": "sagemaker_openai", "custom_handler": Slow()}])
+            for stream in (False, True):
+                prepared.clear()
+                left.clear()
+                task = asyncio.create_task(litellm.acompletion(MODEL, MESSAGES, stream=stream))
+                await asyncio.to_thread(prepared.wait, 30)
+                task.cancel()
+                with pytest.raises(asyncio.CancelledError):
+                    await task
+                left.set()
+        gc.collect()
+
     async def test_dropping_an_asynchronous_stream(self, stalled: Scripted) -> None:
         stream: Any = await litellm.acompletion(MODEL, MESSAGES, stream=True)
         await anext(stream)
@@ -198,13 +225,11 @@ class TestLeaving:
             if how % 4 >= 2:
                 await stream.aclose()
 
-        with warnings.catch_warnings():
-            warnings.simplefilter("error")
-            tasks_before = len(asyncio.all_tasks())
-            for start in range(0, 1000, 50):
-                await asyncio.gather(*(leave(start + each) for each in range(50)))
-            gc.collect()
-            left = await asyncio.to_thread(lambda: all(stalled.left.acquire(timeout=30) for _ in range(1000)))
+        tasks_before = len(asyncio.all_tasks())
+        for start in range(0, 1000, 50):
+            await asyncio.gather(*(leave(start + each) for each in range(50)))
+        gc.collect()
+        left = await asyncio.to_thread(lambda: all(stalled.left.acquire(timeout=30) for _ in range(1000)))
         assert left
         while len(asyncio.all_tasks()) > tasks_before:  # LiteLLM's callbacks of these calls
             await asyncio.sleep(0.01)

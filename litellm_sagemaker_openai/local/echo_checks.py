@@ -139,6 +139,8 @@ def _check_content(content: Any, position: int) -> None:
             raise ContainerRefusal(f"Unknown part type: {kind}", param="messages")
         if kind in ("text", "refusal") and not isinstance(part.get(kind), str):
             _refuse_field("string_type", (*where, kind), "Input should be a valid string", part)
+        if kind.endswith("_url") and isinstance(part.get(kind), str):
+            _refuse_field("dict_type", (*where, kind), "Input should be a valid dictionary", part)
 
 
 def _check_stream(body: Body) -> None:
