@@ -29,6 +29,12 @@ CASES: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"fake_stream": "perhaps"}, litellm.BadRequestError, "fake_stream must be true or false"),
     ({"extra_body": {"aws_secret_access_key": "x"}}, litellm.BadRequestError, "extra_body carries"),
     ({"extra_headers": {"Authorization": "x"}}, litellm.BadRequestError, "api_key"),
+    ({"extra_headers": {"X-A": None}}, litellm.BadRequestError, "must be a string, not NoneType"),
+    ({"extra_body": {"aws_region_name": "x"}}, litellm.BadRequestError, "extra_body carries aws_region_name"),
+    ({"api_key": "TOP\nSECRET"}, litellm.BadRequestError, "api_key is no bearer token"),
+    ({"api_key": "TOP SECRET"}, litellm.BadRequestError, "api_key is no bearer token"),
+    ({"api_key": "TOPSECRE\u0164"}, litellm.BadRequestError, "api_key is no bearer token"),
+    ({"timeout": -1}, litellm.BadRequestError, "timeout must be a number of seconds above 0"),
     ({"api_base": "http://example.com"}, litellm.BadRequestError, "plain http"),
     ({"sagemaker_base_url": "http://example.com", "api_key": "t"}, litellm.BadRequestError, "plain http"),
     ({"api_base": "https://runtime.sagemaker.eu-west-1.amazonaws.com"}, litellm.BadRequestError, "must agree"),
@@ -45,8 +51,9 @@ async def test_bad_input(
     upstream: Upstream, call: dict[str, Any], expected: type[Exception], says: str, stream: bool, is_async: bool
 ) -> None:
     server = upstream(json_answer(completion()))
-    with pytest.raises(expected, match=says):
+    with pytest.raises(expected, match=says) as refused:
         await _call(is_async, stream, **call)
+    assert "SECRE" not in f"{refused.value!r} {refused.value.__cause__!r}"
     assert server.seen == []
 
 

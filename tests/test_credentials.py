@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Future
@@ -15,6 +17,7 @@ import litellm
 import pytest
 from botocore.credentials import Credentials, RefreshableCredentials
 
+from litellm_sagemaker_openai.auth import authorizations
 from litellm_sagemaker_openai.credentials import HOLD_SECONDS, CredentialsError, CredentialSource, freeze
 from litellm_sagemaker_openai.identity import source_for
 from litellm_sagemaker_openai.settings import AwsIdentity
@@ -224,6 +227,60 @@ class TestSource:
             assert {frozen.access_key[1:], frozen.secret_key[1:], (frozen.session_token or "")[1:]} == {
                 frozen.access_key[1:]
             }
+
+    def test_however_many_sources_are_slow_another_is_not_held_up(self) -> None:
+        go_on = threading.Event()
+
+        def slow() -> Credentials:
+            assert go_on.wait(60)
+            return Credentials("AKIASLOW", "s")
+
+        waiting = [CredentialSource(lambda: slow).get() for _ in range(100)]
+        assert _got(CredentialSource(lambda: lambda: Credentials("AKIA", "s"))).access_key == "AKIA"
+        go_on.set()
+        assert {future.result(30).access_key for future in waiting if isinstance(future, Future)} == {"AKIASLOW"}
+
+    def test_any_failure_is_a_credentials_error(self) -> None:
+        def expired() -> None:
+            raise RuntimeError("Credentials were refreshed, but the refreshed credentials are still expired.")
+
+        with pytest.raises(CredentialsError, match="still expired"):
+            _got(CredentialSource(lambda: expired))
+
+    def test_where_fresh_ones_are_refused_too_they_are_not_asked_for_again_and_again(self) -> None:
+        now, count = [0.0], iter(range(1000))
+        source = CredentialSource(lambda: lambda: Credentials(f"AKIA{next(count)}", "s"), clock=lambda: now[0])
+
+        def refused_call() -> int:
+            """A call that AWS refuses, as often as it is tried: the tries."""
+            steps, answer, tries = authorizations(source, REGION, 60), None, 0
+            while True:
+                try:
+                    step = steps.send(answer)
+                except StopIteration:
+                    return tries
+                tries += not isinstance(step, Future)
+                answer = step.result(30) if isinstance(step, Future) else 403
+
+        assert [refused_call() for _ in range(20)] == [2] + [1] * 19
+        assert next(count) == 2
+        now[0] = HOLD_SECONDS + 1
+        assert refused_call() == 2
+
+    def test_a_forked_process_resolves_its_own(self) -> None:
+        code = (
+            "import os, sys\n"
+            "from litellm_sagemaker_openai.identity import source_for\n"
+            "from litellm_sagemaker_openai.settings import AwsIdentity\n"
+            "first = source_for(AwsIdentity(), 'us-west-2').get().result(30)\n"
+            "child = os.fork()\n"
+            "if child == 0:\n"
+            "    identity = AwsIdentity(aws_access_key_id='A', aws_secret_access_key='B')\n"
+            "    got = [source_for(each, 'us-west-2').get().result(20) for each in (AwsIdentity(), identity)]\n"
+            "    os._exit(0 if got[0] == first else 1)\n"
+            "sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))\n"
+        )
+        assert subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=False).returncode == 0
 
 
 @pytest.mark.parametrize("is_async", [False, True])

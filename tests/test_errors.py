@@ -145,6 +145,19 @@ def test_those_words_from_a_container_mean_nothing(escaped: bool) -> None:
     assert type(error) is litellm.BadRequestError
 
 
+@pytest.mark.parametrize("kind", ["no_capacity", "no capacity", "broken"])
+def test_a_containers_type_is_no_verdict(kind: str) -> None:
+    error, refusal = refuse(400, quoted(400, json.dumps({"error": {"message": "bad tool", "type": kind}})))
+    assert type(error) is litellm.BadRequestError
+    assert refusal.verdict is Verdict.REFUSED
+    assert "the container answered 400: bad tool" in str(error)
+
+
+def test_what_could_not_be_sent_is_not_quoted() -> None:
+    error = connection_error(httpx.LocalProtocolError("Illegal header value b'Bearer SECRET'"), model="e")
+    assert "SECRET" not in str(error)
+
+
 def test_a_front_doors_refusal_names_the_two_permissions() -> None:
     for status in (401, 403):
         error, _ = refuse(status, {"error": {"message": "Forbidden"}})

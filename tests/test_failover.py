@@ -5,6 +5,7 @@ Each test that could hold by chance runs beside a native provider (``hosted_vllm
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -13,6 +14,7 @@ from typing import Any
 import litellm
 import pytest
 from litellm import Router
+from litellm.integrations.custom_logger import CustomLogger
 from litellm.types.caching import LiteLLMCacheType
 
 from litellm_sagemaker_openai.stream_opening import MARK, StreamOpening, stream_opening
@@ -259,6 +261,72 @@ class TestKeepingOut:
         assert not await self.marked(stream=False)
         assert not await self.marked(model="sagemaker_chat/e")
         assert not await self.marked(model="e")
+
+    @pytest.mark.parametrize("provider", ["litellm_proxy", "openai", "hosted_vllm"])
+    async def test_another_provider_by_keyword(self, provider: str) -> None:
+        assert not await self.marked(custom_llm_provider=provider)
+
+    async def test_another_provider_by_alias(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(litellm, "model_alias_map", {"sagemaker_openai/e": "hosted_vllm/x"})
+        assert not await self.marked()
+
+    @pytest.mark.parametrize("how", ["environment", "setting"])
+    async def test_another_proxy(self, how: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        if how == "environment":
+            monkeypatch.setenv("USE_LITELLM_PROXY", "True")
+        else:
+            monkeypatch.setattr(litellm, "use_litellm_proxy", True)
+        assert not await self.marked()
+
+    async def test_an_interceptor_of_litellms_sees_the_stream_first(
+        self, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        class Interceptor(CustomLogger):
+            seen: list[Any] = []  # noqa: RUF012 - LiteLLM keeps the first instance of a class, so the class collects
+
+            async def async_pre_call_deployment_hook(self, kwargs: Any, call_type: Any) -> Any:
+                self.seen.append(kwargs.get("stream"))
+
+        upstream(fine)
+        monkeypatch.setattr(litellm, "callbacks", [stream_opening, Interceptor()])
+        for _ in range(2):  # the second time this provider's callback is the last
+            _ = [piece async for piece in await litellm.acompletion("sagemaker_openai/e", MESSAGES, stream=True)]
+        assert Interceptor.seen == [True, True]
+        assert litellm.callbacks[-1] is stream_opening
+
+    async def test_callbacks_see_what_they_see_of_a_native_provider(
+        self, servers: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        class Collector(CustomLogger):
+            seen: dict[str, Any] = {}  # noqa: RUF012 - as above
+
+            def log_post_api_call(self, kwargs: Any, response_obj: Any, start_time: Any, end_time: Any) -> None:
+                self.seen[f"{kwargs['custom_llm_provider']} answered"] = kwargs["original_response"]
+
+            async def async_log_success_event(
+                self, kwargs: Any, response_obj: Any, start_time: Any, end_time: Any
+            ) -> None:
+                self.seen[kwargs["custom_llm_provider"]] = kwargs
+                done.release()
+
+        done = asyncio.Semaphore(0)
+        monkeypatch.setattr(litellm, "callbacks", [Collector(), stream_opening])
+        for model in ("sagemaker_openai/e", "hosted_vllm/e"):
+            call: dict[str, Any] = {"api_base": servers(fine).url, "api_key": "THE-SECRET", "temperature": 0.5}
+            if model.startswith("sagemaker"):
+                call |= {"aws_secret_access_key": "THE-SECRET", "aws_session_token": "THE-SECRET"}
+            _ = [piece async for piece in await litellm.acompletion(model, MESSAGES, stream=True, **call)]
+            await asyncio.wait_for(done.acquire(), 30)
+        ours, theirs = Collector.seen["sagemaker_openai"], Collector.seen["hosted_vllm"]
+        for kwargs in (ours, theirs):
+            assert kwargs["stream"] is True
+            assert kwargs["optional_params"]["stream"] is True
+            assert kwargs["optional_params"]["temperature"] == 0.5
+            assert kwargs["standard_logging_object"]["model_parameters"]["stream"] is True
+            assert kwargs["async_complete_streaming_response"].choices[0].message.content == "fine"
+        assert Collector.seen["sagemaker_openai answered"] == Collector.seen["hosted_vllm answered"]
+        assert MARK not in str(ours)
+        assert "THE-SECRET" not in str(ours)
 
     @pytest.mark.parametrize(
         "more",

@@ -161,6 +161,7 @@ async def test_a_token_made_elsewhere(runtime: Running, ask: Any, monkeypatch: p
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
         monkeypatch.delenv(name)  # no AWS credentials are looked up
     assert (await ask(api_key=token)).choices[0].message.content
+    assert (await ask(api_key=f"{token}\n")).choices  # as a file has it
 
 
 async def test_an_endpoint_in_another_region_than_the_environments(ask: Any, monkeypatch: pytest.MonkeyPatch) -> None:

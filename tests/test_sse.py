@@ -40,6 +40,9 @@ def decode(content_type: str, *pieces: bytes) -> list[Event]:
         (f"data: {RAW}\n", [EVENT]),
         ("data\n\ndata:\n\n\n\n", []),
         ("", []),
+        ('event: error\ndata: {"message": "x"}\n\n', [{"error": {"message": "x"}}]),
+        ('event: error\ndata: {"error": {"message": "x"}}\n\n', [{"error": {"message": "x"}}]),
+        (f"event: error\n\ndata: {RAW}\n\n", [EVENT]),  # the type is its own event's
         ('error: {"code":500,"message":"x"}\n\n', [{"error": {"code": 500, "message": "x"}}]),
     ],
 )
@@ -96,8 +99,9 @@ def test_what_is_no_stream_is_one_clear_error(content_type: str, body: bytes) ->
         decode(content_type, body)
 
 
-def test_events_before_a_broken_one_are_given_first() -> None:
-    events = decoder_for(SSE).feed(b'data: {"a": 1}\n\ndata: {broken\n\n')
+@pytest.mark.parametrize("broken", [b"data: {broken\n\n", b"data: \xff\n\n"])
+def test_events_before_a_broken_one_are_given_first(broken: bytes) -> None:
+    events = decoder_for(SSE).feed(b'data: {"a": 1}\n\n' + broken)
     assert next(events) == {"a": 1}
     with pytest.raises(StreamFormatError):
         next(events)

@@ -342,6 +342,41 @@ class TestFakeStreaming:
         assert chunks[0].timings == {"ms": 3}
 
     @both
+    @pytest.mark.parametrize(
+        "sent",
+        [
+            completion("<think>Let me see.</think>An answer."),
+            completion(None, message={"tool_calls": [TOOL_CALL]}),  # with finish_reason "stop"
+            completion("An answer.", created=1795169406.7),
+            completion("", message={"reasoning": "Let me see."}),
+            completion(
+                choices=[{"index": 0, "message": {"content": each}, "finish_reason": "stop"} for each in ("a", "b")]
+            ),
+        ],
+        ids=["think tags", "tool calls that stop", "a broken time", "reasoning alone", "twice the same index"],
+    )
+    async def test_it_adds_up_to_what_a_whole_answer_says(
+        self, upstream: Upstream, is_async: bool, sent: dict[str, Any]
+    ) -> None:
+        upstream(json_answer(sent))
+        whole: Any = litellm.completion(model="sagemaker_openai/e", messages=MESSAGES)
+        chunks = await collect(is_async, fake_stream=True)
+        for choice in whole.choices:
+            assert text(chunks, index=choice.index) == (choice.message.content or "")
+            reasoning = getattr(choice.message, "reasoning_content", None)
+            assert text(chunks, "reasoning_content", choice.index) == (reasoning or "")
+            assert finishes(chunks)[choice.index] == [choice.finish_reason]
+
+    @both
+    @pytest.mark.parametrize("content", [["a"], 5, {"a": 1}])
+    async def test_text_that_is_no_string_is_one_clear_error(
+        self, upstream: Upstream, is_async: bool, content: Any
+    ) -> None:
+        upstream(Answer([sse(chunk({"content": content}), chunk({}, finish="stop"))]))
+        with pytest.raises(litellm.BadGatewayError, match="a delta whose text is not a string"):
+            await collect(is_async)
+
+    @both
     async def test_several_choices(self, upstream: Upstream, is_async: bool) -> None:
         choices = [
             {"index": i, "message": {"role": "assistant", "content": f"answer {i}"}, "finish_reason": reason}
