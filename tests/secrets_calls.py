@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import traceback
 from typing import Any
 
@@ -15,6 +16,18 @@ from openai import OpenAI
 import litellm_sagemaker_openai
 
 MESSAGES: list[Any] = [{"role": "user", "content": "Hello?"}]
+# Ways to authenticate other than the environment's credentials; test_secrets.py knows these secrets.
+ROLE = {"aws_role_name": "arn:aws:iam::123456789012:role/r", "aws_session_name": "session"}
+IDENTITIES: list[dict[str, Any]] = [
+    {
+        "aws_access_key_id": "AKIAINLINE",
+        "aws_secret_access_key": "INLINE-SECRET/KEY",
+        "aws_session_token": "INLINE+TOKEN",
+    },
+    {"api_key": "sagemaker-api-key-MADE-ELSEWHERE"},
+    {**ROLE, "aws_sts_endpoint": os.environ["AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME"], "aws_external_id": "external"},
+    {**ROLE, "aws_web_identity_token": f"oidc/file/{os.environ['WEB_IDENTITY_FILE']}"},
+]
 ENDPOINTS = [
     "fine",
     *(f"status{code}" for code in (307, 400, 401, 403, 404, 429, 500, 503)),
@@ -58,8 +71,13 @@ def show(error: BaseException) -> None:
         seen = seen.__cause__ or seen.__context__
 
 
-async def call(endpoint: str, *, stream: bool, is_async: bool) -> None:
-    arguments: dict[str, Any] = {"model": f"sagemaker_openai/{endpoint}", "messages": MESSAGES, "stream": stream}
+async def call(endpoint: str, *, stream: bool, is_async: bool, **more: Any) -> None:
+    arguments: dict[str, Any] = {
+        "model": f"sagemaker_openai/{endpoint}",
+        "messages": MESSAGES,
+        "stream": stream,
+        **more,
+    }
     try:
         if is_async:
             answer = await litellm.acompletion(**arguments)
@@ -77,6 +95,10 @@ async def main() -> None:
         for stream in (False, True):
             for is_async in (False, True):
                 await call(endpoint, stream=stream, is_async=is_async)
+    for identity in IDENTITIES:
+        for endpoint in ("fine", "status403", "cut"):
+            for is_async in (False, True):
+                await call(endpoint, stream=is_async, is_async=is_async, **identity)
     auth = litellm_sagemaker_openai.SageMakerAuth()
     url = litellm_sagemaker_openai.credentials.runtime_url("us-west-2")
     with httpx.Client(auth=auth) as http:

@@ -10,7 +10,9 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import parse_qs, quote
+
+import pytest
 
 from tests.conftest import CREDENTIALS, Upstream
 from tests.scripted import Answer, Seen, chunk, completion, json_answer, sse
@@ -18,8 +20,28 @@ from tests.scripted import Answer, Seen, chunk, completion, json_answer, sse
 SCRIPT = Path(__file__).parent / "secrets_calls.py"
 
 
+# What tests/secrets_calls.py authenticates with besides the environment's credentials.
+OTHER_SECRETS = [
+    "INLINE-SECRET/KEY",
+    "INLINE+TOKEN",
+    "MADE-ELSEWHERE",
+    "STS-SECRET/KEY",
+    "STS+TOKEN",
+    "WEB.IDENTITY.JWT",
+]
+STS_ANSWER = (
+    '<{0}Response xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><{0}Result><Credentials><AccessKeyId>ASIA</AccessKeyId>'
+    "<SecretAccessKey>STS-SECRET/KEY</SecretAccessKey><SessionToken>STS+TOKEN</SessionToken>"
+    "<Expiration>2099-01-01T00:00:00Z</Expiration></Credentials><PackedPolicySize>1</PackedPolicySize>"
+    "<Arn>arn:aws:iam::123456789012:user/me</Arn></{0}Result></{0}Response>"
+)
+
+
 def _script(seen: Seen) -> Answer | bytes:
-    """Each endpoint's name says how it answers."""
+    """Each endpoint's name says how it answers; STS is here too."""
+    if seen.path == "/":
+        action = parse_qs(seen.body.decode())["Action"][0]
+        return Answer([STS_ANSWER.format(action).encode()], content_type="text/xml")
     name = seen.path.split("/")[2]
     if name.startswith("status"):
         return json_answer({"error": {"message": "refused"}}, int(name.removeprefix("status")))
@@ -36,24 +58,32 @@ def _script(seen: Seen) -> Answer | bytes:
     return json_answer(completion())
 
 
-def test_nothing_is_seen_of_what_is_secret(upstream: Upstream) -> None:
+def test_nothing_is_seen_of_what_is_secret(upstream: Upstream, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     server = upstream(_script)
+    monkeypatch.setenv("AWS_ENDPOINT_URL_STS", server.url)
+    monkeypatch.setenv("LITELLM_OIDC_ALLOWED_CREDENTIAL_DIRS", str(tmp_path))
+    monkeypatch.setenv("WEB_IDENTITY_FILE", str(tmp_path / "jwt"))
+    (tmp_path / "jwt").write_text("WEB.IDENTITY.JWT")
     done = subprocess.run([sys.executable, "-X", "dev", str(SCRIPT)], capture_output=True, text=True, check=False)
     said = done.stdout + done.stderr
     assert done.returncode == 0, said[-3000:]
     assert "=== all calls made ===" in said
     assert "POST Request Sent from LiteLLM" in said  # LiteLLM's debug log was on
-    tokens = {seen.headers["authorization"].removeprefix("Bearer ") for seen in server.seen}
-    assert len(server.seen) > 40
+    sent = [seen for seen in server.seen if seen.path != "/"]
+    assert len(sent) < len(server.seen)  # STS was asked
+    assert len(sent) > 60
+    tokens = {seen.headers["authorization"].removeprefix("Bearer ") for seen in sent}
+    tokens.remove("sagemaker-api-key-MADE-ELSEWHERE")
     signed = [base64.b64decode(token.removeprefix("sagemaker-api-key-")).decode() for token in tokens]
     signatures = {signature for each in signed for signature in re.findall("X-Amz-Signature=([0-9a-f]{64})", each)}
     assert len(signatures) == len(tokens) > 0
     session_token = CREDENTIALS.session_token or ""
-    for secret in {CREDENTIALS.secret_key, session_token, quote(session_token, safe=""), *tokens, *signatures}:
-        assert secret not in said
+    quoted = {quote(secret, safe="") for secret in (session_token, *OTHER_SECRETS)}
+    for secret in {CREDENTIALS.secret_key, session_token, *OTHER_SECRETS, *quoted, *tokens, *signatures}:
+        assert secret not in said, [line[:300] for line in said.splitlines() if secret in line][:3]
     assert "sagemaker-api-key-" not in said
     assert "AWS4-HMAC-SHA256" not in said
     assert not re.search(r"authorization['\"]?\s*[:=]", said, re.IGNORECASE)
-    for seen in server.seen:
+    for seen in sent:
         assert b"aws_" not in seen.body
         assert CREDENTIALS.secret_key.encode() not in seen.body
