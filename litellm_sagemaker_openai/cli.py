@@ -11,15 +11,13 @@ from typing import TYPE_CHECKING
 import click
 
 from litellm_sagemaker_openai._version import __version__
+from litellm_sagemaker_openai.target import NAME_RULE, is_name
 
 if TYPE_CHECKING:
     from litellm_sagemaker_openai.token import FrozenCredentials
 
 _DEFAULT_REGION = "us-west-2"
 _DEFAULT_ENDPOINT = "my-endpoint"
-# botocore 1.44.5, service model sagemaker-runtime: shapes EndpointName and InferenceComponentName.
-_NAME = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9])*")
-_NAME_MAX_LENGTH = 63
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -93,10 +91,9 @@ def _endpoints(names: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
     components: dict[str, tuple[str, ...]] = {}
     for name in names:
         parts = name.split("/")
-        if len(parts) > 2 or not all(_NAME.fullmatch(part) and len(part) <= _NAME_MAX_LENGTH for part in parts):
+        if len(parts) > 2 or not all(map(is_name, parts)):
             raise click.BadParameter(
-                f"{name!r} must be ENDPOINT or ENDPOINT/COMPONENT, each of letters, digits and hyphens, no hyphen "
-                f"first or last, at most {_NAME_MAX_LENGTH} characters",
+                f"{name!r} must be ENDPOINT or ENDPOINT/COMPONENT, each of {NAME_RULE}",
                 param_hint="ENDPOINT",
             )
         endpoint, component = parts[0], tuple(parts[1:])

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 # botocore 1.44.5, service model sagemaker-runtime 2017-05-13: shapes EndpointName and InferenceComponentName.
 _NAME = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9])*")
 _NAME_MAX_LENGTH = 63
-_NAME_RULE = f"letters, digits and hyphens, no hyphen first or last, at most {_NAME_MAX_LENGTH} characters"
+NAME_RULE = f"letters, digits and hyphens, no hyphen first or last, at most {_NAME_MAX_LENGTH} characters"
 
 _ARN = re.compile(r"arn:aws[a-z-]*:sagemaker:([a-z0-9-]+):\d{12}:([a-z-]+)/(.*)", re.DOTALL)
 _REGION = re.compile(r"[a-z]+(-[a-z]+)+-[0-9]{1,2}")
@@ -87,6 +87,11 @@ def _with_model_id(target: Target, model_id: str | None) -> Target:
             "give one of them"
         )
     return Target(target.endpoint, component, region)
+
+
+def is_name(name: str) -> bool:
+    """Whether SageMaker takes it for the name of an endpoint or an inference component."""
+    return len(name) <= _NAME_MAX_LENGTH and _NAME.fullmatch(name) is not None
 
 
 def agreed_region(first: str | None, second: str | None, first_name: str, second_name: str) -> str | None:
@@ -205,7 +210,7 @@ def _split_arn(arn: str, where: str) -> tuple[str, str, str]:
 
 
 def _checked_name(name: str, kind: str, given: str) -> str:
-    if not _NAME.fullmatch(name) or len(name) > _NAME_MAX_LENGTH:
+    if not is_name(name):
         shown = f"{name!r} in {given!r}" if name != given else f"{name!r}"
-        raise ValueError(f"{shown} is not the name of an {kind} ({_NAME_RULE}); write {_MODEL_FORM}")
+        raise ValueError(f"{shown} is not the name of an {kind} ({NAME_RULE}); write {_MODEL_FORM}")
     return name

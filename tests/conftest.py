@@ -9,6 +9,7 @@ from typing import Any
 
 import litellm
 import pytest
+from litellm import Router
 from litellm.llms.custom_httpx.async_client_cleanup import close_litellm_async_clients
 from litellm.llms.custom_httpx.http_handler import HTTPHandler
 
@@ -81,3 +82,23 @@ def runtime(local_runtime: Running, monkeypatch: pytest.MonkeyPatch) -> Running:
     monkeypatch.setenv("AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME", local_runtime.url)
     local_runtime.app.state.received.clear()
     return local_runtime
+
+
+@pytest.fixture
+def router_of() -> Iterator[Any]:
+    """Makes Routers. LiteLLM takes 30 callbacks and each Router has some: those that are left would be its last."""
+    routers: list[Router] = []
+
+    def make(*models: dict[str, Any], **settings: Any) -> Router:
+        routers.append(Router(model_list=list(models), **settings))
+        return routers[-1]
+
+    yield make
+    for router in routers:
+        router.discard()  # type: ignore[no-untyped-call]
+
+
+@pytest.fixture
+def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """LiteLLM's waits between tries are its own, and tested there."""
+    monkeypatch.setattr(Router, "_time_to_sleep_before_retry", lambda *_, **__: 0)

@@ -68,26 +68,6 @@ async def ask(router: Any, stream: bool, is_async: bool = True) -> str:
     return str(answer.choices[0].message.content)
 
 
-@pytest.fixture
-def router_of() -> Iterator[Any]:
-    """Makes Routers. LiteLLM takes 30 callbacks and each Router has some: those that are left would be its last."""
-    routers: list[Router] = []
-
-    def make(*models: dict[str, Any], **settings: Any) -> Router:
-        routers.append(Router(model_list=list(models), **settings))
-        return routers[-1]
-
-    yield make
-    for router in routers:
-        router.discard()  # type: ignore[no-untyped-call]
-
-
-@pytest.fixture
-def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    """LiteLLM's waits between tries are its own, and tested there."""
-    monkeypatch.setattr(Router, "_time_to_sleep_before_retry", lambda *_, **__: 0)
-
-
 @pytest.mark.usefixtures("no_waiting")
 class TestRetries:
     @pytest.mark.parametrize("fault", FAULTS)

@@ -7,7 +7,6 @@ from contextlib import ExitStack
 from typing import Any
 
 import pytest
-from litellm import Router
 
 from tests.operating.bedrock import bedrock
 from tests.scripted import Answer, Scripted, Seen, chunk, completion, json_answer, scripted, sse, usage_chunk
@@ -59,23 +58,3 @@ def servers() -> Iterator[MakeServer]:
 def bedrock_server() -> Iterator[Scripted]:
     with bedrock() as server:
         yield server
-
-
-@pytest.fixture
-def router_of() -> Iterator[MakeRouter]:
-    """Makes Routers. LiteLLM takes 30 callbacks and each Router has some: those that are left would be its last."""
-    routers: list[Router] = []
-
-    def make(*models: dict[str, Any], **settings: Any) -> Router:
-        routers.append(Router(model_list=list(models), **settings))
-        return routers[-1]
-
-    yield make
-    for router in routers:
-        router.discard()  # type: ignore[no-untyped-call]
-
-
-@pytest.fixture
-def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    """LiteLLM's waits between tries are its own, and tested there."""
-    monkeypatch.setattr(Router, "_time_to_sleep_before_retry", lambda *_, **__: 0)
