@@ -115,6 +115,9 @@ def _server(app: Starlette, log_level: str) -> _Server:
             server_header=False,
             lifespan="on",
             ws="none",
+            # uvicorn's default of 5 s is httpx's for idle connections too, so that now and then a request would go
+            # into a connection that is being closed. AWS's load balancers keep them for 60 s.
+            timeout_keep_alive=60,
             timeout_graceful_shutdown=_GRACE_SECONDS,
         )
     )
