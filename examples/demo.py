@@ -34,7 +34,7 @@ from openai.types.chat import ChatCompletionMessageParam, ChatCompletionToolPara
 
 from litellm_sagemaker_openai.local.runtime import Received, RuntimeConfig
 from litellm_sagemaker_openai.local.server import running
-from litellm_sagemaker_openai.token import FrozenCredentials
+from litellm_sagemaker_openai.sigv4 import FrozenCredentials
 
 CONFIG = Path(__file__).resolve().parents[1] / "proxy_config.yaml"
 REGION = "us-west-2"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator, Callable, Generator, Mapping
 from concurrent.futures import Future
 from datetime import datetime, timedelta, timezone
 from typing import Any, TypeAlias
@@ -21,29 +21,30 @@ from litellm_sagemaker_openai.credentials import (
     profile_region,
     quiet_botocore,
 )
+from litellm_sagemaker_openai.sigv4 import FrozenCredentials
 from litellm_sagemaker_openai.target import checked_region, refuse_plain_http
-from litellm_sagemaker_openai.token import DEFAULT_EXPIRY, FrozenCredentials, expiry_in_seconds, sign_token
+from litellm_sagemaker_openai.token import DEFAULT_EXPIRY, expiry_in_seconds, sign_token
 
 NO_REGION = "no AWS region: give your endpoint's region, such as 'us-west-2', or set AWS_REGION or the profile's region"
 _REFUSED = (401, 403)
 
-Authorizations: TypeAlias = "Generator[Future[FrozenCredentials] | str, Any, None]"
+Authorizations: TypeAlias = "Generator[Future[FrozenCredentials] | Mapping[str, str], Any, None]"
 
 
-def authorizations(source: CredentialSource, region: str, expiry: int) -> Authorizations:
-    """The ``Authorization`` values of one request's tries: at most two, the second with fresh credentials.
+def authorizations(source: CredentialSource, sign: Callable[[FrozenCredentials], Mapping[str, str]]) -> Authorizations:
+    """The authorizing headers of one request's tries: at most two, the second with fresh credentials.
 
-    It does no I/O: it yields either a future, and is sent the future's result, or a header value, and is sent
-    the status that the request was answered with. A 401 or 403 drops what was held for the identity; where what
-    is resolved then differs, there is a second try.
+    It does no I/O: it yields either a future, and is sent the future's result, or the headers that ``sign`` made, and
+    is sent the status that the request was answered with. A 401 or 403 drops what was held for the identity; where
+    what is resolved then differs, there is a second try.
     """
     frozen = yield from _resolved(source)
-    status = yield _bearer(frozen, region, expiry)
+    status = yield sign(frozen)
     if status not in _REFUSED or not source.forget(frozen):
         return
     fresh = yield from _resolved(source)
     if fresh != frozen:
-        status = yield _bearer(fresh, region, expiry)
+        status = yield sign(fresh)
     if fresh == frozen or status in _REFUSED:
         source.keep()
 
@@ -55,8 +56,9 @@ def _resolved(source: CredentialSource) -> Generator[Future[FrozenCredentials], 
     return got
 
 
-def _bearer(frozen: FrozenCredentials, region: str, expiry: int) -> str:
-    return f"Bearer {sign_token(frozen, region, expiry, datetime.now(timezone.utc))}"
+def bearer(frozen: FrozenCredentials, region: str, expiry: int) -> dict[str, str]:
+    """The header with a fresh bearer token."""
+    return {"authorization": f"Bearer {sign_token(frozen, region, expiry, datetime.now(timezone.utc))}"}
 
 
 def generate_token(
@@ -109,24 +111,27 @@ class SageMakerAuth(httpx.Auth):
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._region!r})"
 
+    def _authorizations(self) -> Authorizations:
+        return authorizations(self._source, lambda frozen: bearer(frozen, self._region, self._expiry))
+
     def sync_auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
         refuse_plain_http(request.url.scheme, request.url.host)
         request.read()  # so that a second try can send it again
-        steps, answer = authorizations(self._source, self._region, self._expiry), None
+        steps, answer = self._authorizations(), None
         while (step := _advance(steps, answer)) is not None:
             answer = step.result() if isinstance(step, Future) else (yield _with(request, step)).status_code
 
     async def async_auth_flow(self, request: httpx.Request) -> AsyncGenerator[httpx.Request, httpx.Response]:
         refuse_plain_http(request.url.scheme, request.url.host)
         await request.aread()
-        steps, answer = authorizations(self._source, self._region, self._expiry), None
+        steps, answer = self._authorizations(), None
         while (step := _advance(steps, answer)) is not None:
             # Shielded: a caller that leaves must not cancel what others wait for.
             waited = asyncio.shield(asyncio.wrap_future(step)) if isinstance(step, Future) else None
             answer = await waited if waited else (yield _with(request, step)).status_code
 
 
-def _advance(steps: Authorizations, answer: Any) -> Future[FrozenCredentials] | str | None:
+def _advance(steps: Authorizations, answer: Any) -> Future[FrozenCredentials] | Mapping[str, str] | None:
     try:
         return steps.send(answer)
     except StopIteration:
@@ -134,7 +139,7 @@ def _advance(steps: Authorizations, answer: Any) -> Future[FrozenCredentials] | 
 
 
 def _with(request: httpx.Request, authorization: Any) -> httpx.Request:
-    request.headers["Authorization"] = authorization
+    request.headers.update(authorization)
     return request
 
 

@@ -42,7 +42,16 @@ from litellm_sagemaker_openai.settings import SECRETS, Settings, choose_region, 
 from litellm_sagemaker_openai.sse import StreamFormatError, decoder_for
 from litellm_sagemaker_openai.stream_opening import MARK, install, is_marked, unmarked
 from litellm_sagemaker_openai.target import Target, chat_url, parse_target
-from litellm_sagemaker_openai.transport import Request, Signer, as_timeout, asend, checked_client, send
+from litellm_sagemaker_openai.transport import (
+    GivenToken,
+    Request,
+    Signer,
+    TokenSigner,
+    as_timeout,
+    asend,
+    checked_client,
+    send,
+)
 
 _MOST_LOGGED = 4000  # characters of an answer's detail in the operator's log
 
@@ -205,13 +214,13 @@ def _show_as_native(logging_obj: Any, *, marked: bool) -> None:
 def _address(settings: Settings, target: Target) -> tuple[str, Signer]:
     """Where the call goes, and who signs it."""
     if settings.api_key and settings.base_url:
-        return chat_url(settings.base_url, target), Signer(token=settings.api_key)
+        return chat_url(settings.base_url, target), GivenToken(settings.api_key)
     region = choose_region(settings, target, os.environ, profile_region)
     base_url = settings.base_url or runtime_url(region, settings.identity.aws_profile_name)
     url = chat_url(base_url, target, region)
     if settings.api_key:
-        return url, Signer(token=settings.api_key)
-    return url, Signer(source_for(settings.identity, region), region, settings.token_expiry)
+        return url, GivenToken(settings.api_key)
+    return url, TokenSigner(source_for(settings.identity, region), region, settings.token_expiry)
 
 
 async def _acomplete(call: Call) -> ModelResponse:

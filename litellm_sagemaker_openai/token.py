@@ -1,8 +1,6 @@
 """Frozen AWS credentials → the bearer token that SageMaker's ``/openai/v1`` path takes.
 
-A token is a presigned SigV4 query over a request that is never sent, in base64. It is built here rather
-than with botocore's signer because ``botocore.auth`` logs the string to sign and the signature at DEBUG,
-which is all that someone who reads the logs needs to rebuild the token. ``tests/test_token.py`` compares
+A token is a presigned SigV4 query over a request that is never sent, in base64. ``tests/test_token.py`` compares
 each byte with botocore's signer and with ``sagemaker-core``'s generator.
 """
 
@@ -10,35 +8,21 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import hmac
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timedelta
 from urllib.parse import quote
+
+from litellm_sagemaker_openai.sigv4 import ALGORITHM, FrozenCredentials, scope_of, signature, timestamp_of
 
 # The protocol's own words; source: sagemaker-core 2.27, sagemaker/core/token_generator/token_generator.py.
 HOST = "sagemaker.amazonaws.com"
-SERVICE = "sagemaker"
 ACTION = "CallWithBearerToken"
 TOKEN_PREFIX = "sagemaker-api-key-"
 TOKEN_VERSION = "1"
-ALGORITHM = "AWS4-HMAC-SHA256"
 MIN_EXPIRY_SECONDS = 1
 MAX_EXPIRY_SECONDS = 43200
 DEFAULT_EXPIRY = timedelta(minutes=5)
 
 _EMPTY_BODY_SHA256 = hashlib.sha256(b"").hexdigest()
-
-
-@dataclass(frozen=True, slots=True)
-class FrozenCredentials:
-    """One coherent version of AWS credentials, read once, so that a refresh cannot mix two of them.
-
-    Only the access key id, which is no secret, is shown by ``repr``.
-    """
-
-    access_key: str
-    secret_key: str = field(repr=False)
-    session_token: str | None = field(default=None, repr=False)
 
 
 def expiry_in_seconds(expiry: timedelta | float) -> int:
@@ -60,8 +44,8 @@ def sign_token(credentials: FrozenCredentials, region: str, expiry: int, now: da
 
     The token ends earlier where the credentials do. It carries the full authority of the credentials.
     """
-    timestamp = now.astimezone(timezone.utc).strftime("%Y%m%dT%H%M%SZ")
-    scope = f"{timestamp[:8]}/{region}/{SERVICE}/aws4_request"
+    timestamp = timestamp_of(now)
+    scope = scope_of(timestamp, region)
     parameters = {
         "Action": ACTION,
         "X-Amz-Algorithm": ALGORITHM,
@@ -77,10 +61,6 @@ def sign_token(credentials: FrozenCredentials, region: str, expiry: int, now: da
     canonical_request = "\n".join(
         ["POST", "/", "&".join(sorted(encoded)), f"host:{HOST}\n", "host", _EMPTY_BODY_SHA256]
     )
-    string_to_sign = "\n".join([ALGORITHM, timestamp, scope, hashlib.sha256(canonical_request.encode()).hexdigest()])
-    signing_key = f"AWS4{credentials.secret_key}".encode()
-    for part in scope.split("/"):
-        signing_key = hmac.digest(signing_key, part.encode(), "sha256")
-    signature = hmac.digest(signing_key, string_to_sign.encode(), "sha256").hex()
-    query = "&".join([*encoded, f"X-Amz-Signature={signature}", f"Version={TOKEN_VERSION}"])
+    signed = signature(credentials, timestamp, scope, canonical_request)
+    query = "&".join([*encoded, f"X-Amz-Signature={signed}", f"Version={TOKEN_VERSION}"])
     return TOKEN_PREFIX + base64.b64encode(f"{HOST}/?{query}".encode()).decode()

@@ -13,16 +13,17 @@ import time
 from collections.abc import Callable, Generator, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias, cast
+from datetime import datetime, timezone
+from typing import Any, Protocol, TypeAlias, cast
 
 import httpx
 from litellm.llms.custom_httpx.http_handler import get_async_httpx_client, get_httpx_client
 
-from litellm_sagemaker_openai.auth import Authorizations, authorizations
+from litellm_sagemaker_openai.auth import Authorizations, authorizations, bearer
 from litellm_sagemaker_openai.cold_start import ColdStartTimeout, Patience
 from litellm_sagemaker_openai.credentials import CredentialSource
 from litellm_sagemaker_openai.errors import PROVIDER, Verdict, read_refusal
-from litellm_sagemaker_openai.token import FrozenCredentials
+from litellm_sagemaker_openai.sigv4 import FrozenCredentials, signed_headers
 
 # LiteLLM's own default to connect within (litellm.llms.custom_httpx.http_handler._DEFAULT_TIMEOUT, 1.106.2).
 _CONNECT_SECONDS = 5.0
@@ -32,19 +33,48 @@ _CREDENTIALS_SECONDS = 60.0
 _clients_lock = threading.Lock()
 
 
+class Signer(Protocol):
+    """What authorizes a request."""
+
+    def authorizations(self, request: Request) -> Authorizations:
+        """The authorizing headers of each try."""
+
+
 @dataclass(frozen=True, slots=True)
-class Signer:
-    """What makes the ``Authorization`` of a request: an identity's credentials, or a token made elsewhere."""
+class GivenToken:
+    """A bearer token that was made elsewhere."""
 
-    source: CredentialSource | None = field(default=None, repr=False)
-    region: str = ""
-    token_expiry: int = 0
-    token: str | None = field(default=None, repr=False)
+    token: str = field(repr=False)
 
-    def authorizations(self) -> Authorizations:
-        if self.source is None:
-            return _given(self.token)
-        return authorizations(self.source, self.region, self.token_expiry)
+    def authorizations(self, request: Request) -> Authorizations:
+        yield {"authorization": f"Bearer {self.token}"}
+
+
+@dataclass(frozen=True, slots=True)
+class TokenSigner:
+    """A bearer token for each try: what ``/openai/v1`` takes."""
+
+    source: CredentialSource = field(repr=False)
+    region: str
+    expiry: int
+
+    def authorizations(self, request: Request) -> Authorizations:
+        return authorizations(self.source, lambda frozen: bearer(frozen, self.region, self.expiry))
+
+
+@dataclass(frozen=True, slots=True)
+class RequestSigner:
+    """A SigV4 signature of the request itself: what ``/invocations`` and ``/async-invocations`` take."""
+
+    source: CredentialSource = field(repr=False)
+    region: str
+
+    def authorizations(self, request: Request) -> Authorizations:
+        def sign(frozen: FrozenCredentials) -> dict[str, str]:
+            now = datetime.now(timezone.utc)
+            return signed_headers(frozen, self.region, now, url=request.url, headers=request.headers, body=request.body)
+
+        return authorizations(self.source, sign)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +82,9 @@ class Request:
     """One call, ready to be sent. Its ``repr`` shows neither headers nor body.
 
     Args:
-        url: of the chat route.
-        headers: all but ``Authorization``, which the signer gives.
+        url: where it goes.
+        signer: what authorizes it.
+        headers: all but the authorizing ones, which the signer gives.
         body: the bytes to send.
         stream: whether the answer is to be read as it comes.
         timeout: for connecting, and for each read and write.
@@ -80,8 +111,8 @@ class Pause:
     seconds: float
 
 
-# Wait for credentials, send with this `Authorization`, or pause; each is answered with what came of it.
-Steps: TypeAlias = Generator[Future[FrozenCredentials] | str | Pause, Any, httpx.Response]
+# Wait for credentials, send with these authorizing headers, or pause; each is answered with what came of it.
+Steps: TypeAlias = Generator[Future[FrozenCredentials] | Mapping[str, str] | Pause, Any, httpx.Response]
 
 
 def send(request: Request) -> httpx.Response:
@@ -152,7 +183,7 @@ def _steps(request: Request, clock: Callable[[], float] = time.monotonic) -> Ste
         left = patience.seconds - (clock() - started)
         pause = patience.gate.wait(clock(), patience.interval)
         if pause == 0:
-            response = yield from _tries(request.signer)
+            response = yield from _tries(request)
             if not _has_no_capacity(response):
                 patience.gate.open()
                 return response
@@ -161,12 +192,12 @@ def _steps(request: Request, clock: Callable[[], float] = time.monotonic) -> Ste
             raise ColdStartTimeout(patience.seconds)
         else:
             yield Pause(min(pause, left))
-    return (yield from _tries(request.signer))
+    return (yield from _tries(request))
 
 
-def _tries(signer: Signer) -> Steps:
-    """One request; two where AWS refuses its token and there turn out to be other credentials."""
-    tries = signer.authorizations()
+def _tries(request: Request) -> Steps:
+    """One request; two where AWS refuses its signature and there turn out to be other credentials."""
+    tries = request.signer.authorizations(request)
     answer: Any = None
     response: httpx.Response | None = None
     while True:
@@ -187,12 +218,12 @@ def _has_no_capacity(response: httpx.Response) -> bool:
     )
 
 
-def _send_once(client: httpx.Client, request: Request, authorization: str) -> httpx.Response:
+def _send_once(client: httpx.Client, request: Request, authorization: Mapping[str, str]) -> httpx.Response:
     built = _build(client, request, authorization)
     try:
         response = client.send(built, stream=True, follow_redirects=False, auth=None)
     finally:
-        built.headers.pop("authorization", None)  # sent; not to be found in an exception or a response later
+        _forget(built, authorization)
     try:
         if not _left_open(request, response):
             response.read()
@@ -202,12 +233,12 @@ def _send_once(client: httpx.Client, request: Request, authorization: str) -> ht
     return response
 
 
-async def _asend_once(client: httpx.AsyncClient, request: Request, authorization: str) -> httpx.Response:
+async def _asend_once(client: httpx.AsyncClient, request: Request, authorization: Mapping[str, str]) -> httpx.Response:
     built = _build(client, request, authorization)
     try:
         response = await client.send(built, stream=True, follow_redirects=False, auth=None)
     finally:
-        built.headers.pop("authorization", None)
+        _forget(built, authorization)
     try:
         if not _left_open(request, response):
             await response.aread()
@@ -217,9 +248,17 @@ async def _asend_once(client: httpx.AsyncClient, request: Request, authorization
     return response
 
 
-def _build(client: httpx.Client | httpx.AsyncClient, request: Request, authorization: str) -> httpx.Request:
-    headers = {**request.headers, "authorization": authorization}
+def _build(
+    client: httpx.Client | httpx.AsyncClient, request: Request, authorization: Mapping[str, str]
+) -> httpx.Request:
+    headers = {**request.headers, **authorization}
     return client.build_request("POST", request.url, headers=headers, content=request.body, timeout=request.timeout)
+
+
+def _forget(sent: httpx.Request, authorization: Mapping[str, str]) -> None:
+    """Take out of a request that was sent what must not be found in an exception or a response later."""
+    for name in authorization:
+        sent.headers.pop(name, None)
 
 
 def _left_open(request: Request, response: httpx.Response) -> bool:
@@ -251,10 +290,6 @@ def _async_client(request: Request) -> httpx.AsyncClient:
     if request.client is not None:
         return cast(httpx.AsyncClient, request.client)
     return get_async_httpx_client(PROVIDER, params={"ssl_verify": request.ssl_verify}).client
-
-
-def _given(token: str | None) -> Authorizations:
-    yield f"Bearer {token}"
 
 
 def as_timeout(timeout: float | httpx.Timeout | None) -> httpx.Timeout:

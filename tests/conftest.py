@@ -16,7 +16,7 @@ from litellm.llms.custom_httpx.http_handler import HTTPHandler
 import litellm_sagemaker_openai
 from litellm_sagemaker_openai.local.runtime import RuntimeConfig
 from litellm_sagemaker_openai.local.server import Running, running
-from litellm_sagemaker_openai.token import FrozenCredentials
+from litellm_sagemaker_openai.sigv4 import FrozenCredentials
 from tests.scripted import Answer, Scripted, Seen, scripted
 
 WIRE = Path(__file__).parent / "wire"
@@ -82,6 +82,23 @@ def runtime(local_runtime: Running, monkeypatch: pytest.MonkeyPatch) -> Running:
     monkeypatch.setenv("AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME", local_runtime.url)
     local_runtime.app.state.received.clear()
     return local_runtime
+
+
+@pytest.fixture(scope="session")
+def _moto() -> Iterator[Any]:
+    from tests.aws import aws_services  # here: moto takes a second to import, and few tests need it
+
+    with aws_services() as aws:
+        yield aws
+
+
+@pytest.fixture
+def aws_apis(_moto: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """AWS's other services as moto plays them (``tests.aws.Aws``), empty, and where botocore finds them."""
+    _moto.forget()
+    for service in ("SAGEMAKER", "STS", "S3"):
+        monkeypatch.setenv(f"AWS_ENDPOINT_URL_{service}", _moto.url)
+    return _moto
 
 
 @pytest.fixture

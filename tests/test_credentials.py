@@ -17,11 +17,11 @@ import litellm
 import pytest
 from botocore.credentials import Credentials, RefreshableCredentials
 
-from litellm_sagemaker_openai.auth import authorizations
+from litellm_sagemaker_openai.auth import authorizations, bearer
 from litellm_sagemaker_openai.credentials import HOLD_SECONDS, CredentialsError, CredentialSource, freeze
 from litellm_sagemaker_openai.identity import source_for
 from litellm_sagemaker_openai.settings import AwsIdentity
-from litellm_sagemaker_openai.token import FrozenCredentials
+from litellm_sagemaker_openai.sigv4 import FrozenCredentials
 from tests.conftest import CREDENTIALS, MESSAGES, REGION, Upstream
 from tests.scripted import Answer, Scripted, Seen, chunk, completion, json_answer, scripted, sse
 
@@ -253,7 +253,7 @@ class TestSource:
 
         def refused_call() -> int:
             """A call that AWS refuses, as often as it is tried: the tries."""
-            steps, answer, tries = authorizations(source, REGION, 60), None, 0
+            steps, answer, tries = authorizations(source, lambda frozen: bearer(frozen, REGION, 60)), None, 0
             while True:
                 try:
                     step = steps.send(answer)

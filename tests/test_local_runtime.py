@@ -28,7 +28,8 @@ from litellm_sagemaker_openai.local import frontdoor, server
 from litellm_sagemaker_openai.local.echo import EchoConfig
 from litellm_sagemaker_openai.local.runtime import RuntimeConfig
 from litellm_sagemaker_openai.local.server import Running, listen, running
-from litellm_sagemaker_openai.token import FrozenCredentials, sign_token
+from litellm_sagemaker_openai.sigv4 import FrozenCredentials
+from litellm_sagemaker_openai.token import sign_token
 
 WIRE = Path(__file__).parent / "wire" / "sagemaker"
 REGION = "us-west-2"

@@ -12,7 +12,8 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import ReadOnlyCredentials
 
 from litellm_sagemaker_openai.local.tokens import CLOCK_SKEW, Refusal, check_token
-from litellm_sagemaker_openai.token import TOKEN_PREFIX, FrozenCredentials, sign_token
+from litellm_sagemaker_openai.sigv4 import FrozenCredentials
+from litellm_sagemaker_openai.token import TOKEN_PREFIX, sign_token
 
 REGION = "us-west-2"
 NOW = datetime(2026, 11, 20, 23, 59, 30, tzinfo=timezone.utc)

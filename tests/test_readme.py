@@ -25,7 +25,7 @@ import yaml  # type: ignore[import-untyped]
 
 import litellm_sagemaker_openai
 from examples.demo import CONFIG, MODELS, RUNTIME, DemoError, Proxy, bedrock_stand_in, litellm_proxy
-from litellm_sagemaker_openai import cli
+from litellm_sagemaker_openai.commands.local import local
 from litellm_sagemaker_openai.errors import Refusal, to_exception
 from litellm_sagemaker_openai.local.server import Running, running
 from litellm_sagemaker_openai.settings import sort_settings
@@ -321,7 +321,7 @@ def test_parameters() -> None:
 def test_options_of_the_local_runtime() -> None:
     [rows] = tables("Without AWS: the local runtime")
     documented = {option for row in rows for option in re.findall(r"--[\w-]+", row[0])}
-    assert documented == {option for each in cli.local.params for option in each.opts if option.startswith("--")}
+    assert documented == {option for each in local.params for option in each.opts if option.startswith("--")}
 
 
 def test_errors() -> None:

@@ -16,7 +16,8 @@ from botocore.auth import SigV4QueryAuth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
-from litellm_sagemaker_openai.token import FrozenCredentials, expiry_in_seconds, sign_token
+from litellm_sagemaker_openai.sigv4 import FrozenCredentials
+from litellm_sagemaker_openai.token import expiry_in_seconds, sign_token
 
 NOW = datetime(2026, 11, 20, 23, 59, 58, tzinfo=timezone.utc)
 CASES = pytest.mark.parametrize(

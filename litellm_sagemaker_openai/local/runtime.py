@@ -26,7 +26,7 @@ from litellm_sagemaker_openai.local import echo, frontdoor
 from litellm_sagemaker_openai.local.echo import ContainerRefusal, EchoConfig
 from litellm_sagemaker_openai.local.frontdoor import Answer
 from litellm_sagemaker_openai.local.tokens import check_token
-from litellm_sagemaker_openai.token import FrozenCredentials
+from litellm_sagemaker_openai.sigv4 import FrozenCredentials
 
 # A container must answer within 60 s:
 # https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_runtime_InvokeEndpoint.html

@@ -14,16 +14,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from urllib.parse import unquote
 
+from litellm_sagemaker_openai.sigv4 import ALGORITHM, SERVICE, FrozenCredentials
 from litellm_sagemaker_openai.token import (
     ACTION,
-    ALGORITHM,
     HOST,
     MAX_EXPIRY_SECONDS,
     MIN_EXPIRY_SECONDS,
-    SERVICE,
     TOKEN_PREFIX,
     TOKEN_VERSION,
-    FrozenCredentials,
     sign_token,
 )
 

@@ -1,0 +1,119 @@
+"""``local``: a SageMaker runtime on this machine."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+import click
+
+from litellm_sagemaker_openai.target import NAME_RULE, is_name
+
+if TYPE_CHECKING:
+    from litellm_sagemaker_openai.sigv4 import FrozenCredentials
+
+_DEFAULT_REGION = "us-west-2"
+_DEFAULT_ENDPOINT = "my-endpoint"
+
+
+@click.command()
+@click.argument("names", metavar="[ENDPOINT[/COMPONENT]]...", nargs=-1)
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--port", default=8080, show_default=True, type=click.IntRange(0, 65535), help="Port; 0: any free one.")
+@click.option(
+    "--upstream", metavar="URL", help="Answer with this OpenAI-compatible server, such as http://127.0.0.1:8000/v1."
+)
+@click.option(
+    "--cold-start",
+    metavar="SECONDS",
+    default=0.0,
+    type=click.FloatRange(0),
+    help="Begin at zero: no capacity until SECONDS after the first request.",
+)
+@click.option("--region", help=f"The region to play.  [default: AWS_REGION, AWS_DEFAULT_REGION, {_DEFAULT_REGION}]")
+def local(
+    names: tuple[str, ...], host: str, port: int, upstream: str | None, cold_start: float, region: str | None
+) -> None:
+    """Run a SageMaker runtime on this machine.
+
+    It serves /openai/v1 for each ENDPOINT and ENDPOINT/COMPONENT named (none: my-endpoint), checks bearer
+    tokens as AWS does, against AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN (made-up ones where
+    these are not set), and answers with a built-in echo container or the --upstream server.
+    """
+    endpoints = _endpoints(names or (_DEFAULT_ENDPOINT,))
+    region = region or os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or _DEFAULT_REGION
+    if upstream is not None and not re.match(r"https?://[^/]", upstream):
+        raise click.BadParameter("must begin with http:// or https://", param_hint="--upstream")
+    credentials, exports = _credentials(os.environ)
+    try:
+        from litellm_sagemaker_openai.local.runtime import RuntimeConfig
+        from litellm_sagemaker_openai.local.server import listen, serve_forever, url_of
+    except ModuleNotFoundError as error:
+        if str(error.name).partition(".")[0] not in ("starlette", "uvicorn"):
+            raise
+        raise click.ClickException(
+            f"{error.name} is missing; install it with: pip install 'litellm-sagemaker-openai[proxy]'"
+        ) from error
+    try:
+        listener = listen(host, port)
+    except OSError as error:
+        raise click.ClickException(f"cannot listen on {host}:{port}: {error.strerror}") from error
+    config = RuntimeConfig(endpoints, credentials, region, upstream=upstream, cold_start=cold_start, remembered=0)
+    exports = [f"export AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME={url_of(listener)}", f"export AWS_REGION={region}", *exports]
+    _announce(endpoints, upstream or "an echo container (no model)", exports)
+    with suppress(KeyboardInterrupt):
+        serve_forever(config, listener)
+
+
+def _announce(endpoints: Mapping[str, tuple[str, ...]], container: str, exports: list[str]) -> None:
+    """What is served, and what to paste into another shell; as a whole it is itself a shell script."""
+    models = [f"{endpoint}/{name}" for endpoint, names in endpoints.items() for name in names]
+    models += [endpoint for endpoint, names in endpoints.items() if not names]
+    click.echo(f"# A SageMaker runtime on this machine, before {container}. It serves:")
+    click.echo("\n".join(f"#   sagemaker_openai/{model}" for model in models))
+    click.echo("# In another terminal:")
+    click.echo("\n".join(exports))
+    click.echo("# Ready. Press Ctrl+C to stop.")
+
+
+def _endpoints(names: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
+    """Endpoint → its components, ``()`` for one that serves a model itself."""
+    components: dict[str, tuple[str, ...]] = {}
+    for name in names:
+        parts = name.split("/")
+        if len(parts) > 2 or not all(map(is_name, parts)):
+            raise click.BadParameter(
+                f"{name!r} must be ENDPOINT or ENDPOINT/COMPONENT, each of {NAME_RULE}",
+                param_hint="ENDPOINT",
+            )
+        endpoint, component = parts[0], tuple(parts[1:])
+        if endpoint in components and bool(components[endpoint]) != bool(component):
+            raise click.BadParameter(
+                f"{endpoint!r} is named with and without a component; at AWS an endpoint that has components "
+                "serves nothing without one",
+                param_hint="ENDPOINT",
+            )
+        components[endpoint] = tuple(dict.fromkeys((*components.get(endpoint, ()), *component)))
+    return components
+
+
+def _credentials(environ: Mapping[str, str]) -> tuple[FrozenCredentials, list[str]]:
+    """The credentials to check tokens against, and the shell lines that hand them on when they are made up."""
+    from litellm_sagemaker_openai.sigv4 import FrozenCredentials
+
+    access_key, secret_key = environ.get("AWS_ACCESS_KEY_ID"), environ.get("AWS_SECRET_ACCESS_KEY")
+    if bool(access_key) != bool(secret_key):
+        missing = "AWS_SECRET_ACCESS_KEY" if access_key else "AWS_ACCESS_KEY_ID"
+        raise click.UsageError(f"{missing} is not set, but its counterpart is; set both or neither")
+    if access_key and secret_key:
+        return FrozenCredentials(access_key, secret_key, environ.get("AWS_SESSION_TOKEN") or None), []
+    made_up = FrozenCredentials("LOCALRUNTIME", "made-up-and-good-for-the-local-runtime-only")
+    exports = [
+        f"export AWS_ACCESS_KEY_ID={made_up.access_key}",
+        f"export AWS_SECRET_ACCESS_KEY={made_up.secret_key}",
+        "unset AWS_SESSION_TOKEN",
+    ]
+    return made_up, exports
