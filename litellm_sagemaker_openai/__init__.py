@@ -11,26 +11,36 @@ from typing import TYPE_CHECKING, Any
 from litellm_sagemaker_openai._version import __version__
 
 if TYPE_CHECKING:
+    from litellm_sagemaker_openai.async_results import AsyncResultNotReady, afetch_async_result, fetch_async_result
     from litellm_sagemaker_openai.auth import SageMakerAuth, generate_token
     from litellm_sagemaker_openai.credentials import CredentialsError
+    from litellm_sagemaker_openai.fallbacks import no_fallback_on_bad_request
     from litellm_sagemaker_openai.provider import SageMakerOpenAI, register, sagemaker_openai
 
 __all__ = [
+    "AsyncResultNotReady",
     "CredentialsError",
     "SageMakerAuth",
     "SageMakerOpenAI",
     "__version__",
+    "afetch_async_result",
+    "fetch_async_result",
     "generate_token",
+    "no_fallback_on_bad_request",
     "register",
     "sagemaker_openai",
 ]
 
 # Loaded when first used (PEP 562): `import litellm_sagemaker_openai` loads neither LiteLLM nor botocore.
 _HOMES = {
+    "AsyncResultNotReady": "async_results",
     "CredentialsError": "credentials",
     "SageMakerAuth": "auth",
     "SageMakerOpenAI": "provider",
+    "afetch_async_result": "async_results",
+    "fetch_async_result": "async_results",
     "generate_token": "auth",
+    "no_fallback_on_bad_request": "fallbacks",
     "register": "provider",
     "sagemaker_openai": "provider",
 }

@@ -1,12 +1,13 @@
 """Waiting for a component that is scaled to zero: who may ask next, and when to give up. Pure but for a lock.
 
 SageMaker refuses each request at once until the component runs, minutes later. However many callers wait for one
-target, one request an interval goes there for all of them: whoever comes first after the interval sends its own.
-There is nothing that a caller who leaves could take along: the next one to come sends instead.
+target, one request an interval goes there for all of them: whoever comes first sends its own, and what comes of it
+tells the others. There is nothing that a caller who leaves could take along: the next one to come sends instead.
 """
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 from dataclasses import dataclass
@@ -14,6 +15,8 @@ from dataclasses import dataclass
 _LONGEST_INTERVAL = 5.0
 _SHORTEST_INTERVAL = 0.2
 _REFUSED_WITHIN = 3.0  # seen: a target without capacity refuses about a second after the request
+_GLANCE = 0.05  # how often those who wait look whether the one who asked was refused
+_WARM_FOR = 300.0  # no target that was in use a few minutes ago is scaled to zero: alarms take longer to go off
 _MOST_TARGETS = 1000
 
 
@@ -30,39 +33,44 @@ class ColdStartTimeout(Exception):
 
 
 class Gate:
-    """One target's capacity as far as it is known: unknown or there (open), or missing (closed). Thread-safe."""
+    """One target's capacity as far as it is known: there (it answered lately), missing, or unknown. Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._closed = False
-        self._next_try = 0.0
-        self._asked_at: float | None = None  # since when a request is under way that was not refused
+        self._warm_until = -math.inf
+        self._next_try = -math.inf
+        self._asked_at: float | None = None  # since when somebody's request is under way
 
-    def wait(self, now: float, interval: float) -> float:
-        """Seconds until the caller should come again; 0: it may send now, and the next one an interval later."""
+    def wait(self, now: float) -> float:
+        """Seconds until the caller should come again; 0: it may send now. It then says what came of it."""
         with self._lock:
             if self._asked_at is not None and now - self._asked_at >= _REFUSED_WITHIN:
-                self._closed = False  # whoever asked is being answered, which may take a minute
-            if not self._closed:
+                # Whoever asked is being answered, which may take a minute.
+                self._warm_until, self._asked_at = now + _WARM_FOR, None
+            if now < self._warm_until:
                 return 0.0
+            if self._asked_at is not None:
+                return _GLANCE
             if now < self._next_try:
                 return self._next_try - now
-            self._next_try = now + interval
-            if self._asked_at is None:
-                self._asked_at = now
+            self._asked_at = now
             return 0.0
 
     def close(self, now: float, interval: float) -> None:
         """The target was asked and had no capacity."""
         with self._lock:
-            self._closed = True
-            self._asked_at = None
+            self._asked_at, self._warm_until = None, -math.inf
             self._next_try = max(self._next_try, now + interval)
 
-    def open(self) -> None:
+    def open(self, now: float) -> None:
         """The target was asked and gave any other answer."""
         with self._lock:
-            self._closed = False
+            self._asked_at, self._warm_until = None, now + _WARM_FOR
+
+    def leave(self) -> None:
+        """Whoever asked left, or could not ask: the next one may."""
+        with self._lock:
+            self._asked_at = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -121,14 +121,14 @@ class CredentialSource:
 
 
 class _QuietThreads(threading.local):
-    """Which threads are resolving credentials."""
+    """Which threads are resolving credentials, or sign with them."""
 
     resolving = False
 
 
 class _NoSecrets(logging.Filter):
-    """Keeps what botocore logs at DEBUG while it resolves credentials out of the logs: STS's answers whole, the web
-    identity token, the strings that it signs. Other threads, and other levels, log as ever."""
+    """Keeps what botocore logs at DEBUG while it resolves credentials, or asks S3, out of the logs: STS's answers
+    whole, the web identity token, the strings that it signs. Other threads, and other levels, log as ever."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         return not _threads.resolving or record.levelno > logging.DEBUG
@@ -166,9 +166,9 @@ def freeze(credentials: Any) -> FrozenCredentials:
     return FrozenCredentials(frozen.access_key, frozen.secret_key, frozen.token)
 
 
-def default_credentials() -> Any:
-    """botocore's credentials from the default AWS chain, or None where it finds none. May block."""
-    return botocore.session.Session().get_credentials()
+def default_credentials(profile: str | None = None) -> Any:
+    """botocore's credentials from the default AWS chain or of a profile, or None where it finds none. May block."""
+    return botocore.session.Session(profile=profile).get_credentials()
 
 
 _profile_regions: dict[Any, str] = {}

@@ -19,24 +19,51 @@ import litellm
 
 PROVIDER = "sagemaker_openai"
 
-_PERMISSIONS = (
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A route of SageMaker's, as far as advice depends on it.
+
+    ``permissions`` is what the role needs for it, ``lacking`` what to do where the container does not serve it.
+    """
+
+    permissions: str
+    lacking: str
+
+
+_AND_THE_REST = "(and on the inference component's), and the clock of this machine must be right"
+CHAT = Route(
     "the role needs sagemaker:CallWithBearerToken on '*' and sagemaker:InvokeEndpoint on the endpoint's ARN "
-    "(and on the inference component's), and the clock of this machine must be right"
+    f"{_AND_THE_REST}",
+    "the container seems to serve only /invocations and not /v1/chat/completions: use LiteLLM's "
+    "sagemaker_chat/<endpoint> for it",
+)
+EMBEDDINGS = Route(
+    f"the role needs sagemaker:InvokeEndpoint on the endpoint's ARN {_AND_THE_REST}",
+    "the container seems not to serve /invocations",
+)
+ASYNC_INFERENCE = Route(
+    "the role needs sagemaker:InvokeEndpointAsync on the endpoint's ARN, and the clock of this machine must be right",
+    "the container seems not to serve /invocations",
 )
 
 # Seen (tests/wire/sagemaker): `Received client error (400) from <container> with message "<body>". See https://… in
 # account <id> for more information.`; the quotes inside may or may not be escaped; ModelError has no "See …".
 _QUOTATION = re.compile(
-    r"\s*Received (?:client|server) error \((\d{3})\) from \S+ (with message \"|and )(.*)", re.DOTALL
+    r"\s*Received (?:client|server) error \((\d{1,3})\) from \S+ (with message \"|and )(.*)", re.DOTALL
 )
+_FAILURE_REASON = re.compile(r"(?:\w+: )?(Received (?:client|server) error \((\d{1,3})\) from .*)", re.DOTALL)
 _SEE_CONSOLE = re.compile(r"\s*See https?://\S+ in account \d{12} for more information\.?\s*")
 _NO_CAPACITY_WORDS = re.compile(r"Inference Component has no capacity to process this request\b")
 _COMPONENT_NEEDED = re.compile(r"Inference Component Name header is required")
+# In public code, of an asynchronous endpoint that is asked on another route, and the other way round.
+_OTHER_KIND = re.compile(r"does not support this inference type")
 _NOT_FOUND = re.compile(r"((?:Endpoint|Inference ?[Cc]omponent) \S+) of account \d{12} not found\b")
 _TRACEBACK = re.compile(r"\s*Traceback \(most recent call last\):.*", re.DOTALL)
 _CONSOLE_URL = re.compile(r"https?://\S*console\.(?:aws|amazonaws)\S*")
 _ARN = re.compile(r"arn:aws[a-z-]*:[^\s\"']+")
 _ACCOUNT = re.compile(r"(?i)\b(accounts?(?: id)?[ :=]+)\d{12}\b")
+_REGISTRY = re.compile(r"\b\d{12}(?=\.dkr\.ecr)")  # the account in an image's name
 
 # The containers' words for a prompt that does not fit, each from the server it is named after.
 _CONTEXT_WINDOW = re.compile(
@@ -47,8 +74,12 @@ _CONTEXT_WINDOW = re.compile(
     r"|exceeds the available context size|exceed_context_size_error"  # llama.cpp
     r"|`inputs` tokens \+ `max_new_tokens` must be|`inputs` must have less than \d+ tokens",  # TGI
 )
+# A missing field in the words of TEI's deserializer, and JumpStart's field.
+_OTHER_FORMAT = re.compile(r"missing field `inputs`|\btext_inputs\b")
 _NOT_CONNECTED = (httpx.ConnectError, httpx.ProxyError)
 _MAX_SHOWN = 2000
+_PASSING = frozenset({429, 502, 503, 504, 529, 530})
+_TRANSIENT = "sagemaker_openai_transient"
 
 
 class Verdict(enum.Enum):
@@ -56,7 +87,9 @@ class Verdict(enum.Enum):
 
     REFUSED = "refused"  # an error in SageMaker's or the container's words
     NO_CAPACITY = "no capacity"  # the target is scaled to zero
-    BROKEN = "broken"  # no answer at all, or no whole one
+    BROKEN = "broken"  # something that is no answer
+    CUT_OFF = "cut off"  # an answer that ended before it was whole
+    PENDING = "pending"  # an asynchronous inference whose result may still come
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,11 +110,15 @@ class Refusal:
 
 
 class AnswerError(Exception):
-    """An answer that began well and cannot be used; ``refusal`` says how it is to be raised."""
+    """An answer that began well and cannot be used; ``refusal`` says how it is to be raised.
 
-    def __init__(self, refusal: Refusal) -> None:
+    ``headers`` are the answer's, where whoever reads it does not have them.
+    """
+
+    def __init__(self, refusal: Refusal, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(refusal.message)
         self.refusal = refusal
+        self.headers = headers or {}
 
 
 class StreamedError(AnswerError):
@@ -89,7 +126,7 @@ class StreamedError(AnswerError):
 
 
 class MalformedAnswer(AnswerError):
-    """The container answered 200 with something that is no chat completion."""
+    """The container answered 200 with something that is no chat completion, or no embeddings."""
 
     def __init__(self, what: str) -> None:
         super().__init__(Refusal(502, f"the container answered 200 with {what}", verdict=Verdict.BROKEN))
@@ -104,7 +141,7 @@ class TruncatedStream(AnswerError):
                 502,
                 "the stream ended before the answer did, without a finish reason and without [DONE]: the container "
                 "was stopped, the connection was cut, or SageMaker's limit of 8 minutes a stream was reached",
-                verdict=Verdict.BROKEN,
+                verdict=Verdict.CUT_OFF,
             )
         )
 
@@ -120,7 +157,7 @@ def read_refusal(status: int, body: bytes) -> Refusal:
         refusal = Refusal(said.original_status, said.message, said.kind, from_container=True)
     elif quotation is not None:
         quoted = _quoted(quotation[2], quotation[3])
-        status, detail = int(quotation[1]), said.message
+        status, detail = _container_status(quotation[1]) or status, said.message
         refusal = Refusal(status, quoted.message, quoted.kind, from_container=True, operator_detail=detail)
     elif _NO_CAPACITY_WORDS.match(said.message):
         refusal = Refusal(503, said.message, verdict=Verdict.NO_CAPACITY)
@@ -129,6 +166,22 @@ def read_refusal(status: int, body: bytes) -> Refusal:
     else:
         refusal = Refusal(status, said.message, said.kind)
     return _cleaned(refusal)
+
+
+def read_failure(body: bytes) -> Refusal:
+    """What an asynchronous inference failed with, from the object at its ``FailureLocation``.
+
+    AWS says of it only that it is the failed inference's response, and gives ``ClientError: Received server error
+    (500) from model. …`` as an example of a reason. So it may be the container's body, SageMaker's quotation of it, or
+    other words. Where it says no status, it is 500.
+    """
+    text = body.decode(errors="replace").strip()
+    said = _words_in(text)
+    reason = _FAILURE_REASON.fullmatch(said.message)
+    if reason is not None:
+        refusal = read_refusal(_container_status(reason[2]) or 500, reason[1].encode())
+        return replace(refusal, from_container=True)
+    return _cleaned(Refusal(said.code or 500, said.message, said.kind, from_container=said != _Words(text)))
 
 
 def error_in(event: Mapping[str, Any]) -> Refusal | None:
@@ -143,7 +196,14 @@ def error_in(event: Mapping[str, Any]) -> Refusal | None:
     return _cleaned(Refusal(said.code or 500, said.message, said.kind, from_container=True))
 
 
-def to_exception(refusal: Refusal, *, model: str, headers: Mapping[str, str] | None = None, url: str = "") -> Exception:
+def to_exception(
+    refusal: Refusal,
+    *,
+    model: str,
+    headers: Mapping[str, str] | None = None,
+    url: str = "",
+    route: Route = CHAT,
+) -> Exception:
     """The LiteLLM exception that a caller, or the Router, acts on rightly.
 
     Args:
@@ -151,14 +211,19 @@ def to_exception(refusal: Refusal, *, model: str, headers: Mapping[str, str] | N
         model: the model, as the caller named it.
         headers: the answer's headers, ``Retry-After`` and the request id among them.
         url: the request's URL. No other part of the request goes into the exception.
+        route: what was asked.
     """
     exception, status = _exception_class(refusal)
     response = httpx.Response(status, headers=_plain(headers or {}), request=httpx.Request("POST", url or "https://x"))
     error: Exception = exception(
-        message=_for_the_caller(refusal), model=model, llm_provider=PROVIDER, response=response
+        message=_for_the_caller(refusal, route), model=model, llm_provider=PROVIDER, response=response
     )
     error.litellm_response_headers = response.headers  # type: ignore[attr-defined]  # where LiteLLM's Router and proxy look for them
-    return error
+    if refusal.verdict is Verdict.PENDING:
+        # Else LiteLLM's Router would have it inferred again (router.py, async_function_with_retries, 1.106.2).
+        error.num_retries = 0  # type: ignore[attr-defined]
+    passing = refusal.status in _PASSING and refusal.verdict in (Verdict.REFUSED, Verdict.CUT_OFF)
+    return _as_transient(error) if passing else error
 
 
 def connection_error(error: httpx.HTTPError, *, model: str, begun: bool = False) -> Exception:
@@ -179,7 +244,20 @@ def connection_error(error: httpx.HTTPError, *, model: str, begun: bool = False)
     if begun:
         return litellm.APIConnectionError(f"the connection to SageMaker broke ({what})", PROVIDER, model)
     said = "could not connect to SageMaker" if isinstance(error, _NOT_CONNECTED) else "SageMaker hung up"
-    return litellm.ServiceUnavailableError(f"{said} ({what})", PROVIDER, model)
+    return _as_transient(litellm.ServiceUnavailableError(f"{said} ({what})", PROVIDER, model))
+
+
+def is_transient(error: Exception) -> bool:
+    """Whether the same request may be answered in a few seconds, so that this provider may send it again by itself.
+
+    Not where there is no capacity, which takes minutes, where the answer was none, or where the call's timeout is over.
+    """
+    return getattr(error, _TRANSIENT, False)
+
+
+def _as_transient(error: Exception) -> Exception:
+    setattr(error, _TRANSIENT, True)
+    return error
 
 
 def bad_request(error: Exception, *, model: str) -> litellm.BadRequestError:
@@ -216,7 +294,7 @@ def _words_of(body: Any) -> _Words:
         return _Words(str(body))
     if "OriginalMessage" in body:
         original = _words_in(str(body["OriginalMessage"]))
-        return original._replace(original_status=_status(body.get("OriginalStatusCode")))
+        return original._replace(original_status=_container_status(body.get("OriginalStatusCode")))
     error = body.get("error")
     if isinstance(error, Mapping):
         inner = _words_of(error)
@@ -243,6 +321,11 @@ def _status(code: Any) -> int | None:
     return status if 400 <= status < 600 else None
 
 
+def _container_status(code: Any) -> int | None:
+    """The container's status as SageMaker says it: 0 where its 60 seconds were over, "Your invocation timed out …"."""
+    return 504 if str(code) == "0" else _status(code)
+
+
 def _unescaped(body: str) -> str:
     """The container's body as it was before the front door quoted it: some answers escape the quotes inside."""
     if not _is_json(body) and '\\"' in body:
@@ -264,30 +347,43 @@ def _cleaned(refusal: Refusal) -> Refusal:
     """The refusal with what is the operator's taken out of its message and kept apart."""
     message = _SEE_CONSOLE.sub("", _TRACEBACK.sub("", refusal.message))
     message = _ARN.sub("<arn>", _CONSOLE_URL.sub("<console>", message))
-    message = _ACCOUNT.sub(r"\1<account>", message).strip()
+    message = _REGISTRY.sub("<account>", _ACCOUNT.sub(r"\1<account>", message)).strip()
     if len(message) > _MAX_SHOWN:
         message = f"{message[:_MAX_SHOWN]} … ({len(message):,} characters)"
     detail = refusal.operator_detail or (refusal.message if message != refusal.message else "")
     return replace(refusal, message=message or "no message", operator_detail=detail)
 
 
-def _for_the_caller(refusal: Refusal) -> str:
-    who = "the container answered" if refusal.from_container else "SageMaker answered"
+def words(refusal: Refusal) -> str:
+    """What was answered, and by whom."""
     if refusal.verdict is not Verdict.REFUSED:
         return refusal.message
-    message = f"{who} {refusal.status}: {refusal.message}"
+    who = "the container answered" if refusal.from_container else "SageMaker answered"
+    return f"{who} {refusal.status}: {refusal.message}"
+
+
+def advice_on(refusal: Refusal, route: Route = CHAT) -> str:
+    """What to do about it, where that can be told from the words; else nothing."""
+    if refusal.verdict is not Verdict.REFUSED:
+        return ""
     if not refusal.from_container and _COMPONENT_NEEDED.search(refusal.message):
-        return f"{message} (that header is refused here; write sagemaker_openai/<endpoint>/<component>, or model_id)"
+        return "write sagemaker_openai/<endpoint>/<component>, or model_id, rather than a header"
     if refusal.status in (401, 403) and not refusal.from_container:
-        return f"{message} ({_PERMISSIONS})"
+        return route.permissions
+    if not refusal.from_container and _OTHER_KIND.search(refusal.message):
+        return "aws_sagemaker_async=True is for endpoints with an AsyncInferenceConfig, and for no others"
     if _lacks_the_route(refusal):
-        return (
-            f"{message} (the container seems to serve only /invocations and not /v1/chat/completions: "
-            "use LiteLLM's sagemaker_chat/<endpoint> for it)"
-        )
+        return route.lacking
+    if route is EMBEDDINGS and _OTHER_FORMAT.search(refusal.message):
+        return "its format is another: set aws_sagemaker_embedding_format"
     if refusal.from_container and refusal.status == 404:
-        return f"{message} (for a container that insists on its served model name, set hf_model_name to it)"
-    return message
+        return "for a container that insists on its served model name, set hf_model_name to it"
+    return ""
+
+
+def _for_the_caller(refusal: Refusal, route: Route) -> str:
+    advice = advice_on(refusal, route)
+    return f"{words(refusal)} ({advice})" if advice else words(refusal)
 
 
 def _lacks_the_route(refusal: Refusal) -> bool:

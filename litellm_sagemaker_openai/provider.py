@@ -5,30 +5,39 @@ The one room that knows LiteLLM's handler signature. Nothing imports it but the 
 
 from __future__ import annotations
 
-import json
-import os
+import asyncio
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Generator, Iterator, Mapping
 from contextlib import aclosing, closing, contextmanager
 from dataclasses import dataclass, field
-from itertools import chain, islice
+from itertools import chain
 from typing import Any
 
 import httpx
 import litellm
-from litellm import CustomLLM, CustomStreamWrapper, ModelResponse
+from litellm import CustomLLM, CustomStreamWrapper, EmbeddingResponse, ModelResponse
 from litellm._logging import verbose_logger
 from litellm.litellm_core_utils.core_helpers import process_response_headers
 from litellm.types.utils import ModelResponseStream
 from litellm.utils import custom_llm_setup
 
-from litellm_sagemaker_openai.chunks import ChunkStream, whole_response
+from litellm_sagemaker_openai import embedding_parameters, stream_opening
+from litellm_sagemaker_openai.address import chat_address, invocations_address
+from litellm_sagemaker_openai.async_inference import AsyncInference, ainvoke, invoke, plan, queue_address
+from litellm_sagemaker_openai.async_request import MAX_INPUT_BYTES, hidden_params
+from litellm_sagemaker_openai.chunks import ChunkStream, parsed, whole_response
 from litellm_sagemaker_openai.cold_start import ColdStartTimeout, patience_for
-from litellm_sagemaker_openai.credentials import CredentialsError, profile_region, runtime_url
+from litellm_sagemaker_openai.credentials import CredentialsError
+from litellm_sagemaker_openai.embedding_parameters import CARRIED, carried_by, unpacked
+from litellm_sagemaker_openai.embeddings import embedding_body, embedding_response
 from litellm_sagemaker_openai.errors import (
+    ASYNC_INFERENCE,
+    CHAT,
+    EMBEDDINGS,
     PROVIDER,
     AnswerError,
-    MalformedAnswer,
     Refusal,
+    Route,
     Verdict,
     bad_request,
     connection_error,
@@ -36,17 +45,17 @@ from litellm_sagemaker_openai.errors import (
     read_refusal,
     to_exception,
 )
-from litellm_sagemaker_openai.identity import source_for
-from litellm_sagemaker_openai.request import build_body, build_headers, encode_body
-from litellm_sagemaker_openai.settings import SECRETS, Settings, choose_region, sort_settings, without_secrets
+from litellm_sagemaker_openai.request import MAX_BODY_BYTES, build_body, build_headers, encode_body
+from litellm_sagemaker_openai.retries import Tries, stream_retries
+from litellm_sagemaker_openai.settings import SECRETS, Settings, sort_settings, without_secrets
 from litellm_sagemaker_openai.sse import StreamFormatError, decoder_for
-from litellm_sagemaker_openai.stream_opening import MARK, install, is_marked, unmarked
-from litellm_sagemaker_openai.target import Target, chat_url, parse_target
+from litellm_sagemaker_openai.stream_opening import MARK, is_marked, marked_retries, unmarked
+from litellm_sagemaker_openai.stream_wrapper import StreamWrapper
+from litellm_sagemaker_openai.target import Target, parse_target
+from litellm_sagemaker_openai.timing import provider_time
 from litellm_sagemaker_openai.transport import (
-    GivenToken,
     Request,
     Signer,
-    TokenSigner,
     as_timeout,
     asend,
     checked_client,
@@ -63,9 +72,20 @@ class Call:
     model: str
     target: Target
     request: Request
-    model_response: ModelResponse = field(repr=False)
+    retries: int
+    model_response: Any = field(repr=False)
     logging_obj: Any = field(repr=False)
     messages: Any = field(repr=False)
+    route: Route = CHAT
+    inference: AsyncInference | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddingCall:
+    """An embedding call of LiteLLM's, ready to be sent; ``call.messages`` are its inputs."""
+
+    call: Call
+    parameters: Mapping[str, Any] = field(repr=False)
 
 
 class SageMakerOpenAI(CustomLLM):
@@ -78,8 +98,8 @@ class SageMakerOpenAI(CustomLLM):
     def completion(self, *_: Any, **call: Any) -> ModelResponse:
         """A whole answer."""
         prepared = _prepare(call)
-        with _litellm_errors(prepared):
-            response = send(prepared.request)
+        with _litellm_errors(prepared), provider_time(prepared.logging_obj):
+            response = _send(prepared)
         return _whole(prepared, response)
 
     def acompletion(self, *_: Any, **call: Any) -> Coroutine[Any, Any, ModelResponse | CustomStreamWrapper]:
@@ -96,24 +116,37 @@ class SageMakerOpenAI(CustomLLM):
 
     def streaming(self, *_: Any, **call: Any) -> Iterator[ModelResponseStream]:  # type: ignore[override]
         """An answer as it comes. What fails before the first chunk is raised before this returns."""
-        prepared = _prepare(call, stream=True)
-        with _litellm_errors(prepared):
-            response = _accepted(prepared, send(prepared.request))
-        _log_stream(prepared)
-        chunks = _chunks(prepared, response)
-        return chain([*islice(chunks, 1)], chunks)
+        return _begun(_prepare(call, stream=True))
 
     def astreaming(self, *_: Any, **call: Any) -> AsyncIterator[ModelResponseStream]:  # type: ignore[override]
         """An answer as it comes, without blocking the event loop. The connection opens with the first read.
 
         LiteLLM asks this way where ``stream_opening`` keeps out of a call.
         """
-        install()  # a proxy config, or an application, may have replaced LiteLLM's list of callbacks
+        _install()  # a proxy config, or an application, may have replaced LiteLLM's list of callbacks
         return _alate(_prepare(call, stream=True, is_async=True))
+
+    def embedding(self, *_: Any, **call: Any) -> EmbeddingResponse:
+        """The embeddings of a text or of several."""
+        prepared = _prepare_embedding(call)
+        with _litellm_errors(prepared.call), provider_time(prepared.call.logging_obj):
+            response = send(prepared.call.request)
+        return _embedded(prepared, response)
+
+    def aembedding(self, *_: Any, **call: Any) -> Coroutine[Any, Any, EmbeddingResponse]:
+        """The embeddings of a text or of several, without blocking the event loop. Called as ``acompletion`` is."""
+        _install()
+        prepared = _prepare_embedding(call, is_async=True)
+        return _Unstarted(lambda: _aembed(prepared))
+
+
+def _install() -> None:
+    stream_opening.install()
+    embedding_parameters.install()
 
 
 sagemaker_openai = SageMakerOpenAI()
-install()  # here, for the proxy, which imports the handler and calls nothing else
+_install()  # here, for the proxy, which imports the handler and calls nothing else
 
 
 def register() -> None:
@@ -123,7 +156,7 @@ def register() -> None:
             *litellm.custom_provider_map,
             {"provider": PROVIDER, "custom_handler": sagemaker_openai},
         ]
-    install()
+    _install()
     custom_llm_setup()  # type: ignore[no-untyped-call]
 
 
@@ -159,39 +192,94 @@ class _Unstarted(Coroutine[Any, Any, Any]):
 def _prepare(call: Mapping[str, Any], *, stream: bool = False, is_async: bool = False) -> Call:
     """Understand a call. Nothing is sent, and nothing of the caller's is changed."""
     model: str = call["model"]
-    litellm_params = call.get("litellm_params") or {}
+    logging_obj, marked = call["logging_obj"], is_marked(call.get("optional_params") or {})
+    _show_as_native(logging_obj, marked=marked)
     try:
-        settings = sort_settings(
-            call.get("optional_params") or {},
-            litellm_params,
-            api_key=call.get("api_key"),
-            api_base=call.get("api_base"),
-        )
+        settings = _settings(call)
         target = parse_target(model, settings.model_id)
-        url, signer = _address(settings, target)
-        ask_for_stream = stream and not settings.fake_stream
+        address = queue_address if settings.asynchronous else chat_address
+        url, signer = address(settings, target)
+        ask_for_stream = stream and not settings.fake_stream and settings.asynchronous is None
         body = build_body(call["messages"], settings.body, model_name=settings.model_name, stream=ask_for_stream)
-        request = Request(
-            url=url,
-            signer=signer,
-            headers=build_headers(call.get("headers") or {}, stream=ask_for_stream),
-            body=encode_body(body),
-            stream=ask_for_stream,
-            timeout=as_timeout(call.get("timeout")),
-            ssl_verify=settings.ssl_verify,
-            patience=patience_for(url, settings.cold_start_timeout),
-            client=checked_client(call.get("client"), is_async=is_async),
-        )
+        headers = build_headers(call.get("headers") or {}, stream=ask_for_stream)
+        client = checked_client(call.get("client"), is_async=is_async)
+        request = _request(call, settings, url, signer, headers, body, client, stream=ask_for_stream)
+        inference = plan(request, settings) if settings.asynchronous else None
     except ValueError as error:
         raise bad_request(error, model=model) from error
-    logging_obj = call["logging_obj"]
-    _show_as_native(logging_obj, marked=is_marked(call.get("optional_params") or {}))
-    logging_obj.pre_call(
-        input=call["messages"],
-        api_key="",
-        additional_args={"complete_input_dict": body, "api_base": url, "headers": dict(request.headers)},
+    request, route = (inference.request, ASYNC_INFERENCE) if inference else (request, CHAT)
+    _log_request(logging_obj, call["messages"], body, request)
+    # An inference that was queued is not queued again by this provider.
+    retries = _retries(settings, call, late=is_async and not marked) if stream and not inference else 0
+    return Call(
+        model, target, request, retries, call["model_response"], logging_obj, call["messages"], route, inference
     )
-    return Call(model, target, request, call["model_response"], logging_obj, call["messages"])
+
+
+def _prepare_embedding(call: Mapping[str, Any], *, is_async: bool = False) -> EmbeddingCall:
+    """``_prepare`` for an embedding call."""
+    model, inputs, logging_obj = call["model"], call["input"], call["logging_obj"]
+    carried = carried_by(call.get("optional_params") or {})
+    _show_as_native(logging_obj, marked=False)
+    try:
+        settings = _settings(call)
+        if settings.asynchronous:
+            raise ValueError("aws_sagemaker_async is for chat completions; leave it out for embeddings")
+        target = parse_target(model, settings.model_id)
+        url, signer = invocations_address(settings, target)
+        body = embedding_body(inputs, settings.body, format=settings.embedding_format, model_name=settings.model_name)
+        headers = build_headers(carried.headers, component=target.component)
+        client = checked_client(carried.client, is_async=is_async)
+        request = _request(call, settings, url, signer, headers, body, client)
+    except ValueError as error:
+        raise bad_request(error, model=model) from error
+    _log_request(logging_obj, inputs, body, request)
+    prepared = Call(model, target, request, 0, call["model_response"], logging_obj, inputs, EMBEDDINGS)
+    return EmbeddingCall(prepared, settings.body)
+
+
+def _settings(call: Mapping[str, Any]) -> Settings:
+    return sort_settings(
+        unpacked(call.get("optional_params") or {}),
+        call.get("litellm_params") or {},
+        api_key=call.get("api_key"),
+        api_base=call.get("api_base"),
+    )
+
+
+def _request(
+    call: Mapping[str, Any],
+    settings: Settings,
+    url: str,
+    signer: Signer,
+    headers: Mapping[str, str],
+    body: Mapping[str, Any],
+    client: Any,
+    *,
+    stream: bool = False,
+) -> Request:
+    return Request(
+        url=url,
+        signer=signer,
+        headers=headers,
+        body=encode_body(body, max_bytes=MAX_INPUT_BYTES if settings.asynchronous else MAX_BODY_BYTES),
+        stream=stream,
+        timeout=as_timeout(call.get("timeout")),
+        ssl_verify=settings.ssl_verify,
+        patience=patience_for(url, settings.cold_start_timeout),
+        client=client,
+    )
+
+
+def _log_request(logging_obj: Any, asked: Any, body: Mapping[str, Any], request: Request) -> None:
+    shown = {"complete_input_dict": body, "api_base": request.url, "headers": dict(request.headers)}
+    logging_obj.pre_call(input=asked, api_key="", additional_args=shown)
+
+
+def _retries(settings: Settings, call: Mapping[str, Any], *, late: bool) -> int:
+    asked = marked_retries(call.get("optional_params") or {})
+    asked = settings.max_retries if asked is None else asked
+    return stream_retries(asked, call.get("litellm_params") or {}, late=late)
 
 
 def _show_as_native(logging_obj: Any, *, marked: bool) -> None:
@@ -202,30 +290,36 @@ def _show_as_native(logging_obj: Any, *, marked: bool) -> None:
     """
     details = logging_obj.model_call_details
     for name in ("optional_params", "litellm_params"):
-        details[name] = without_secrets(details.get(name) or {})
+        details[name] = without_secrets(unpacked(details.get(name) or {}))
+    details.pop(CARRIED, None)
     if marked:
         details["optional_params"] = unmarked(details["optional_params"])
         details.pop(MARK, None)
         details["stream"] = True
     for name in SECRETS & details.keys():
         details[name] = without_secrets({name: details[name]})[name]
+    logging_obj.model_call_details = _Details(details)
 
 
-def _address(settings: Settings, target: Target) -> tuple[str, Signer]:
-    """Where the call goes, and who signs it."""
-    if settings.api_key and settings.base_url:
-        return chat_url(settings.base_url, target), GivenToken(settings.api_key)
-    region = choose_region(settings, target, os.environ, profile_region)
-    base_url = settings.base_url or runtime_url(region, settings.identity.aws_profile_name)
-    url = chat_url(base_url, target, region)
-    if settings.api_key:
-        return url, GivenToken(settings.api_key)
-    return url, TokenSigner(source_for(settings.identity, region), region, settings.token_expiry)
+class _Details(dict[str, Any]):
+    """What callbacks are shown, where no secret can be put: LiteLLM itself writes the ``api_key`` of an embedding call
+    that was refused into it (``embedding`` in main.py, 1.106.2)."""
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        super().__setitem__(name, without_secrets({name: value})[name])
+
+
+def _send(call: Call) -> httpx.Response:
+    return invoke(call.inference) if call.inference else send(call.request)
+
+
+async def _asend(call: Call) -> httpx.Response:
+    return await (ainvoke(call.inference) if call.inference else asend(call.request))
 
 
 async def _acomplete(call: Call) -> ModelResponse:
-    with _litellm_errors(call):
-        response = await asend(call.request)
+    with _litellm_errors(call), provider_time(call.logging_obj):
+        response = await _asend(call)
     return _whole(call, response)
 
 
@@ -233,29 +327,90 @@ def _whole(call: Call, response: httpx.Response) -> ModelResponse:
     with _litellm_errors(call, response):
         _accepted(call, response)
         call.logging_obj.post_call(original_response=response.text, input=call.messages, api_key="")
-        answer, headers = _parsed(response), dict(response.headers)
-        return whole_response(answer, model=call.model, model_response=call.model_response, headers=headers)
+        answer, headers = parsed(response.content), dict(response.headers)
+        whole = whole_response(answer, model=call.model, model_response=call.model_response, headers=headers)
+    whole._hidden_params.update(hidden_params(response.headers))
+    return whole
+
+
+async def _aembed(prepared: EmbeddingCall) -> EmbeddingResponse:
+    with _litellm_errors(prepared.call), provider_time(prepared.call.logging_obj):
+        response = await asend(prepared.call.request)
+    # In a thread: thousands of vectors take a while to read, and so do their texts' tokens to count.
+    return await asyncio.to_thread(_embedded, prepared, response)
+
+
+def _embedded(prepared: EmbeddingCall, response: httpx.Response) -> EmbeddingResponse:
+    call = prepared.call
+    with _litellm_errors(call, response):
+        _accepted(call, response)
+        call.logging_obj.post_call(original_response=response.text, input=call.messages, api_key="")
+        return embedding_response(
+            parsed(response.content),
+            inputs=call.messages,
+            parameters=prepared.parameters,
+            model=call.model,
+            model_response=call.model_response,
+            headers=dict(response.headers),
+        )
 
 
 async def _aopened(call: Call) -> CustomStreamWrapper:
     """A stream that has begun: what fails before its first chunk is raised here, where LiteLLM retries it."""
-    with _litellm_errors(call):
-        response = _accepted(call, await asend(call.request))
-    _log_stream(call)
-    chunks = _achunks(call, response)
-    return CustomStreamWrapper(
-        completion_stream=_Begun([await anext(chunks)], chunks),
+    begun = await _abegun(call)
+    return StreamWrapper(
+        completion_stream=begun,
         model=call.model,
         custom_llm_provider=PROVIDER,
         logging_obj=call.logging_obj,
-        _response_headers=dict(response.headers),
+        _response_headers=begun.headers,
     )
+
+
+def _begun(call: Call) -> Iterator[ModelResponseStream]:
+    """A stream whose first chunk is there. What fails before it is tried again as often as the call says."""
+    tries = Tries(call.retries, call.request.timeout.read)
+    while True:
+        try:
+            with provider_time(call.logging_obj):
+                with _litellm_errors(call):
+                    response = _accepted(call, _send(call))
+                chunks = _chunks(call, response)
+                first = next(chunks)
+            break
+        except Exception as error:
+            time.sleep(tries.pause_after(error))
+    _log_stream(call)
+    return chain([first], chunks)
+
+
+async def _abegun(call: Call) -> _Begun:
+    """``_begun`` for an event loop."""
+    tries = Tries(call.retries, call.request.timeout.read)
+    while True:
+        try:
+            with provider_time(call.logging_obj):
+                with _litellm_errors(call):
+                    response = _accepted(call, await _asend(call))
+                chunks = _achunks(call, response)
+                first = await anext(chunks)
+            break
+        except Exception as error:
+            await asyncio.sleep(tries.pause_after(error))
+    _log_stream(call)
+    return _Begun([first], chunks, dict(response.headers))
 
 
 class _Begun:
     """An asynchronous stream whose first chunks were read already. Closing it closes the connection at once."""
 
-    def __init__(self, first: list[ModelResponseStream], rest: AsyncGenerator[ModelResponseStream, None]) -> None:
+    def __init__(
+        self,
+        first: list[ModelResponseStream],
+        rest: AsyncGenerator[ModelResponseStream, None],
+        headers: dict[str, str],
+    ) -> None:
+        self.headers = headers
         self._first = first
         self._rest = rest
 
@@ -270,10 +425,7 @@ class _Begun:
 
 
 async def _alate(call: Call) -> AsyncIterator[ModelResponseStream]:
-    with _litellm_errors(call):
-        response = _accepted(call, await asend(call.request))
-    _log_stream(call)
-    async with aclosing(_achunks(call, response)) as chunks:
+    async with aclosing(await _abegun(call)) as chunks:
         async for chunk in chunks:
             yield chunk
 
@@ -308,15 +460,8 @@ async def _achunks(call: Call, response: httpx.Response) -> AsyncGenerator[Model
 
 def _chunk_stream(call: Call, response: httpx.Response) -> ChunkStream:
     decoder = decoder_for(response.headers.get("content-type", ""))
-    return ChunkStream(decoder, call.model, process_response_headers(response.headers))
-
-
-def _parsed(response: httpx.Response) -> Any:
-    try:
-        return json.loads(response.content)
-    except (ValueError, RecursionError) as error:
-        shown = response.content[:200].decode(errors="replace") or "an empty body"
-        raise MalformedAnswer(f"what is not JSON: {shown}") from error
+    hidden = hidden_params(response.headers)
+    return ChunkStream(decoder, call.model, process_response_headers(response.headers), hidden)
 
 
 def _accepted(call: Call, response: httpx.Response) -> httpx.Response:
@@ -334,7 +479,7 @@ def _litellm_errors(
     try:
         yield
     except AnswerError as error:
-        raise _exception(call, error.refusal, response) from error
+        raise _exception(call, error.refusal, response, error.headers) from error
     except StreamFormatError as error:
         raise _exception(call, Refusal(502, str(error), verdict=Verdict.BROKEN), response) from error
     except httpx.HTTPError as error:
@@ -346,11 +491,13 @@ def _litellm_errors(
         raise no_credentials(error, model=call.model) from error
 
 
-def _exception(call: Call, refusal: Refusal, response: httpx.Response | None) -> Exception:
-    headers = response.headers if response is not None else httpx.Headers()
+def _exception(
+    call: Call, refusal: Refusal, response: httpx.Response | None, headers: Mapping[str, str] | None = None
+) -> Exception:
+    headers = httpx.Headers(headers) if response is None else response.headers
     if refusal.operator_detail:
         _log(call, headers.get("x-amzn-requestid", "no request id"), refusal.operator_detail)
-    return to_exception(refusal, model=call.model, headers=headers, url=call.request.url)
+    return to_exception(refusal, model=call.model, headers=headers, url=call.request.url, route=call.route)
 
 
 def _log(call: Call, what: str, detail: str) -> None:

@@ -16,7 +16,7 @@ MAX_BODY_BYTES = 6_291_456
 
 _OURS = ("host", "content-length", "transfer-encoding", "connection", "content-type", "content-encoding")
 _TOKEN_HEADERS = ("authorization", "proxy-authorization", "x-amz-security-token")
-_COMPONENT_HEADER = "x-amzn-sagemaker-inference-component"
+COMPONENT_HEADER = "x-amzn-sagemaker-inference-component"
 
 
 def build_body(
@@ -50,8 +50,8 @@ def build_body(
     return body
 
 
-def encode_body(body: Mapping[str, Any]) -> bytes:
-    """The body as JSON.
+def encode_body(body: Mapping[str, Any], *, max_bytes: int = MAX_BODY_BYTES) -> bytes:
+    """The body as JSON, of so many bytes at most.
 
     Raises:
         ValueError: something in it has no JSON form, or it is larger than SageMaker takes.
@@ -60,16 +60,23 @@ def encode_body(body: Mapping[str, Any]) -> bytes:
         encoded = json.dumps(body, default=_as_json, allow_nan=False, separators=(",", ":")).encode()
     except (TypeError, ValueError) as error:
         raise ValueError(f"the request is not JSON: {error}") from error
-    if len(encoded) > MAX_BODY_BYTES:
+    if len(encoded) > max_bytes:
         raise ValueError(
-            f"the request's body is {len(encoded):,} bytes and SageMaker takes at most {MAX_BODY_BYTES:,}; "
-            "shorten the conversation, or send images by URL rather than inline"
+            f"the request's body is {len(encoded):,} bytes and SageMaker takes at most {max_bytes:,}; "
+            "shorten the conversation, send fewer inputs at a time, or images by URL rather than inline"
         )
     return encoded
 
 
-def build_headers(extra_headers: Mapping[str, Any], *, stream: bool = False) -> dict[str, str]:
+def build_headers(
+    extra_headers: Mapping[str, Any], *, stream: bool = False, component: str | None = None
+) -> dict[str, str]:
     """The request's headers, all but ``Authorization``, which is made anew for each attempt.
+
+    Args:
+        extra_headers: the caller's.
+        stream: whether a stream is asked for.
+        component: the inference component, on a route that names it in a header.
 
     Raises:
         ValueError: a header that would break the request apart, carry another credential, or be refused.
@@ -81,6 +88,8 @@ def build_headers(extra_headers: Mapping[str, Any], *, stream: bool = False) -> 
     }
     if stream:
         headers["accept-encoding"] = "identity"  # a compressing server holds pieces back
+    if component:
+        headers[COMPONENT_HEADER] = component
     for name, value in extra_headers.items():
         headers[name.lower()] = _checked_header(name, value)
     return headers
@@ -94,9 +103,9 @@ def _checked_header(name: str, value: Any) -> str:
         raise ValueError(f"extra_headers must not set {name}; it follows from the request")
     if lowered in _TOKEN_HEADERS:
         raise ValueError(f"extra_headers must not set {name}; give a token made elsewhere as api_key")
-    if lowered == _COMPONENT_HEADER:
+    if lowered == COMPONENT_HEADER:
         raise ValueError(
-            f"SageMaker's /openai/v1 path refuses the header {name}; write the inference component in the model, "
+            f"extra_headers must not set {name}, which /openai/v1 refuses; write the inference component in the model, "
             "sagemaker_openai/<endpoint>/<component>, or as model_id"
         )
     if not isinstance(value, (str, int, float)):

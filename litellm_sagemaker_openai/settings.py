@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
 from litellm.types.utils import all_litellm_params
 
+from litellm_sagemaker_openai.async_request import MEMBERS, AsyncOptions, Text, parse_prefix
+from litellm_sagemaker_openai.embeddings import FORMATS
 from litellm_sagemaker_openai.stream_opening import MARK
 from litellm_sagemaker_openai.target import Target, agreed_region, checked_region
 from litellm_sagemaker_openai.token import DEFAULT_EXPIRY, expiry_in_seconds
@@ -78,7 +80,10 @@ class Settings:
     token_expiry: int = int(DEFAULT_EXPIRY.total_seconds())
     fake_stream: bool = False
     cold_start_timeout: float = 0.0
+    embedding_format: str = "openai"
     ssl_verify: bool | str | None = None
+    max_retries: int | None = None
+    asynchronous: AsyncOptions | None = None
 
 
 def sort_settings(
@@ -108,7 +113,10 @@ def sort_settings(
         token_expiry=_named("aws_sagemaker_token_expiry", expiry_in_seconds, expiry),
         fake_stream=options.flag("fake_stream"),
         cold_start_timeout=options.duration("aws_sagemaker_cold_start_timeout"),
+        embedding_format=options.choice("aws_sagemaker_embedding_format", tuple(FORMATS)),
         ssl_verify=litellm_params.get("ssl_verify"),
+        max_retries=options.count("max_retries"),
+        asynchronous=_asynchronous(options),
     )
 
 
@@ -152,6 +160,12 @@ class _Options:
             raise ValueError(f"{name} must be a string, not {type(value).__name__}")
         return value or None
 
+    def choice(self, name: str, choices: Sequence[str]) -> str:
+        value = self._params.get(name) or choices[0]
+        if value not in choices:
+            raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, not {value!r}")
+        return str(value)
+
     def flag(self, name: str) -> bool:
         value = self._params.get(name)
         if value is None or isinstance(value, bool):
@@ -170,6 +184,14 @@ class _Options:
             except ValueError:
                 pass  # said below, in this option's own words
         raise ValueError(f"{name} must be a number of seconds, not {value!r}")
+
+    def count(self, name: str) -> int | None:
+        value = self._params.get(name)
+        if value is None or (isinstance(value, int) and not isinstance(value, bool) and value >= 0):
+            return value
+        if isinstance(value, str) and value.strip().isdecimal():
+            return int(value)
+        raise ValueError(f"{name} must be a whole number, 0 or more, not {value!r}")
 
     def duration(self, name: str) -> float:
         seconds = self.number(name, 0.0)
@@ -190,6 +212,29 @@ def _named(name: str, check: Callable[[Any], Any], value: Any) -> Any:
         return check(value)
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from error
+
+
+def _asynchronous(options: _Options) -> AsyncOptions | None:
+    headers: dict[str, str] = {}
+    for name, member in MEMBERS.items():
+        option = f"aws_sagemaker_async_{name}"
+        value = options.text(option) if isinstance(member, Text) else options.count(option)
+        if value is not None:
+            headers[member.header] = _named(option, member.checked, value)
+    given = options.text("aws_sagemaker_async_input")
+    prefix = None if given is None else _named("aws_sagemaker_async_input", parse_prefix, given)
+    if options.flag("aws_sagemaker_async"):
+        if options.duration("aws_sagemaker_cold_start_timeout"):
+            raise ValueError(
+                "aws_sagemaker_cold_start_timeout has no meaning with aws_sagemaker_async: SageMaker keeps the request "
+                "until the endpoint has capacity. Leave it out; timeout is how long the call waits for the result"
+            )
+        return AsyncOptions(headers, prefix)
+    if headers or prefix:
+        raise ValueError(
+            "the aws_sagemaker_async_… options are for asynchronous inference; give aws_sagemaker_async=True with them"
+        )
+    return None
 
 
 def _identity(params: Mapping[str, Any]) -> AwsIdentity:
@@ -249,7 +294,15 @@ def _is_foreign(name: str) -> bool:
     return name in _NOT_FOR_THE_CONTAINER or name.startswith(("aws_", "litellm_"))
 
 
-_OWN_OPTIONS = ("aws_sagemaker_token_expiry", "aws_sagemaker_allow_zero_temp", "aws_sagemaker_cold_start_timeout")
+_OWN_OPTIONS = (
+    "aws_sagemaker_token_expiry",
+    "aws_sagemaker_allow_zero_temp",
+    "aws_sagemaker_cold_start_timeout",
+    "aws_sagemaker_embedding_format",
+    "aws_sagemaker_async",
+    "aws_sagemaker_async_input",
+    *(f"aws_sagemaker_async_{name}" for name in MEMBERS),
+)
 
 
 def _refuse_unknown_options(params: Mapping[str, Any]) -> None:

@@ -40,9 +40,9 @@ def scope_of(timestamp: str, region: str) -> str:
     return f"{timestamp[:8]}/{region}/{SERVICE}/aws4_request"
 
 
-def signature(credentials: FrozenCredentials, timestamp: str, scope: str, canonical_request: str) -> str:
+def signature(credentials: FrozenCredentials, timestamp: str, scope: str, canonical: str) -> str:
     """The signature of a canonical request."""
-    string_to_sign = "\n".join([ALGORITHM, timestamp, scope, hashlib.sha256(canonical_request.encode()).hexdigest()])
+    string_to_sign = "\n".join([ALGORITHM, timestamp, scope, hashlib.sha256(canonical.encode()).hexdigest()])
     key = f"AWS4{credentials.secret_key}".encode()
     for part in scope.split("/"):
         key = hmac.digest(key, part.encode(), "sha256")
@@ -69,22 +69,25 @@ def signed_headers(
         added["x-amz-security-token"] = credentials.session_token
     signed = {name: value for name, value in headers.items() if name == "content-type" or name.startswith("x-amz")}
     signed |= {"host": _host(split.scheme, split.netloc), **added}
-    names = ";".join(sorted(signed))
-    canonical_request = "\n".join(
+    scope = scope_of(timestamp, region)
+    signed_with = f"Credential={credentials.access_key}/{scope}, SignedHeaders={';'.join(sorted(signed))}"
+    signed_as = signature(credentials, timestamp, scope, canonical_request(split.path or "/", signed, body))
+    return {**added, "authorization": f"{ALGORITHM} {signed_with}, Signature={signed_as}"}
+
+
+def canonical_request(path: str, signed: Mapping[str, str], body: bytes) -> str:
+    """What the signature of a POST is over: its path as it is sent, the headers that are signed, its body."""
+    return "\n".join(
         [
             "POST",
-            quote(split.path or "/", safe="/~"),  # a second time, as SigV4 wants it of every service but S3
+            quote(path, safe="/~"),  # a second time, as SigV4 wants it of every service but S3
             "",
             *(f"{name}:{' '.join(signed[name].split())}" for name in sorted(signed)),
             "",
-            names,
+            ";".join(sorted(signed)),
             hashlib.sha256(body).hexdigest(),
         ]
     )
-    scope = scope_of(timestamp, region)
-    signed_with = f"Credential={credentials.access_key}/{scope}, SignedHeaders={names}"
-    signed_as = signature(credentials, timestamp, scope, canonical_request)
-    return {**added, "authorization": f"{ALGORITHM} {signed_with}, Signature={signed_as}"}
 
 
 def _host(scheme: str, netloc: str) -> str:

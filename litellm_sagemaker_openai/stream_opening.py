@@ -10,7 +10,6 @@ then raised by ``acompletion()``, as for LiteLLM's native providers. tests/test_
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Mapping
 from typing import Any
 
@@ -19,6 +18,7 @@ from litellm.integrations.custom_logger import CustomLogger
 from litellm.types.utils import CallTypes
 
 from litellm_sagemaker_openai.errors import PROVIDER
+from litellm_sagemaker_openai.retries import METADATA
 
 MARK = "sagemaker_openai_stream"
 
@@ -35,10 +35,10 @@ _ANSWERED_ELSEWHERE = (
 )
 
 
-class _Asked(str, enum.Enum):
-    """What the mark holds. A caller who sends the same text does not have it: it is told by identity."""
+class _Asked(str):
+    """What the mark holds: that a stream is asked for, and how often it is tried again. A caller's text is no such."""
 
-    STREAM = "stream"
+    retries: int | None = None
 
 
 class StreamOpening(CustomLogger):
@@ -50,7 +50,13 @@ class StreamOpening(CustomLogger):
         """The call with the mark in place of ``stream``, or None to leave it as it is."""
         if call_type is not CallTypes.acompletion or not _applies(kwargs) or not _is_last(self):
             return None
-        return {**{name: value for name, value in kwargs.items() if name != "stream"}, MARK: _Asked.STREAM}
+        asked = _Asked("stream")
+        changed = {**{name: value for name, value in kwargs.items() if name != "stream"}, MARK: asked}
+        retries = _retries_without_router(kwargs)
+        if retries is None:
+            return changed
+        asked.retries = retries
+        return {**changed, "num_retries": 0}
 
 
 stream_opening = StreamOpening()
@@ -65,7 +71,12 @@ def install() -> None:
 
 def is_marked(optional_params: Mapping[str, Any]) -> bool:
     """Whether LiteLLM's call carries the mark."""
-    return optional_params.get(MARK) is _Asked.STREAM
+    return isinstance(optional_params.get(MARK), _Asked)
+
+
+def marked_retries(optional_params: Mapping[str, Any]) -> int | None:
+    """How often the mark says that the stream is tried again; None: it says nothing."""
+    return getattr(optional_params.get(MARK), "retries", None)
 
 
 def unmarked(parameters: Mapping[str, Any]) -> dict[str, Any]:
@@ -79,10 +90,24 @@ def _applies(kwargs: Mapping[str, Any]) -> bool:
         return False
     if any(kwargs.get(name) for name in _ANSWERED_ELSEWHERE) or _has_mcp_tools(kwargs.get("tools")):
         return False
-    return _goes_to_this_provider(kwargs)
+    return goes_to_this_provider(kwargs)
 
 
-def _goes_to_this_provider(kwargs: Mapping[str, Any]) -> bool:
+def _retries_without_router(kwargs: Mapping[str, Any]) -> int | None:
+    """LiteLLM's ``num_retries``, so that this provider retries in its stead; None where a Router does, or nobody.
+
+    LiteLLM would do so at once, without a pause (``acompletion_with_retries``, 1.106.2), and as often again. An
+    asynchronous inference is LiteLLM's to retry: this provider queues none twice.
+    """
+    if any(kwargs.get(name) for name in ("retry_policy", "aws_sagemaker_async")):
+        return None
+    if any("model_group" in (kwargs.get(name) or ()) for name in METADATA):
+        return None
+    retries = kwargs.get("num_retries")
+    return litellm.num_retries if retries is None else retries
+
+
+def goes_to_this_provider(kwargs: Mapping[str, Any]) -> bool:
     """Whether LiteLLM will ask this provider, by LiteLLM's own rules: aliases, ``use_litellm_proxy``, the keyword."""
     model = str(kwargs.get("model") or getattr(kwargs.get("litellm_logging_obj"), "model", ""))  # given by position
     named, aliases = kwargs.get("custom_llm_provider"), (litellm.model_alias_map, kwargs.get("model_alias_map") or {})

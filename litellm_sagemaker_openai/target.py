@@ -1,7 +1,8 @@
-"""Model string → the endpoint and inference component it names → the URL of their chat route. Pure.
+"""Model string → the endpoint and inference component it names → the URL of their route. Pure.
 
-Addressing rules: the endpoint and the component stand in the path, never in a header: SageMaker's
-``/openai/v1`` route refuses ``X-Amzn-SageMaker-Inference-Component`` whatever its value.
+Addressing rules: on ``/openai/v1`` the endpoint and the component stand in the path, never in a header: the route
+refuses ``X-Amzn-SageMaker-Inference-Component`` whatever its value. On SageMaker's own routes, ``/invocations`` and
+``/async-invocations``, it is the other way round: only the endpoint stands in the path.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 # botocore 1.44.5, service model sagemaker-runtime 2017-05-13: shapes EndpointName and InferenceComponentName.
@@ -129,6 +131,22 @@ def chat_url(base_url: str, target: Target, region: str | None = None) -> str:
         ValueError: a URL that is not absolute http(s), carries credentials, a query or a fragment, is plain
             ``http`` to anything but this machine, or names another endpoint, component or region than the call.
     """
+    return f"{_runtime_root(base_url, target, region)}{target.path}{CHAT_PATH}"
+
+
+def invocations_url(base_url: str, target: Target, region: str, *, route: str = "invocations") -> str:
+    """The URL of one of the endpoint's own routes, ``invocations`` or ``async-invocations``.
+
+    It names no component: a header does. Arguments and errors are those of ``chat_url``; a base URL may end in the
+    route's name, as LiteLLM's ``sagemaker/`` has it.
+    """
+    root = _runtime_root(base_url.removesuffix(f"/{route}"), target, region)
+    return f"{root}/endpoints/{target.endpoint}/{route}"
+
+
+@lru_cache(maxsize=1024)  # an eighth of what a call costs this provider, and the same for each call of a deployment
+def _runtime_root(base_url: str, target: Target, region: str | None) -> str:
+    """The part of a URL that stands before ``/endpoints/…``."""
     split = urlsplit(base_url)
     # urlsplit drops tabs and newlines, and `..` would leave the path: neither belongs into a base URL.
     if re.search(r"[\s\\\x00-\x1f\x7f]", base_url) or re.search(r"(?i)(^|/)(\.|%2e){1,2}(/|$)|%2f|%5c", split.path):
@@ -142,19 +160,19 @@ def chat_url(base_url: str, target: Target, region: str | None = None) -> str:
     host_region = _AWS_RUNTIME_HOST.fullmatch(split.hostname)
     if host_region and region:
         agreed_region(region, host_region.group(1), "the call", f"the host {split.hostname}")
-    return f"{split.scheme}://{split.netloc}{_prefix_before(split.path, target)}{target.path}{CHAT_PATH}"
+    return f"{split.scheme}://{split.netloc}{_prefix_before(split.path, target)}"
 
 
 def refuse_plain_http(scheme: str, host: str) -> None:
-    """Let a token go over TLS, or to this machine, and nowhere else.
+    """Let what is signed with AWS credentials go over TLS, or to this machine, and nowhere else.
 
     Raises:
         ValueError: plain ``http`` to another machine.
     """
-    if scheme != "https" and not _is_loopback(host):
+    if scheme != "https" and not is_loopback(host):
         raise ValueError(
-            f"a bearer token must not go over plain {scheme} to {host!r}: it carries the authority of your AWS "
-            "role. Use https:// (http:// is for this machine: localhost, 127.0.0.1)"
+            f"a bearer token or a signed request must not go over plain {scheme} to {host!r}: it carries the authority "
+            "of your AWS role. Use https:// (http:// is for this machine: localhost, 127.0.0.1)"
         )
 
 
@@ -191,7 +209,8 @@ def _without_userinfo(url: str) -> str:
     return re.sub(r"//[^/]*@", "//", url)
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether it is this machine."""
     if host == "localhost" or host.endswith(".localhost"):  # RFC 6761, 6.3
         return True
     try:

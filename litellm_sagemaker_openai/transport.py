@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Generator, Mapping
 from concurrent.futures import Future
+from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any, Protocol, TypeAlias, cast
@@ -124,48 +125,48 @@ def send(request: Request) -> httpx.Response:
         ColdStartTimeout: the target had no capacity for longer than the request's patience.
     """
     client = _sync_client(request)
-    steps = _steps(request)
-    outcome: Any = None
-    while True:
-        try:
-            step = steps.send(outcome)
-        except StopIteration as finished:
-            return cast(httpx.Response, finished.value)
-        if isinstance(step, Future):
-            seconds = _credentials_seconds(request)
+    with closing(_steps(request)) as steps:
+        outcome: Any = None
+        while True:
             try:
-                outcome = step.result(seconds)
-            except concurrent.futures.TimeoutError as error:
-                raise _credentials_timeout(seconds) from error
-        elif isinstance(step, Pause):
-            time.sleep(step.seconds)
-            outcome = None
-        else:
-            outcome = _send_once(client, request, step)
+                step = steps.send(outcome)
+            except StopIteration as finished:
+                return cast(httpx.Response, finished.value)
+            if isinstance(step, Future):
+                seconds = _credentials_seconds(request)
+                try:
+                    outcome = step.result(seconds)
+                except concurrent.futures.TimeoutError as error:
+                    raise _credentials_timeout(seconds) from error
+            elif isinstance(step, Pause):
+                time.sleep(step.seconds)
+                outcome = None
+            else:
+                outcome = _send_once(client, request, step)
 
 
 async def asend(request: Request) -> httpx.Response:
     """``send`` for an event loop, which it never blocks."""
     client = _async_client(request)
-    steps = _steps(request)
-    outcome: Any = None
-    while True:
-        try:
-            step = steps.send(outcome)
-        except StopIteration as finished:
-            return cast(httpx.Response, finished.value)
-        if isinstance(step, Future):
-            seconds = _credentials_seconds(request)
+    with closing(_steps(request)) as steps:
+        outcome: Any = None
+        while True:
             try:
-                # Shielded: the resolution is shared, and a caller that leaves must not cancel it for the others.
-                outcome = await asyncio.wait_for(asyncio.shield(asyncio.wrap_future(step)), seconds)
-            except asyncio.TimeoutError as error:
-                raise _credentials_timeout(seconds) from error
-        elif isinstance(step, Pause):
-            await asyncio.sleep(step.seconds)
-            outcome = None
-        else:
-            outcome = await _asend_once(client, request, step)
+                step = steps.send(outcome)
+            except StopIteration as finished:
+                return cast(httpx.Response, finished.value)
+            if isinstance(step, Future):
+                seconds = _credentials_seconds(request)
+                try:
+                    # Shielded: the resolution is shared, and a caller that leaves must not cancel it for the others.
+                    outcome = await asyncio.wait_for(asyncio.shield(asyncio.wrap_future(step)), seconds)
+                except asyncio.TimeoutError as error:
+                    raise _credentials_timeout(seconds) from error
+            elif isinstance(step, Pause):
+                await asyncio.sleep(step.seconds)
+                outcome = None
+            else:
+                outcome = await _asend_once(client, request, step)
 
 
 def _credentials_seconds(request: Request) -> float:
@@ -181,11 +182,15 @@ def _steps(request: Request, clock: Callable[[], float] = time.monotonic) -> Ste
     patience, started = request.patience, clock()
     while patience is not None:
         left = patience.seconds - (clock() - started)
-        pause = patience.gate.wait(clock(), patience.interval)
+        pause = patience.gate.wait(clock())
         if pause == 0:
-            response = yield from _tries(request)
+            try:
+                response = yield from _tries(request)
+            except BaseException:  # GeneratorExit too: the caller left, or was not answered
+                patience.gate.leave()
+                raise
             if not _has_no_capacity(response):
-                patience.gate.open()
+                patience.gate.open(clock())
                 return response
             patience.gate.close(clock(), patience.interval)
         elif left <= 0:

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import boto3
@@ -14,27 +15,77 @@ from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoReque
 from werkzeug.serving import make_server
 
 from tests.conftest import CREDENTIALS, REGION
+from tests.sagemaker import SCRIPT, Script
+
+IMAGE = "763104351884.dkr.ecr.us-west-2.amazonaws.com/vllm:0.11.2-gpu-py312"
 
 
 @dataclass(frozen=True, slots=True)
 class Aws:
-    """Answers at ``url`` for every service that moto knows."""
+    """Answers at ``url`` for every service that moto knows; ``sagemaker`` says what SageMaker is to play."""
 
     url: str
+    sagemaker: Script
 
     def client(self, service: str, region: str = REGION) -> Any:
         """A boto3 client of it."""
-        return boto3.client(
-            service,
-            endpoint_url=self.url,
-            region_name=region,
-            aws_access_key_id=CREDENTIALS.access_key,
-            aws_secret_access_key=CREDENTIALS.secret_key,
+        return _client(self.url, service, region)
+
+    def make_endpoint(
+        self,
+        name: str,
+        *components: str,
+        region: str = REGION,
+        image: str = IMAGE,
+        instances: int | None = 1,
+        **config: Any,
+    ) -> None:
+        """An endpoint, its configuration and its model; with components, these, and no model.
+
+        Args:
+            image: the containers'.
+            instances: how many of ``ml.g6.2xlarge``; None: serverless.
+            config: further parameters of CreateEndpointConfig.
+        """
+        client, role = self.client("sagemaker", region), "arn:aws:iam::123456789012:role/sagemaker"
+        variant: dict[str, Any] = {"VariantName": "AllTraffic"}
+        if instances is None:
+            variant["ServerlessConfig"] = {"MemorySizeInMB": 4096, "MaxConcurrency": 2}
+        else:
+            variant |= {"InstanceType": "ml.g6.2xlarge", "InitialInstanceCount": instances}
+        if not components:
+            client.create_model(ModelName=name, ExecutionRoleArn=role, PrimaryContainer={"Image": image})
+            variant["ModelName"] = name
+        client.create_endpoint_config(
+            EndpointConfigName=name, ExecutionRoleArn=role, ProductionVariants=[variant], **config
         )
+        client.create_endpoint(EndpointName=name, EndpointConfigName=name)
+        for component in components:
+            client.create_inference_component(
+                InferenceComponentName=component,
+                EndpointName=name,
+                Specification={
+                    "Container": {"Image": image},
+                    "ComputeResourceRequirements": {"MinMemoryRequiredInMb": 1024},
+                },
+                RuntimeConfig={"CopyCount": 1},
+            )
 
     def forget(self) -> None:
         """Remove all that was made."""
+        self.sagemaker.forget()
         httpx.post(f"{self.url}/moto-api/reset", trust_env=False).raise_for_status()
+
+
+@cache  # one takes some 20 ms
+def _client(url: str, service: str, region: str) -> Any:
+    return boto3.client(
+        service,
+        endpoint_url=url,
+        region_name=region,
+        aws_access_key_id=CREDENTIALS.access_key,
+        aws_secret_access_key=CREDENTIALS.secret_key,
+    )
 
 
 class _Quiet(MotoRequestHandler):
@@ -49,7 +100,7 @@ def aws_services() -> Iterator[Aws]:
     thread = threading.Thread(target=server.serve_forever, name="moto", daemon=True)
     thread.start()
     try:
-        yield Aws(f"http://127.0.0.1:{server.server_port}")
+        yield Aws(f"http://127.0.0.1:{server.server_port}", SCRIPT)
     finally:
         server.shutdown()
         thread.join()

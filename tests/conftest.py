@@ -14,6 +14,8 @@ from litellm.llms.custom_httpx.async_client_cleanup import close_litellm_async_c
 from litellm.llms.custom_httpx.http_handler import HTTPHandler
 
 import litellm_sagemaker_openai
+from litellm_sagemaker_openai import retries
+from litellm_sagemaker_openai.local.async_invocations import AsyncInferenceConfig
 from litellm_sagemaker_openai.local.runtime import RuntimeConfig
 from litellm_sagemaker_openai.local.server import Running, running
 from litellm_sagemaker_openai.sigv4 import FrozenCredentials
@@ -38,6 +40,7 @@ def aws(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
     litellm_sagemaker_openai.register()
     litellm.suppress_debug_info = True
+    monkeypatch.setattr(retries, "_FIRST_PAUSE", 0.0)  # tests/test_retries.py has the pauses
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -68,9 +71,12 @@ def upstream(monkeypatch: pytest.MonkeyPatch) -> Iterator[Upstream]:
 
 @pytest.fixture(scope="session")
 def local_runtime() -> Iterator[Running]:
-    """The local SageMaker runtime: a single-model endpoint, and one with two components."""
+    """The local SageMaker runtime: a single-model endpoint, one with two components, and an asynchronous one."""
     config = RuntimeConfig(
-        endpoints={"my-endpoint": (), "shared-endpoint": ("coder", "reviewer")}, credentials=CREDENTIALS, region=REGION
+        endpoints={"my-endpoint": (), "shared-endpoint": ("coder", "reviewer"), "my-async-endpoint": ()},
+        credentials=CREDENTIALS,
+        region=REGION,
+        asynchronous={"my-async-endpoint": AsyncInferenceConfig("s3://my-bucket/results", "s3://my-bucket/failures")},
     )
     with running(config) as runtime:
         yield runtime

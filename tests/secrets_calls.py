@@ -14,6 +14,7 @@ from litellm.integrations.custom_logger import CustomLogger
 from openai import OpenAI
 
 import litellm_sagemaker_openai
+from litellm_sagemaker_openai import async_request
 
 MESSAGES: list[Any] = [{"role": "user", "content": "Hello?"}]
 # Ways to authenticate other than the environment's credentials; test_secrets.py knows these secrets.
@@ -90,15 +91,54 @@ async def call(endpoint: str, *, stream: bool, is_async: bool, **more: Any) -> N
         show(error)
 
 
+async def embed(endpoint: str, *, is_async: bool, **more: Any) -> None:
+    arguments: dict[str, Any] = {"model": f"sagemaker_openai/{endpoint}", "input": ["Hello?"], **more}
+    try:
+        if is_async:
+            answer = await litellm.aembedding(**arguments, dimensions=1, extra_headers={"x-a": "b"})
+        else:
+            answer = litellm.embedding(**arguments)
+        print(answer, vars(answer), answer._hidden_params)  # noqa: T201
+    except Exception as error:
+        show(error)
+
+
+# Asynchronous inference: what is stored in S3 too, what fails, and what S3 refuses.
+LONG: list[Any] = [{"role": "user", "content": "x" * 128_000}]
+INFERENCE = {"aws_sagemaker_async": True, "aws_sagemaker_async_input": "s3://bucket/requests"}
+
+
+async def infer(is_async: bool, identity: dict[str, Any]) -> None:
+    await call("fine", stream=is_async, is_async=is_async, messages=LONG, **INFERENCE, **identity)
+    for endpoint in ("failing", "denied", "status403", "hangup"):
+        await call(endpoint, stream=is_async, is_async=is_async, timeout=0.3, **INFERENCE, **identity)
+    parameters = {name: value for name, value in identity.items() if name != "api_key"}
+    for key in ("fine", "failing", "denied"):
+        try:
+            location = f"s3://bucket/{key}"
+            fetch: Any = litellm_sagemaker_openai.afetch_async_result
+            print(await fetch(location, failure_location=f"{location}-failure", **parameters))  # noqa: T201
+        except Exception as error:
+            show(error)
+
+
 async def main() -> None:
     for endpoint in ENDPOINTS:
         for stream in (False, True):
             for is_async in (False, True):
                 await call(endpoint, stream=stream, is_async=is_async)
     for identity in IDENTITIES:
-        for endpoint in ("fine", "status403", "cut"):
+        for endpoint in ("fine", "status403", "cut", "not_a_name"):
             for is_async in (False, True):
                 await call(endpoint, stream=is_async, is_async=is_async, **identity)
+                await embed(endpoint, is_async=is_async, **identity)
+    for endpoint in ENDPOINTS:
+        for is_async in (False, True):
+            await embed(endpoint, is_async=is_async)
+    async_request._FIRST_INTERVAL = 0.01
+    for identity in ({}, *IDENTITIES):
+        for is_async in (False, True):
+            await infer(is_async, identity)
     auth = litellm_sagemaker_openai.SageMakerAuth()
     url = litellm_sagemaker_openai.credentials.runtime_url("us-west-2")
     with httpx.Client(auth=auth) as http:

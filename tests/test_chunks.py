@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from litellm.types.utils import ModelResponseStream
 
 from litellm_sagemaker_openai.chunks import ChunkStream, pieces_of
 from litellm_sagemaker_openai.errors import AnswerError
@@ -138,3 +139,21 @@ def test_recorded_whole_answers_in_pieces_add_up(name: str) -> None:
     assert said == choice["message"]["content"]
     assert chunks[-1]["choices"][0]["finish_reason"] == choice["finish_reason"]
     assert len(list(pieces_of(answer))) > 4
+
+
+def test_pieces_of_text_are_litellms_own_chunks_and_share_nothing() -> None:
+    """Most chunks are copies of one like them; a copy is what LiteLLM's constructor makes."""
+    events = [chunk({"content": text}) for text in ("a", "b", "c")]
+    stream = ChunkStream(decoder_for("text/event-stream"), "m")
+    copies = list(stream.feed(sse(*events, done=False)))
+    for copy, event in zip(copies, events, strict=True):
+        made = ModelResponseStream(**{**event, "model": "m"})
+        assert copy.model_dump() == made.model_dump()  # type: ignore[no-untyped-call]
+        assert copy.model_dump_json() == made.model_dump_json()
+    copies[0].choices[0].delta.content, copies[0].choices[0].finish_reason = "changed by a caller", "length"
+    copies[0]._hidden_params["changed"] = True
+    [later] = stream.feed(sse(chunk({"content": "d"}), done=False))
+    for other in (copies[1], later):
+        assert other.choices[0].delta.content in ("b", "d")
+        assert other.choices[0].finish_reason is None
+        assert "changed" not in other._hidden_params

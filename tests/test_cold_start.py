@@ -82,20 +82,42 @@ async def test_past_the_timeout_it_says_what_to_check(upstream: Upstream, is_asy
 async def test_however_many_wait_one_asks_and_one_who_leaves_takes_nothing_along(upstream: Upstream) -> None:
     warm = threading.Event()
     server = upstream(cold_until(warm))
-    waiting = [asyncio.create_task(ask(True, False, aws_sagemaker_cold_start_timeout=20)) for _ in range(40)]
-    while len(server.seen) < 40:  # each begins with a request of its own
+    waiting = [asyncio.create_task(ask(True, False, aws_sagemaker_cold_start_timeout=4)) for _ in range(40)]
+    while len(server.seen) < 1:
         await asyncio.sleep(0.01)
-    for task in waiting[::2]:
+    for task in waiting[::2]:  # the one who asked among them
         task.cancel()
-    while len(server.seen) < 42:  # the remaining ones go on to ask, one at a time
+    while len(server.seen) < 3:  # the remaining ones go on to ask, one at a time
         await asyncio.sleep(0.01)
-    late = asyncio.create_task(ask(True, False, aws_sagemaker_cold_start_timeout=20))  # joins them, and asks nothing
+    late = asyncio.create_task(ask(True, False, aws_sagemaker_cold_start_timeout=4))  # joins them, and asks nothing
     warm.set()
     answers = await asyncio.gather(*waiting, late, return_exceptions=True)
     assert sum(isinstance(answer, asyncio.CancelledError) for answer in answers) == 20
     assert [answer for answer in answers if isinstance(answer, str)] == ["Hello."] * 21
-    # 40 to begin with, a few that asked for all, and one each for the 21 who stayed
-    assert len(server.seen) <= 40 + 5 + 21
+    # a few that asked for all, and one each for the 21 who stayed
+    assert len(server.seen) <= 5 + 21
+
+
+async def test_threads_that_wait_are_counted_among_them(upstream: Upstream) -> None:
+    warm = threading.Event()
+    server = upstream(cold_until(warm))
+    waiting = [asyncio.create_task(ask(False, False, aws_sagemaker_cold_start_timeout=4)) for _ in range(5)]
+    while len(server.seen) < 2:
+        await asyncio.sleep(0.01)
+    warm.set()
+    assert await asyncio.gather(*waiting) == ["Hello."] * 5
+    assert len(server.seen) <= 4 + 5
+
+
+async def test_one_who_cannot_ask_does_not_keep_the_others_waiting(upstream: Upstream) -> None:
+    def hang_up_first(seen: Seen) -> Answer | bytes:
+        return b"" if len(server.seen) == 1 else json_answer(completion())
+
+    server = upstream(hang_up_first)
+    calls = [ask(True, False, aws_sagemaker_cold_start_timeout=60) for _ in range(10)]
+    answers = await asyncio.gather(*calls, return_exceptions=True)
+    assert [type(answer) for answer in answers].count(litellm.ServiceUnavailableError) == 1
+    assert answers.count("Hello.") == 9
 
 
 @kinds
@@ -111,31 +133,45 @@ async def test_words_that_a_container_echoes_are_no_cold_start(
 
 
 class TestGate:
-    def test_an_open_gate_lets_everyone_through(self) -> None:
+    def test_of_an_unknown_target_one_asks_and_its_answer_lets_everyone_through(self) -> None:
         gate = Gate()
-        assert [gate.wait(0.0, 5.0) for _ in range(3)] == [0.0] * 3
+        assert [gate.wait(0.0) for _ in range(3)] == [0.0, 0.05, 0.05]
+        gate.open(1.0)
+        assert [gate.wait(1.0) for _ in range(3)] == [0.0] * 3
+        assert [gate.wait(300.9) for _ in range(3)] == [0.0] * 3
+        assert [gate.wait(301.0) for _ in range(2)] == [0.0, 0.05]  # it may have been scaled to zero meanwhile
 
     def test_a_closed_gate_lets_one_through_an_interval(self) -> None:
         gate = Gate()
         gate.close(10.0, 5.0)
-        assert gate.wait(11.0, 5.0) == 4.0
-        assert [gate.wait(15.0, 5.0) for _ in range(3)] == [0.0, 5.0, 5.0]
-        gate.open()
-        assert gate.wait(15.0, 5.0) == 0.0
+        assert gate.wait(11.0) == 4.0
+        assert [gate.wait(15.0) for _ in range(2)] == [0.0, 0.05]
+        gate.close(16.0, 5.0)
+        assert gate.wait(17.0) == 4.0
 
-    @given(st.lists(st.floats(0, 2.9), min_size=2, max_size=60).map(sorted), st.floats(0.2, 2))
+    def test_where_the_one_who_asked_left_the_next_asks(self) -> None:
+        gate = Gate()
+        assert gate.wait(0.0) == 0.0
+        gate.leave()
+        assert [gate.wait(0.1) for _ in range(2)] == [0.0, 0.05]
+
+    @given(st.lists(st.floats(0, 60), min_size=2, max_size=60).map(sorted), st.floats(0.2, 5))
     def test_never_two_in_one_interval(self, times: list[float], interval: float) -> None:
         gate = Gate()
         gate.close(times[0], interval)
-        let_through = [now for now in times if gate.wait(now, interval) == 0.0]
+        let_through = []
+        for now in times:
+            if gate.wait(now) == 0.0:
+                let_through.append(now)
+                gate.close(now, interval)
         assert all(second - first >= interval * 0.999 for first, second in pairwise(let_through))
 
     def test_one_who_is_not_refused_in_time_is_being_answered(self) -> None:
         gate = Gate()
         gate.close(0.0, 5.0)
-        assert gate.wait(5.0, 5.0) == 0.0  # this one asks, and its answer takes a minute
-        assert gate.wait(7.0, 5.0) == 3.0
-        assert [gate.wait(8.0, 5.0) for _ in range(3)] == [0.0] * 3
+        assert gate.wait(5.0) == 0.0  # this one asks, and its answer takes a minute
+        assert gate.wait(7.9) == 0.05
+        assert [gate.wait(8.0) for _ in range(3)] == [0.0] * 3
 
     @pytest.mark.parametrize(("seconds", "interval"), [(1, 0.2), (20, 1.0), (600, 5.0)])
     def test_the_interval_fits_the_patience(self, seconds: float, interval: float) -> None:

@@ -201,6 +201,8 @@ def test_what_is_the_operators_stays_out_of_the_message() -> None:
     error, refusal = refuse(403, {"Message": denied})
     assert "123456789012" not in str(error)
     assert refusal.operator_detail == denied
+    error, _ = refuse(400, {"Message": "cannot pull 123456789012.dkr.ecr.us-west-2.amazonaws.com/vllm:latest"})
+    assert str(error).endswith("cannot pull <account>.dkr.ecr.us-west-2.amazonaws.com/vllm:latest")
 
 
 @pytest.mark.parametrize(

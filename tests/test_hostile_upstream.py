@@ -96,7 +96,7 @@ GARBAGE: dict[str, tuple[Answer | bytes, Answer | bytes]] = {
 @pytest.mark.parametrize("name", GARBAGE)
 async def test_garbage(upstream: Upstream, name: str, stream: bool, is_async: bool) -> None:
     server = upstream(GARBAGE[name][stream])
-    call: dict[str, Any] = {"model": MODEL, "messages": MESSAGES, "stream": stream, "timeout": 60}
+    call: dict[str, Any] = {"model": MODEL, "messages": MESSAGES, "stream": stream, "timeout": 60, "num_retries": 0}
     try:
         content = await asyncio.wait_for(_content(is_async, call), 60)
     except openai.OpenAIError as error:

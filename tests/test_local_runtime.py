@@ -141,7 +141,6 @@ class TestFrontDoor:
             ("GET", "/endpoints/my-endpoint/openai/v1/models"),
             ("POST", "/endpoints/my-endpoint/openai/v1/embeddings"),
             ("POST", "/endpoints/my-endpoint/openai/v1/responses"),
-            ("POST", "/endpoints/my-endpoint/invocations"),
             ("POST", "/"),
         ],
     )

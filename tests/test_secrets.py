@@ -37,11 +37,26 @@ STS_ANSWER = (
 )
 
 
+def _s3(seen: Seen) -> Answer:
+    """Each key says what becomes of it."""
+    if seen.method != "GET":
+        return Answer()
+    key = seen.path.removeprefix("/bucket/")
+    if key == "fine":
+        return json_answer(completion())
+    if key == "failing-failure":
+        return json_answer({"error": {"message": "no", "code": 400}})
+    status, code = (403, "AccessDenied") if key.startswith("denied") else (404, "NoSuchKey")
+    return Answer([f"<Error><Code>{code}</Code></Error>".encode()], status, "application/xml")
+
+
 def _script(seen: Seen) -> Answer | bytes:
-    """Each endpoint's name says how it answers; STS is here too."""
+    """Each endpoint's name says how it answers; STS and S3 are here too."""
     if seen.path == "/":
         action = parse_qs(seen.body.decode())["Action"][0]
         return Answer([STS_ANSWER.format(action).encode()], content_type="text/xml")
+    if seen.path.startswith("/bucket/"):
+        return _s3(seen)
     name = seen.path.split("/")[2]
     if name.startswith("status"):
         return json_answer({"error": {"message": "refused"}}, int(name.removeprefix("status")))
@@ -53,6 +68,12 @@ def _script(seen: Seen) -> Answer | bytes:
         return Answer([b"<html>"], content_type="text/html")
     if name == "hangup":
         return b""
+    if seen.path.endswith("/async-invocations"):
+        output, location = "X-Amzn-SageMaker-OutputLocation", f"s3://bucket/{name}"
+        failure = {"X-Amzn-SageMaker-FailureLocation": f"{location}-failure"}
+        return json_answer({"InferenceId": "id"}, 202, **{output: location}, **failure)
+    if seen.path.endswith("/invocations"):
+        return json_answer({"data": [{"embedding": [1.0], "index": 0}]})
     if seen.json.get("stream"):
         return Answer([sse(chunk({"content": "Hi"}), chunk({}, finish="stop"))])
     return json_answer(completion())
@@ -61,6 +82,7 @@ def _script(seen: Seen) -> Answer | bytes:
 def test_nothing_is_seen_of_what_is_secret(upstream: Upstream, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     server = upstream(_script)
     monkeypatch.setenv("AWS_ENDPOINT_URL_STS", server.url)
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", server.url)
     monkeypatch.setenv("LITELLM_OIDC_ALLOWED_CREDENTIAL_DIRS", str(tmp_path))
     monkeypatch.setenv("WEB_IDENTITY_FILE", str(tmp_path / "jwt"))
     (tmp_path / "jwt").write_text("WEB.IDENTITY.JWT")
@@ -72,11 +94,16 @@ def test_nothing_is_seen_of_what_is_secret(upstream: Upstream, monkeypatch: pyte
     sent = [seen for seen in server.seen if seen.path != "/"]
     assert len(sent) < len(server.seen)  # STS was asked
     assert len(sent) > 60
-    tokens = {seen.headers["authorization"].removeprefix("Bearer ") for seen in sent}
+    assert {seen.method for seen in sent if seen.path.startswith("/bucket/")} == {"PUT", "GET", "DELETE"}
+    authorizations = {seen.headers["authorization"] for seen in sent}
+    tokens = {each.removeprefix("Bearer ") for each in authorizations if each.startswith("Bearer ")}
     tokens.remove("sagemaker-api-key-MADE-ELSEWHERE")
     signed = [base64.b64decode(token.removeprefix("sagemaker-api-key-")).decode() for token in tokens]
     signatures = {signature for each in signed for signature in re.findall("X-Amz-Signature=([0-9a-f]{64})", each)}
     assert len(signatures) == len(tokens) > 0
+    of_requests = {found[1] for each in authorizations if (found := re.search(r" Signature=([0-9a-f]{64})$", each))}
+    assert len(of_requests) > 20
+    signatures |= of_requests
     session_token = CREDENTIALS.session_token or ""
     quoted = {quote(secret, safe="") for secret in (session_token, *OTHER_SECRETS)}
     for secret in {CREDENTIALS.secret_key, session_token, *OTHER_SECRETS, *quoted, *tokens, *signatures}:

@@ -413,3 +413,44 @@ async def test_recorded_streams(upstream: Upstream, name: str, is_async: bool) -
     if usage:
         assert chunks[-1].usage.completion_tokens == usage["completion_tokens"]
         assert chunks[-1].usage.prompt_tokens == usage["prompt_tokens"]
+
+
+@pytest.mark.parametrize("include_usage", [False, True])
+@pytest.mark.parametrize(
+    "events",
+    [
+        (ROLE, chunk({"content": "Hi"}), chunk({"content": " there"}), chunk({}, finish="length"), usage_chunk(11, 7)),
+        (ROLE, chunk({"reasoning_content": "Hm"}), chunk({"content": "Hi"}, finish="stop")),
+        (
+            chunk({"content": "A"}),
+            chunk({"content": "B"}, index=1),
+            chunk({}, finish="stop"),
+            chunk({}, index=1, finish="length"),
+        ),
+        (
+            chunk(
+                {
+                    "tool_calls": [
+                        {"index": 0, "id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+                    ]
+                }
+            ),
+            chunk({}, finish="tool_calls"),
+        ),
+    ],
+    ids=["text", "reasoning", "two choices", "tools"],
+)
+async def test_the_shorter_way_through_litellms_wrapper_gives_the_same(
+    upstream: Upstream, monkeypatch: pytest.MonkeyPatch, events: Any, include_usage: bool
+) -> None:
+    upstream(Answer([sse(*events)]))
+    options: dict[str, Any] = {"stream_options": {"include_usage": True}} if include_usage else {}
+    ours = await collect(True, **options)
+    monkeypatch.setattr("litellm_sagemaker_openai.provider.StreamWrapper", litellm.CustomStreamWrapper)
+    litellms = await collect(True, **options)
+    for each in litellms[len(litellms) - 2 :]:  # those that LiteLLM makes itself have the time of the call
+        each.created = events[0]["created"]
+    assert [each.model_dump() for each in ours] == [each.model_dump() for each in litellms]
+    assert [each._hidden_params.get("usage") for each in ours] == [
+        each._hidden_params.get("usage") for each in litellms
+    ]

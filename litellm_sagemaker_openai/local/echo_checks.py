@@ -10,6 +10,7 @@ Body = Mapping[str, Any]
 
 MAX_CHOICES = 128
 MAX_TOP_LOGPROBS = 20  # vLLM's default for --max-logprobs
+MAX_DIMENSIONS = 4096
 _ROLES = ("system", "developer", "user", "assistant", "tool", "function")
 PART_TYPES = ("text", "refusal", "image_url", "input_audio", "audio_url", "video_url", "file")
 
@@ -61,6 +62,44 @@ def check_body(body: Body, served_name: str) -> None:
     _check_sampling(body)
     _check_tools(body)
     _check_response_format(body.get("response_format"))
+
+
+def check_embedding_body(body: Body, served_name: str) -> None:
+    """Everything that can be judged of an embedding request without counting tokens.
+
+    Raises:
+        ContainerRefusal: at the first thing that is wrong.
+    """
+    _check_model(body.get("model"), served_name)
+    inputs = body.get("input")
+    texts = isinstance(inputs, str) or _all_strings(inputs)
+    if not inputs or not (texts or _all_ids(inputs) or (isinstance(inputs, list) and all(map(_all_ids, inputs)))):
+        # vLLM's /invocations, for a body that is no request of a kind that it serves.
+        kinds = "['ChatCompletionRequest', 'EmbeddingCompletionRequest']"
+        raise ContainerRefusal(f"Cannot find suitable handler for request. Expected one of: {kinds}")
+    if body.get("encoding_format") not in (None, "float", "base64"):
+        message = "Input should be 'float' or 'base64'"
+        _refuse_field("literal_error", ("encoding_format",), message, body["encoding_format"])
+    _check_type(body, "dimensions", int, "integer")
+    dimensions = body.get("dimensions")
+    if dimensions is not None and dimensions < 1:
+        raise ContainerRefusal("Dimensions must be greater than 0", param="dimensions")
+    if dimensions is not None and dimensions > MAX_DIMENSIONS:
+        raise ContainerRefusal(f"Dimensions must be at most {MAX_DIMENSIONS}", param="dimensions")
+
+
+def check_embedding_length(tokens: int, context_length: int) -> None:
+    """One input's tokens, against the context.
+
+    Raises:
+        ContainerRefusal: they do not fit.
+    """
+    if tokens > context_length:
+        raise ContainerRefusal(
+            f"This model's maximum context length is {context_length} tokens. However, you requested {tokens} tokens "
+            "in the input for embedding generation. Please reduce the length of the input.",
+            param="input_tokens",
+        )
 
 
 def check_lengths(body: Body, prompt_tokens: int, context_length: int) -> int:
@@ -237,3 +276,7 @@ def _check_type(body: Body, name: str, kind: type | tuple[type, ...], word: str)
 
 def _all_strings(value: Any) -> bool:
     return isinstance(value, list) and all(isinstance(item, str) for item in value)
+
+
+def _all_ids(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(type(item) is int and item >= 0 for item in value)

@@ -18,15 +18,17 @@ COMPONENT_HEADER = "X-Amzn-SageMaker-Inference-Component"
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """An HTTP status and the JSON text that goes with it."""
+    """An HTTP status and the JSON text that goes with it; ``error_type`` is the header by which SDKs know an error."""
 
     status: int
     body: str
+    message: str
+    error_type: str = ""
 
 
 def _answer(status: int, message: str, error_type: str, code: str) -> Answer:
     envelope = {"error": {"message": message, "type": error_type, "code": code}}
-    return Answer(status, json.dumps(envelope, ensure_ascii=False, separators=(",", ":")))
+    return Answer(status, json.dumps(envelope, ensure_ascii=False, separators=(",", ":")), message)
 
 
 def _validation_error(message: str, status: int = 400) -> Answer:
@@ -41,6 +43,11 @@ def endpoint_not_found(endpoint: str) -> Answer:
 def component_not_found(component: str, endpoint: str) -> Answer:
     """No recording exists; in the manner of ``endpoint_not_found``."""
     return _validation_error(f"Inference Component {component} of endpoint {endpoint} of account {ACCOUNT} not found.")
+
+
+def other_kind(endpoint: str) -> Answer:
+    """An asynchronous endpoint asked on another route, or the other way round; public reports have the last words."""
+    return _validation_error(f"Endpoint {endpoint} of account {ACCOUNT} does not support this inference type.")
 
 
 def component_needed() -> Answer:
@@ -115,10 +122,13 @@ def _text(body: bytes | None) -> str | None:
 
 
 def _model_error(status: int, message: str, endpoint: str, region: str) -> Answer:
-    log = (
+    message = f"{message} See {console_log(endpoint, region)} in account {ACCOUNT} for more information."
+    return _answer(status, message, "server_error", "model_error")
+
+
+def console_log(endpoint: str, region: str) -> str:
+    """The URL of an endpoint's log, as the front door writes it into errors."""
+    return (
         f"https://{region}.console.aws.amazon.com/cloudwatch/home?region={region}"
         f"#logEventViewer:group=/aws/sagemaker/Endpoints/{endpoint}"
-    )
-    return _answer(
-        status, f"{message} See {log} in account {ACCOUNT} for more information.", "server_error", "model_error"
     )

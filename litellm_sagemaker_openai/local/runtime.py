@@ -11,20 +11,23 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
-from typing import Any, TypedDict
+from typing import Any, Protocol, TypedDict
 
 import anyio
 import httpx
 from starlette.applications import Starlette
+from starlette.background import BackgroundTask
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import Send
 
-from litellm_sagemaker_openai.local import echo, frontdoor
+from litellm_sagemaker_openai.local import async_invocations, echo, embeddings, frontdoor, invoke_endpoint
+from litellm_sagemaker_openai.local.async_invocations import AsyncInferenceConfig, Queued
 from litellm_sagemaker_openai.local.echo import ContainerRefusal, EchoConfig
 from litellm_sagemaker_openai.local.frontdoor import Answer
+from litellm_sagemaker_openai.local.signatures import check_signature
 from litellm_sagemaker_openai.local.tokens import check_token
 from litellm_sagemaker_openai.sigv4 import FrozenCredentials
 
@@ -35,6 +38,11 @@ _ROUTES = (
     "/endpoints/{endpoint}/openai/v1/chat/completions",
     "/endpoints/{endpoint}/inference-components/{component}/openai/v1/chat/completions",
 )
+_INVOCATIONS = "/endpoints/{endpoint}/invocations"
+_ASYNC_INVOCATIONS = "/endpoints/{endpoint}/async-invocations"
+
+
+_SECRET_HEADERS = ("authorization", "x-amz-security-token")
 
 
 def _utc_now() -> datetime:
@@ -52,6 +60,7 @@ class RuntimeConfig:
         upstream: base URL of an OpenAI-compatible server, ``http://127.0.0.1:8000/v1``. Default: the echo container.
         cold_start: seconds without capacity after a component's first refused request. Default: 0, always warm.
         echo: the echo container's settings.
+        asynchronous: those of the endpoints that are asynchronous ones. Default: none.
         remembered: how many received requests ``app.state.received`` keeps. Default: 1000.
         now: the clock, for token expiry and cold starts.
     """
@@ -62,13 +71,14 @@ class RuntimeConfig:
     upstream: str | None = None
     cold_start: float = 0
     echo: EchoConfig = field(default_factory=EchoConfig)
+    asynchronous: Mapping[str, AsyncInferenceConfig] = field(default_factory=dict)
     remembered: int = 1000
     now: Callable[[], datetime] = _utc_now
 
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """A request as it came in: header names in lower case, without ``Authorization``; ``body`` is None if no JSON."""
+    """A request as it came in: header names in lower case, without credentials; ``body`` is None if no JSON."""
 
     method: str
     path: str
@@ -81,7 +91,11 @@ def create_app(config: RuntimeConfig) -> Starlette:
     received: deque[Received] = deque(maxlen=config.remembered)
     door = _FrontDoor(config, received)
     app = Starlette(
-        routes=[Route(path, door.chat, methods=["POST"]) for path in _ROUTES],
+        routes=[
+            *(Route(path, door.chat, methods=["POST"]) for path in _ROUTES),
+            Route(_INVOCATIONS, door.invocations, methods=["POST"]),
+            Route(_ASYNC_INVOCATIONS, door.async_invocations, methods=["POST"]),
+        ],
         exception_handlers={HTTPException: door.unknown, ClientDisconnect: door.gone},
         lifespan=door.lifespan,
     )
@@ -117,9 +131,78 @@ class _FrontDoor:
         answer = self._refusal(request, endpoint, component, raw)
         if answer is not None or raw is None:
             return _json_response(answer or frontdoor.body_too_large())
-        if self._config.upstream is None:
-            return self._echo(raw, endpoint, component)
-        return await self._pass_on(self._config.upstream, request, raw, endpoint, component)
+        return await self._container(request, raw, endpoint, component, _CHAT)
+
+    async def invocations(self, request: Request) -> Response:
+        """``InvokeEndpoint``: what ``/openai/v1`` does not route, signed with SigV4, the component in a header."""
+        raw = await _read_body(request)
+        self._received.append(_received(request, raw))
+        endpoint, component = request.path_params["endpoint"], request.headers.get(frontdoor.COMPONENT_HEADER)
+        answer = self.signature_refusal(request, raw)
+        if answer is None and (refusal := self._target_refusal(endpoint, component)) is not None:
+            answer = invoke_endpoint.validation_error(refusal)
+        if answer is not None or raw is None:
+            return _json_response(answer or invoke_endpoint.validation_error(frontdoor.body_too_large()))
+        return await self._container(request, raw, endpoint, component, _INVOKE_ENDPOINT)
+
+    async def async_invocations(self, request: Request) -> Response:
+        """``InvokeEndpointAsync``: the request is queued, and what the container answers is stored in S3."""
+        raw = await _read_body(request)
+        self._received.append(_received(request, raw))
+        endpoint = request.path_params["endpoint"]
+        answer = self.signature_refusal(request, raw)
+        config = self._config.asynchronous.get(endpoint)
+        if answer is not None or raw is None:
+            return _json_response(answer or invoke_endpoint.validation_error(frontdoor.body_too_large()))
+        if endpoint not in self._config.endpoints or config is None:
+            known = endpoint in self._config.endpoints
+            refusal = frontdoor.other_kind(endpoint) if known else frontdoor.endpoint_not_found(endpoint)
+            return _json_response(invoke_endpoint.validation_error(refusal))
+        queued = async_invocations.accept(config, request.headers, raw)
+        if isinstance(queued, Answer):
+            return _json_response(queued)
+        body, headers = queued.answer()
+        infer = BackgroundTask(self._infer, request, endpoint, config, queued)
+        return _with_request_id(Response(body, 202, headers, "application/json", infer))
+
+    async def _infer(self, request: Request, endpoint: str, config: AsyncInferenceConfig, queued: Queued) -> None:
+        """What comes of a queued request, in S3."""
+        await anyio.sleep(config.delay)
+        s3 = await anyio.to_thread.run_sync(config.s3 or self._s3)
+        raw = await anyio.to_thread.run_sync(queued.read_input, s3)
+        if raw is None:
+            await anyio.to_thread.run_sync(queued.store, s3, 400, b"The object at InputLocation could not be read.")
+            return
+        response = await self._container(request, raw, endpoint, None, _INVOKE_ENDPOINT_ASYNC)
+        body = await _body_of(response)
+        await anyio.to_thread.run_sync(queued.store, s3, response.status_code, body)
+
+    def _s3(self) -> Any:
+        import boto3  # here: it takes a while, and few runtimes need it
+
+        credentials = self._config.credentials
+        return boto3.client(
+            "s3",
+            region_name=self._config.region,
+            aws_access_key_id=credentials.access_key,
+            aws_secret_access_key=credentials.secret_key,
+            aws_session_token=credentials.session_token,
+        )
+
+    def signature_refusal(self, request: Request, raw: bytes | None) -> Answer | None:
+        """The front door's answer to a request that is not signed as AWS's own routes want it, or is too large."""
+        if raw is None:
+            return invoke_endpoint.validation_error(frontdoor.body_too_large())
+        config = self._config
+        refusal = check_signature(
+            request.scope["raw_path"].decode("latin-1"),
+            request.headers,
+            raw,
+            credentials=config.credentials,
+            region=config.region,
+            now=config.now(),
+        )
+        return None if refusal is None else invoke_endpoint.signature_refused(refusal)
 
     def _refusal(self, request: Request, endpoint: str, component: str | None, raw: bytes | None) -> Answer | None:
         """The front door's own answer, in AWS's order: who asks, what for, how much, and whether there is capacity."""
@@ -136,9 +219,14 @@ class _FrontDoor:
             return frontdoor.component_header_refused()
         if raw is None:
             return frontdoor.body_too_large()
-        if endpoint not in config.endpoints:
+        return self._target_refusal(endpoint, component)
+
+    def _target_refusal(self, endpoint: str, component: str | None) -> Answer | None:
+        if endpoint not in self._config.endpoints:
             return frontdoor.endpoint_not_found(endpoint)
-        components = config.endpoints[endpoint]
+        if endpoint in self._config.asynchronous:
+            return frontdoor.other_kind(endpoint)
+        components = self._config.endpoints[endpoint]
         if component is None and components:
             return frontdoor.component_needed()
         if component is not None and component not in components:
@@ -153,21 +241,30 @@ class _FrontDoor:
         began = self._scale_up_began.setdefault((endpoint, component), now)
         return (now - began).total_seconds() >= self._config.cold_start
 
-    def _echo(self, raw: bytes, endpoint: str, component: str | None) -> Response:
-        completion_id, created = f"chatcmpl-{uuid.uuid4().hex}", int(time.time())
+    async def _container(
+        self, request: Request, raw: bytes, endpoint: str, component: str | None, route: _Route
+    ) -> Response:
+        where = _Where(container=_container_id(endpoint, component), endpoint=endpoint, region=self._config.region)
+        if self._config.upstream is None:
+            return self._echo(raw, where, route)
+        return await self._pass_on(self._config.upstream, request, raw, where, route)
+
+    def _echo(self, raw: bytes, where: _Where, route: _Route) -> Response:
+        unique, created = uuid.uuid4().hex, int(time.time())
         try:
             body = echo.parse_body(raw)
-            if body.get("stream"):
-                chunks = echo.stream(body, self._config.echo, completion_id=completion_id, created=created)
+            if route.path(body) == _EMBEDDINGS_PATH:
+                whole = embeddings.embed(body, self._config.echo, embedding_id=f"embd-{unique}", created=created)
+            elif body.get("stream"):
+                chunks = echo.stream(body, self._config.echo, completion_id=f"chatcmpl-{unique}", created=created)
                 return _answered(StreamingResponse(_sse(chunks), media_type="text/event-stream"))
-            whole = echo.complete(body, self._config.echo, completion_id=completion_id, created=created)
+            else:
+                whole = echo.complete(body, self._config.echo, completion_id=f"chatcmpl-{unique}", created=created)
         except ContainerRefusal as refusal:
-            return self._quoted(refusal.status, _json_bytes(refusal.body), endpoint, component)
+            return _json_response(route.voice.container_error(refusal.status, _json_bytes(refusal.body), **where))
         return _answered(Response(_json_bytes(whole), media_type="application/json"))
 
-    async def _pass_on(
-        self, upstream: str, request: Request, raw: bytes, endpoint: str, component: str | None
-    ) -> Response:
+    async def _pass_on(self, upstream: str, request: Request, raw: bytes, where: _Where, route: _Route) -> Response:
         """The upstream server's answer, its bytes as they come; errors quoted, as for any container."""
         assert self._http is not None, "the application's lifespan has not begun"
         headers = {
@@ -177,30 +274,57 @@ class _FrontDoor:
         if "accept" in request.headers:
             headers["accept"] = request.headers["accept"]
         outgoing = self._http.build_request(
-            "POST", f"{upstream.rstrip('/')}/chat/completions", content=raw, headers=headers
+            "POST", f"{upstream.rstrip('/')}{route.path(_json_or_none(raw))}", content=raw, headers=headers
         )
-        where = self._where(endpoint, component)
         try:
             response = await self._http.send(outgoing, stream=True)
         except httpx.ReadTimeout:
-            return _json_response(frontdoor.container_timed_out(**where))
+            return _json_response(route.voice.container_timed_out(**where))
         except httpx.TransportError:
-            return _json_response(frontdoor.container_unreachable(**where))
+            return _json_response(route.voice.container_unreachable(**where))
         if response.status_code >= 400:
-            return self._quoted(response.status_code, await _error_body(response), endpoint, component)
+            body = await _error_body(response)
+            return _json_response(route.voice.container_error(response.status_code, body, **where))
         return _answered(_PassThrough(response))
-
-    def _quoted(self, status: int, body: bytes | None, endpoint: str, component: str | None) -> Response:
-        return _json_response(frontdoor.container_error(status, body, **self._where(endpoint, component)))
-
-    def _where(self, endpoint: str, component: str | None) -> _Where:
-        return _Where(container=_container_id(endpoint, component), endpoint=endpoint, region=self._config.region)
 
 
 class _Where(TypedDict):
     container: str
     endpoint: str
     region: str
+
+
+class _Voice(Protocol):
+    """How a route words what goes wrong with the container."""
+
+    def container_error(
+        self, status: int, body: bytes | None, *, container: str, endpoint: str, region: str
+    ) -> Answer: ...
+
+    def container_timed_out(self, *, container: str, endpoint: str, region: str) -> Answer: ...
+
+    def container_unreachable(self, *, container: str, endpoint: str, region: str) -> Answer: ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Route:
+    """``path`` gives the path of an OpenAI-compatible server for a body."""
+
+    voice: _Voice
+    path: Callable[[Any], str]
+
+
+_CHAT_PATH, _EMBEDDINGS_PATH = "/chat/completions", "/embeddings"
+
+
+def _by_shape(body: Any) -> str:
+    """As vLLM's /invocations has it, which looks what the body is a request for."""
+    return _EMBEDDINGS_PATH if isinstance(body, Mapping) and "messages" not in body else _CHAT_PATH
+
+
+_CHAT = _Route(frontdoor, lambda _: _CHAT_PATH)
+_INVOKE_ENDPOINT = _Route(invoke_endpoint, _by_shape)
+_INVOKE_ENDPOINT_ASYNC = _Route(async_invocations, _by_shape)
 
 
 class _PassThrough(StreamingResponse):
@@ -243,6 +367,12 @@ async def _read_body(request: Request) -> bytes | None:
     return b"".join(pieces) if size <= frontdoor.MAX_BODY_BYTES else None
 
 
+async def _body_of(response: Response) -> bytes:
+    if isinstance(response, StreamingResponse):
+        return b"".join([piece async for piece in response.body_iterator if isinstance(piece, bytes)])
+    return bytes(response.body)
+
+
 async def _error_body(response: httpx.Response) -> bytes | None:
     try:
         return await response.aread()
@@ -253,12 +383,15 @@ async def _error_body(response: httpx.Response) -> bytes | None:
 
 
 def _received(request: Request, raw: bytes | None) -> Received:
-    headers = {name: value for name, value in request.headers.items() if name != "authorization"}
+    headers = {name: value for name, value in request.headers.items() if name not in _SECRET_HEADERS}
+    return Received(request.method, request.url.path, headers, _json_or_none(raw or b""))
+
+
+def _json_or_none(raw: bytes) -> Any:
     try:
-        body = json.loads(raw or b"")
+        return json.loads(raw)
     except (ValueError, RecursionError):
-        body = None
-    return Received(request.method, request.url.path, headers, body)
+        return None
 
 
 def _container_id(endpoint: str, component: str | None) -> str:
@@ -275,7 +408,10 @@ def _json_bytes(value: Any) -> bytes:
 def _json_response(answer: Answer) -> Response:
     # A name in the path can hold anything, also what UTF-8 cannot say.
     content = answer.body.encode(errors="replace")
-    return _with_request_id(Response(content, status_code=answer.status, media_type="application/json"))
+    response = Response(content, status_code=answer.status, media_type="application/json")
+    if answer.error_type:
+        response.headers["x-amzn-errortype"] = answer.error_type
+    return _with_request_id(response)
 
 
 def _answered(response: Response) -> Response:

@@ -1,0 +1,253 @@
+"""Asynchronous inference: a request queued by ``InvokeEndpointAsync``, and its result when S3 has it.
+
+What to do next is decided once, by a generator that does no I/O (``_steps``); ``invoke`` and ``ainvoke`` carry its
+steps out. Both give the result as the answer that the container would have given to a request of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import threading
+import time
+import uuid
+from collections.abc import Callable, Generator
+from concurrent.futures import Future
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeAlias, TypeVar, cast
+
+import httpx
+
+from litellm_sagemaker_openai.address import invocations_address
+from litellm_sagemaker_openai.async_request import (
+    MAX_INLINE_BYTES,
+    ROUTE,
+    AsyncOptions,
+    NoResultYet,
+    S3Location,
+    async_headers,
+    intervals,
+    no_result_yet,
+    object_under,
+    read_accepted,
+    result_headers,
+)
+from litellm_sagemaker_openai.errors import AnswerError, Refusal, Verdict, read_failure
+from litellm_sagemaker_openai.s3 import S3, Absent
+from litellm_sagemaker_openai.settings import Settings
+from litellm_sagemaker_openai.target import Target
+from litellm_sagemaker_openai.transport import Pause, Request, RequestSigner, asend, send
+
+_T = TypeVar("_T")
+
+# The request is only queued, so its answer comes soon; botocore's own read timeout.
+_SUBMIT_SECONDS = 60.0
+# For one look at S3; also where the call's time is over.
+LOOK_SECONDS = 60.0
+_LEAST_LOOK_SECONDS = 1.0
+_REMOVE_SECONDS = 30.0
+_LATE = Absent("S3 did not answer in time")
+
+
+@dataclass(frozen=True, slots=True)
+class AsyncInference:
+    """One call, ready to be queued and waited for.
+
+    Args:
+        request: to InvokeEndpointAsync, with the body where it is short enough.
+        s3: where its result is read.
+        seconds: how long the whole may take.
+        stored: where the body is stored first, if it is too long.
+        body: what is stored there.
+    """
+
+    request: Request
+    s3: S3
+    seconds: float
+    stored: S3Location | None = None
+    body: bytes = field(default=b"", repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Wait for a future, so many seconds at most."""
+
+    future: Future[Any]
+    seconds: float
+
+
+# Send this, wait for that, or pause. Each is answered with what came of it, or with the exception that it raised.
+Steps: TypeAlias = Generator[Request | Wait | Pause, Any, _T]
+
+
+def queue_address(settings: Settings, target: Target) -> tuple[str, RequestSigner]:
+    """The endpoint's route for asynchronous inference, and the signatures that it takes.
+
+    Raises:
+        ValueError: the target is an inference component, which InvokeEndpointAsync cannot address; or as for
+            ``invocations_address``.
+    """
+    if target.component is not None:
+        raise ValueError(
+            f"an inference component ({target}) cannot be asked with aws_sagemaker_async: InvokeEndpointAsync takes an "
+            "endpoint and nothing else; write sagemaker_openai/<endpoint>"
+        )
+    return invocations_address(settings, target, route=ROUTE)
+
+
+def plan(request: Request, settings: Settings) -> AsyncInference:
+    """What a request for a whole answer becomes where it goes to ``queue_address``.
+
+    Raises:
+        ValueError: the body is too long to be sent, and nothing says where to store it; or a header of the caller's
+            that an option stands for.
+    """
+    options, signer, timeout = settings.asynchronous, request.signer, request.timeout
+    assert options is not None
+    assert isinstance(signer, RequestSigner)
+    stored = _stored_at(options, len(request.body))
+    seconds = threading.TIMEOUT_MAX if timeout.read is None else timeout.read
+    submission = replace(
+        request,
+        headers=async_headers(request.headers, options, stored),
+        body=b"" if stored else request.body,
+        timeout=httpx.Timeout(
+            connect=timeout.connect, read=min(seconds, _SUBMIT_SECONDS), write=timeout.write, pool=timeout.pool
+        ),
+    )
+    s3 = S3(signer.source, signer.region, settings.identity.aws_profile_name, settings.ssl_verify)
+    return AsyncInference(submission, s3, seconds, stored, request.body if stored else b"")
+
+
+def _stored_at(options: AsyncOptions, length: int) -> S3Location | None:
+    if length <= MAX_INLINE_BYTES:
+        return None
+    if options.input_prefix is None:
+        raise ValueError(
+            f"the request's body is {length:,} bytes and InvokeEndpointAsync takes at most {MAX_INLINE_BYTES:,}; give "
+            "aws_sagemaker_async_input='s3://<bucket>/<prefix>' to have larger ones stored there"
+        )
+    return object_under(options.input_prefix, f"{uuid.uuid4()}.json")
+
+
+def invoke(inference: AsyncInference) -> httpx.Response:
+    """Queue the request and wait for its result, which is given as the container's answer; or SageMaker's refusal.
+
+    What was stored in S3 for it is removed again, however this ends, but for a result that did not come in time.
+
+    Raises:
+        NoResultYet: it did not come in time.
+        AnswerError: the inference failed, in the container's or SageMaker's words; or S3 refused something.
+        httpx.HTTPError, CredentialsError: as for ``transport.send``.
+    """
+    return carry_out(_steps(inference, time.monotonic))
+
+
+async def ainvoke(inference: AsyncInference) -> httpx.Response:
+    """``invoke`` for an event loop, which it never blocks."""
+    return await acarry_out(_steps(inference, time.monotonic))
+
+
+def carry_out(steps: Steps[_T]) -> _T:
+    """Do what the steps say, and give what they end with."""
+    outcome: Any = None
+    failure: BaseException | None = None
+    while True:
+        try:
+            step = steps.throw(failure) if failure else steps.send(outcome)
+        except StopIteration as finished:
+            return cast(_T, finished.value)
+        outcome = failure = None
+        try:
+            if isinstance(step, Request):
+                outcome = send(step)
+            elif isinstance(step, Wait):
+                outcome = step.future.result(step.seconds)
+            else:
+                time.sleep(step.seconds)
+        except concurrent.futures.TimeoutError:
+            outcome = _LATE
+        except BaseException as error:
+            failure = error
+
+
+async def acarry_out(steps: Steps[_T]) -> _T:
+    """``carry_out`` for an event loop, which it never blocks."""
+    outcome: Any = None
+    failure: BaseException | None = None
+    while True:
+        try:
+            step = steps.throw(failure) if failure else steps.send(outcome)
+        except StopIteration as finished:
+            return cast(_T, finished.value)
+        outcome = failure = None
+        try:
+            if isinstance(step, Request):
+                outcome = await asend(step)
+            elif isinstance(step, Wait):
+                outcome = await asyncio.wait_for(asyncio.wrap_future(step.future), step.seconds)
+            else:
+                await asyncio.sleep(step.seconds)
+        except (asyncio.TimeoutError, concurrent.futures.TimeoutError):
+            outcome = _LATE
+        except BaseException as error:
+            failure = error
+
+
+def _steps(inference: AsyncInference, clock: Callable[[], float]) -> Steps[httpx.Response]:
+    """What is to be done, one step after the other, until there is an answer to hand back."""
+    ends = clock() + inference.seconds
+    if inference.stored is None:
+        return (yield from _queue_and_wait(inference, ends, clock))
+    s3, stored = inference.s3, inference.stored
+    put = s3.put(stored, inference.body)
+    try:
+        if (yield Wait(put, inference.seconds)) is _LATE:
+            raise AnswerError(Refusal(408, f"{stored}: {_LATE.trouble}", verdict=Verdict.BROKEN))
+        answer = yield from _queue_and_wait(inference, ends, clock)
+    except NoResultYet:
+        raise  # the container may not have read it yet
+    except Exception:
+        yield Wait(s3.remove(stored, put), _REMOVE_SECONDS)
+        raise
+    except BaseException:  # the caller left, and nobody waits any more
+        s3.remove(stored, put)
+        raise
+    yield Wait(s3.remove(stored, put), _REMOVE_SECONDS)
+    return answer
+
+
+def _queue_and_wait(inference: AsyncInference, ends: float, clock: Callable[[], float]) -> Steps[httpx.Response]:
+    answer: httpx.Response = yield inference.request
+    if not answer.is_success:
+        return answer
+    accepted = read_accepted(answer.headers, answer.content)
+    headers = result_headers(answer.headers, accepted)
+    pauses = intervals()
+    while True:
+        yield Pause(max(0.0, min(next(pauses), ends - clock())))
+        seconds = max(_LEAST_LOOK_SECONDS, min(ends - clock(), LOOK_SECONDS))
+        try:
+            found = yield from look(inference.s3, accepted.output, accepted.failure, seconds)
+        except AnswerError as error:
+            error.headers = headers
+            raise
+        if isinstance(found, bytes):
+            return httpx.Response(200, headers=headers, content=found)
+        if clock() >= ends:
+            raise no_result_yet(accepted, inference.seconds, inference.stored, found.trouble, headers)
+
+
+def look(s3: S3, output: S3Location, failure: S3Location | None, seconds: float) -> Steps[bytes | Absent]:
+    """The result, if it is there. For each look at S3 there are so many seconds.
+
+    Raises:
+        AnswerError: the inference failed; or S3 refused a look for good.
+    """
+    found: bytes | Absent = yield Wait(s3.get(output), seconds)
+    if isinstance(found, bytes) or failure is None:
+        return found
+    failed: bytes | Absent = yield Wait(s3.get(failure), seconds)
+    if isinstance(failed, bytes):
+        raise AnswerError(read_failure(failed))
+    return found if found.trouble else failed

@@ -1,0 +1,67 @@
+"""An optional callback that keeps a caller's own mistake out of LiteLLM's ``fallbacks``.
+
+LiteLLM's Router runs ``fallbacks`` for every exception, whoever the provider is, and lets neither an exception nor its
+provider say otherwise (litellm/router.py, ``async_function_with_fallbacks_common_utils``, 1.106.2). But before each
+try it asks its callbacks which deployments may take the request, and the request's metadata says how the tries before
+it failed. tests/operating/test_beside_bedrock.py and test_proxy.py show both.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import litellm
+from litellm.integrations.custom_logger import CustomLogger
+
+from litellm_sagemaker_openai.errors import PROVIDER
+
+# What `errors.to_exception` says of 400 and 422, behind LiteLLM's name for the exception. Not 413: what is too large
+# here may fit elsewhere. A prompt that is too long is a ContextWindowExceededError.
+_MISTAKE = re.compile(
+    r"litellm\.(BadRequestError|UnprocessableEntityError): (SageMaker|the container) answered (400|422): "
+)
+
+
+class NoFallbackOnBadRequest(CustomLogger):
+    """Refuses fallbacks of a request that SageMaker, or the container, answered with 400 or 422.
+
+    The caller gets that answer. ``context_window_fallbacks``, and fallbacks of other failures and of other providers,
+    stay as they are. LiteLLM does not ask its callbacks in ``Router.completion``, nor where a fallback names a
+    deployment's id instead of a model group: there it runs.
+    """
+
+    async def async_filter_deployments(
+        self,
+        model: str,
+        healthy_deployments: list[Any],
+        messages: list[Any] | None,
+        request_kwargs: dict[str, Any] | None = None,
+        parent_otel_span: Any = None,
+    ) -> list[dict[Any, Any]]:
+        """The deployments as they are.
+
+        Raises:
+            litellm.BadRequestError: this is a fallback of a request that was refused. LiteLLM logs it, as it logs
+                what a fallback ends with, and raises the refusal itself.
+        """
+        if was_refused(request_kwargs or {}):
+            raise litellm.BadRequestError(f"{model} was not asked: the request itself was refused", model, PROVIDER)
+        return healthy_deployments
+
+
+no_fallback_on_bad_request = NoFallbackOnBadRequest()
+
+
+def was_refused(request: Mapping[str, Any]) -> bool:
+    """Whether a Router's request is a fallback, and a try before it ended in the caller's own mistake."""
+    if not request.get("fallback_depth"):
+        return False
+    metadata = request.get("litellm_metadata" if "litellm_metadata" in request else "metadata")  # as Router.log_retry
+    return any(_is_mistake(each) for each in (metadata or {}).get("previous_models") or ())
+
+
+def _is_mistake(attempt: Any) -> bool:
+    """Of one of LiteLLM's records (litellm.types.router.RetryAttemptRecord); a caller may have sent others."""
+    return isinstance(attempt, Mapping) and _MISTAKE.match(str(attempt.get("exception_string"))) is not None
