@@ -5,7 +5,12 @@ from __future__ import annotations
 import click
 
 from litellm_sagemaker_openai._version import __version__
+from litellm_sagemaker_openai.commands.chat import chat
+from litellm_sagemaker_openai.commands.check import check
+from litellm_sagemaker_openai.commands.config import config
+from litellm_sagemaker_openai.commands.endpoints import endpoints
 from litellm_sagemaker_openai.commands.local import local
+from litellm_sagemaker_openai.commands.token import token
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -14,5 +19,5 @@ def main() -> None:
     """Models on your own Amazon SageMaker endpoints, over their OpenAI-compatible path."""
 
 
-for command in (local,):
+for command in (endpoints, config, check, chat, token, local):
     main.add_command(command)

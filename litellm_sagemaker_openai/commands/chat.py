@@ -1,0 +1,247 @@
+"""``chat``: one answer of an endpoint's model, or a conversation with it."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from litellm_sagemaker_openai.commands.common import (
+    aws_options,
+    console,
+    expected_failures,
+    failure_line,
+    quiet_litellm,
+    resolve_region,
+    target_argument,
+)
+
+if TYPE_CHECKING:
+    from litellm_sagemaker_openai.commands.answer import Answer
+    from litellm_sagemaker_openai.target import Target
+
+_STOPPED = 130  # 128 + SIGINT, as shells have it
+
+
+@click.command()
+@target_argument
+@click.argument("prompt", required=False)
+@click.option("--system", metavar="TEXT", help="What the model is told before the conversation.")
+@click.option("--temperature", metavar="NUMBER", type=click.FloatRange(0, 2), help="[default: the container's]")
+@click.option(
+    "--max-tokens",
+    metavar="NUMBER",
+    type=click.IntRange(1),
+    help="The most tokens of an answer, reasoning included.  [default: the container's]",
+)
+@click.option("--hf-model-name", metavar="NAME", help="For a container that insists on its served model name.")
+@click.option("--no-markdown", is_flag=True, help="Show answers as they were written.")
+@aws_options
+def chat(
+    target: Target,
+    prompt: str | None,
+    system: str | None,
+    temperature: float | None,
+    max_tokens: int | None,
+    hf_model_name: str | None,
+    no_markdown: bool,
+    region: str | None,
+    profile: str | None,
+) -> None:
+    """Talk with the model of an endpoint or an inference component.
+
+    With a PROMPT, or something in a pipe, it prints one answer; else it is a conversation. Ctrl-C stops an answer; at
+    the prompt Ctrl-C and Ctrl-D end the conversation.
+
+    \b
+      litellm-sagemaker-openai chat my-endpoint
+      litellm-sagemaker-openai chat my-endpoint "What is a production variant?"
+      git diff | litellm-sagemaker-openai chat my-gpus/reviewer "Review this change."
+
+    In a terminal Markdown is rendered and reasoning is dimmed. Into a pipe or a file goes the answer alone, as it was
+    written. The exit status of a single answer is 0, 1 where it failed, and 130 where you stopped it.
+    """
+    # A diff may hold bytes that are no text here, and a model send half a character, which no encoding can write.
+    for stream in (sys.stdin, sys.stdout):
+        stream.reconfigure(errors="replace")  # type: ignore[union-attr]
+    question = _question(prompt)
+    if question is None and not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise click.UsageError("a conversation needs a terminal; give a PROMPT, or pipe one in")
+    with expected_failures():
+        region, _ = resolve_region(region, profile, target.region)
+    options = {
+        "aws_region_name": region,
+        "aws_profile_name": profile,
+        "temperature": temperature,
+        "max_tokens": max_tokens,
+        "hf_model_name": hf_model_name,
+    }
+    model = Model(
+        str(target),
+        {name: value for name, value in options.items() if value is not None},
+        markdown=not no_markdown,
+    )
+    history = [{"role": "system", "content": system}] if system else []
+    if question is None:
+        _converse(model, history)
+        return
+    reply = _ask(model, [*history, {"role": "user", "content": question}])
+    if reply.failure is not None:
+        raise click.ClickException(reply.failure)
+    if reply.stopped:
+        click.get_current_context().exit(_STOPPED)
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """What is talked with, and how: the keywords of each call, and how its answers are shown."""
+
+    name: str
+    options: Mapping[str, Any]
+    markdown: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What came of a question: the text as far as it came, and whether it was stopped, or why it failed."""
+
+    text: str = field(repr=False)
+    stopped: bool = False
+    failure: str | None = None
+
+
+def _question(prompt: str | None) -> str | None:
+    """The prompt, and what is piped in after it; None where neither is there."""
+    piped = "" if sys.stdin.isatty() else sys.stdin.read().strip()
+    return "\n\n".join(filter(None, [prompt, piped])) or None
+
+
+def _converse(model: Model, history: Sequence[dict[str, Any]]) -> None:
+    with suppress(ImportError):  # not on Windows
+        import readline  # noqa: F401 - gives input() its keys and its history
+
+    click.secho(f"{model.name} in {model.options['aws_region_name']}. Ctrl-C stops an answer, Ctrl-D ends.", dim=True)
+    while (question := _next_question()) is not None:
+        if not question.strip():
+            continue
+        asked = [*history, {"role": "user", "content": question}]
+        reply = _ask(model, asked)
+        if reply.failure is not None:
+            console(stderr=True).print(f"Error: {reply.failure}", style="red", markup=False)
+        elif reply.text:
+            # Also where it was stopped: chat templates want questions and answers to alternate.
+            history = [*asked, {"role": "assistant", "content": reply.text}]
+        click.echo()
+
+
+def _next_question() -> str | None:
+    """What is typed next, or None at the end."""
+    try:
+        return input("> ")
+    except (EOFError, KeyboardInterrupt):
+        click.echo()
+        return None
+
+
+def _ask(model: Model, messages: list[dict[str, Any]]) -> Reply:
+    """Ask, and show the answer as it comes."""
+    said: list[str] = []
+    finish_reason, stopped = None, False
+    with _Interrupts() as interrupts:
+        try:
+            with _shown(model) as answer:
+                for choice in _choices(model, messages, interrupts):
+                    if reasoning := getattr(choice.delta, "reasoning_content", None):
+                        answer.reasoning(reasoning)
+                    if content := choice.delta.content:
+                        said.append(content)
+                        answer.content(content)
+                    finish_reason = choice.finish_reason or finish_reason
+        except KeyboardInterrupt:
+            stopped = True
+        except _CallFailed as failed:
+            return Reply("".join(said), failure=str(failed))
+    if note := "stopped" if stopped else _note(finish_reason, "".join(said)):
+        click.secho(f"({note})", dim=True, err=True)
+    return Reply("".join(said), stopped)
+
+
+def _note(finish_reason: str | None, text: str) -> str:
+    """What one would not see of an answer."""
+    if finish_reason == "length":
+        return "cut off: it reached --max-tokens, or the container's limit"
+    return "" if text.strip() else "an empty answer"
+
+
+class _CallFailed(Exception):
+    """LiteLLM raised an exception; this is its message, in a line."""
+
+
+def _choices(model: Model, messages: list[dict[str, Any]], interrupts: _Interrupts) -> Iterator[Any]:
+    """The first choice of each chunk.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C was pressed.
+        _CallFailed: there is no answer, or it broke off.
+    """
+    quiet_litellm()
+    import litellm
+    from openai import OpenAIError  # what LiteLLM raises are all of this class
+
+    try:
+        with interrupts.end_the_wait():
+            stream = litellm.completion(
+                model=f"sagemaker_openai/{model.name}", messages=messages, stream=True, **model.options
+            )
+        while True:
+            with interrupts.end_the_wait():
+                chunk: Any = next(stream, None)
+            if chunk is None:
+                return
+            yield from chunk.choices[:1]
+    except OpenAIError as error:
+        raise _CallFailed(failure_line(error)) from error
+
+
+def _shown(model: Model) -> AbstractContextManager[Answer]:
+    from litellm_sagemaker_openai.commands.answer import drawn_answer, plain_answer
+
+    if not sys.stdout.isatty():
+        return plain_answer(sys.stdout)
+    return drawn_answer(console(), f"Waiting for {model.name}", markdown=model.markdown)
+
+
+class _Interrupts:
+    """While it is entered, Ctrl-C ends the wait for an answer's next piece, and comes between nothing else.
+
+    Anywhere else it would leave an import half done, or the cursor hidden.
+    """
+
+    def __enter__(self) -> _Interrupts:
+        self._pressed = self._waiting = False
+        self._before = signal.signal(signal.SIGINT, self._press)
+        return self
+
+    def __exit__(self, *failure: object) -> None:
+        signal.signal(signal.SIGINT, self._before)
+
+    def _press(self, *_: object) -> None:
+        self._pressed = True
+        if self._waiting:
+            raise KeyboardInterrupt
+
+    @contextmanager
+    def end_the_wait(self) -> Iterator[None]:
+        """What may be left with a KeyboardInterrupt."""
+        self._waiting = True
+        try:
+            if self._pressed:
+                raise KeyboardInterrupt
+            yield
+        finally:
+            self._waiting = False

@@ -1,0 +1,159 @@
+"""``config``: a configuration of LiteLLM's proxy for the endpoints that there are."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import click
+
+from litellm_sagemaker_openai.commands.common import aws_options, expected_failures, parsed_target, resolve_region
+from litellm_sagemaker_openai.target import Target, agreed_region, checked_region
+
+
+def _parsed_targets(context: click.Context, argument: click.Parameter, values: Sequence[str]) -> tuple[Target, ...]:
+    return tuple(parsed_target(context, argument, value) for value in values)
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  litellm-sagemaker-openai config --region us-west-2 --output proxy_config.yaml
+  litellm-sagemaker-openai config my-endpoint my-gpus/coder > proxy_config.yaml
+
+IAM, where no names are given: sagemaker:ListEndpoints, ListInferenceComponents, DescribeEndpoint and
+DescribeEndpointConfig.
+
+Exit status: 0 written; 1 nothing in service, the file exists, AWS refused or could not be reached; 2 wrong usage."""
+)
+@click.argument("targets", metavar="[ENDPOINT[/COMPONENT]]...", nargs=-1, callback=_parsed_targets)
+@aws_options
+@click.option("-o", "--output", metavar="FILE", help="The file to write.  [default: standard output]")
+@click.option("--force", is_flag=True, help="Overwrite the file if it is there.")
+def config(
+    targets: tuple[Target, ...], region: str | None, profile: str | None, output: str | None, force: bool
+) -> None:
+    """Write a configuration for LiteLLM's proxy.
+
+    It has all that is in service in the region; or what you name, without asking AWS, and then without --region the
+    proxy reads AWS_REGION. Callers ask for a model by the name of its inference component or endpoint.
+    """
+    if force and output is None:
+        raise click.UsageError("--force goes with --output")
+    with expected_failures():
+        text = _for_names(targets, region, profile) if targets else _for_what_is_there(region, profile)
+    if output is None:
+        click.echo(text, nl=False)
+        return
+    try:
+        with Path(output).open("w" if force else "x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError as error:
+        raise click.ClickException(f"{output} is there already; --force overwrites it") from error
+    except OSError as error:
+        raise click.ClickException(f"cannot write {output}: {error.strerror}") from error
+    click.echo(f"wrote {output}; its first lines say how to start the proxy", err=True)
+
+
+def _for_names(targets: Iterable[Target], region: str | None, profile: str | None) -> str:
+    for target in targets:
+        region = agreed_region(region, target.region, "--region or another ARN", f"the ARN of {target}")
+    models = {Target(target.endpoint, target.component): False for target in targets}
+    return proxy_config(models, region=region and checked_region(region), profile=profile)
+
+
+def _for_what_is_there(region: str | None, profile: str | None) -> str:
+    from litellm_sagemaker_openai.commands.endpoints import notes_on
+    from litellm_sagemaker_openai.control_plane import client, find
+
+    region, _ = resolve_region(region, profile)
+    found = find(client(region, profile))
+    for note in notes_on([found]):
+        click.echo(note, err=True)
+    models, others = {}, {}
+    for each in found.listed:
+        target = Target(each.endpoint, each.inference_component)
+        if each.callable:
+            models[target] = bool(each.asynchronous)
+        elif each.callable is None:
+            others[target] = "whether it hosts inference components is not known"
+        elif each.model:
+            others[target] = each.status
+    if not models:
+        raise click.ClickException(f"nothing to configure: nothing in {region} is known to be in service")
+    return proxy_config(models, others, region=region, profile=profile)
+
+
+def proxy_config(
+    models: Mapping[Target, bool],
+    left_out: Mapping[Target, str] | None = None,
+    *,
+    region: str | None,
+    profile: str | None = None,
+) -> str:
+    """The configuration, as YAML.
+
+    Args:
+        models: what the proxy serves, and whether it is an Asynchronous Inference endpoint.
+        left_out: what is only named in a comment, and why.
+        region: the endpoints' region. None: the proxy reads ``AWS_REGION``.
+        profile: a profile of the AWS configuration. None: the default AWS chain.
+    """
+    names = model_names(models)
+    served = "\n".join(_deployment(names[target], target, asynchronous) for target, asynchronous in models.items())
+    others = "".join(f"#   sagemaker_openai/{target}: {why}\n" for target, why in (left_out or {}).items())
+    comments = f"# Left out, by their state when this was written:\n{others}" if others else ""
+    export_region = "" if region else "#   export AWS_REGION=us-west-2       # where the endpoints are\n"
+    use_profile = f"\n      aws_profile_name: {json.dumps(profile, ensure_ascii=False)}" if profile else ""
+    return f"""\
+# LiteLLM's proxy before SageMaker endpoints. Start it:
+#
+#   pip install '.[proxy]'            # in a clone of litellm-sagemaker-openai
+#   export LITELLM_MASTER_KEY="sk-$(python3 -c 'import secrets; print(secrets.token_hex(32))')"  # callers' API key
+{export_region}#   litellm --config proxy_config.yaml
+#
+# AWS credentials come from where boto3 finds them. They need sagemaker:InvokeEndpoint and
+# sagemaker:CallWithBearerToken.
+
+model_list:
+{served}
+# For a model that makes embeddings, add after its litellm_params:
+#   model_info:
+#     mode: embedding
+{comments}
+# Region and credentials of the models, in one place.
+credential_list:
+  - credential_name: sagemaker
+    credential_info: {{}} # must be there
+    credential_values:
+      aws_region_name: {region or "os.environ/AWS_REGION"}{use_profile}
+
+litellm_settings:
+  # Brings sagemaker_openai/ to LiteLLM.
+  custom_provider_map:
+    - provider: sagemaker_openai
+      custom_handler: litellm_sagemaker_openai.sagemaker_openai
+
+general_settings:
+  master_key: os.environ/LITELLM_MASTER_KEY
+  trusted_proxy_ranges: [] # the addresses (CIDR) of load balancers before this proxy
+"""
+
+
+def _deployment(name: str, target: Target, asynchronous: bool) -> str:
+    only_asynchronous = "\n      aws_sagemaker_async: true # it takes nothing else" if asynchronous else ""
+    return f"""\
+  - model_name: {json.dumps(name)} # what callers ask for
+    litellm_params:
+      model: sagemaker_openai/{target}
+      litellm_credential_name: sagemaker{only_asynchronous}"""
+
+
+def model_names(targets: Iterable[Target]) -> dict[Target, str]:
+    """What callers ask for: the component's name or the endpoint's; a component's with its endpoint's before it, where
+    another model has that name too."""
+    short = {target: target.component or target.endpoint for target in targets}
+    times = Counter(short.values())
+    return {target: name if times[name] == 1 else str(target) for target, name in short.items()}

@@ -1,0 +1,374 @@
+"""What ``check`` makes of what it was answered: an answer → what went well or did not, and what to do. Pure."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import httpx
+from botocore.exceptions import ClientError
+from litellm import ModelResponse
+from litellm.types.utils import ModelResponseStream
+
+from litellm_sagemaker_openai.commands.common import failure_line, printable, reason
+from litellm_sagemaker_openai.control_plane import Found, Listed
+from litellm_sagemaker_openai.credentials import CredentialsError
+from litellm_sagemaker_openai.errors import CHAT, Refusal, Verdict, advice_on, connection_error, words
+from litellm_sagemaker_openai.target import Target
+
+_MOST_SHOWN = 60  # characters of what the model said
+_ACCESS = ("token", "CallWithBearerToken", "InvokeEndpoint")
+# https://docs.vllm.ai/en/latest/features/tool_calling.html
+_TOOLS_ADVICE = "vLLM needs --enable-auto-tool-choice and the --tool-call-parser of the model; not every model can"
+_SILENCE_ADVICE = "look at the container's log, and at the model's chat template"
+_DENIED = ("AccessDeniedException", "AccessDenied")
+
+# As https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_DescribeEndpoint.html has them: what goes on serving.
+_CHANGING = ("Updating", "SystemUpdating", "RollingBack", "UpdateRollbackFailed")
+# https://docs.aws.amazon.com/STS/latest/APIReference/CommonErrors.html
+_STS_ADVICE = {
+    "ExpiredToken": "sign in again, or get new temporary credentials",
+    "InvalidClientTokenId": "this access key does not exist, is not active, or is another partition's",
+    "SignatureDoesNotMatch": "the secret access key is another access key's, or this machine's clock is wrong",
+}
+# "User: arn… is not authorized to perform: sagemaker:InvokeEndpoint on resource: arn… because …"
+_ACTION = re.compile(r"\bsagemaker:(CallWithBearerToken|InvokeEndpoint)\b")
+# Of a `model` in the body that is missing or is not the one that is served. vLLM's: "The model `x` does not exist."
+_MODEL_REFUSED = re.compile(
+    r"(?i)\bmodel\b[^.]{0,80}\b(not exist|not found|not loaded|required|missing|empty|unknown)\b"
+    r"|\b(required|missing|unknown|provide an?)\b[^.]{0,40}\bmodel\b"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One thing that was checked. The fields are the keys of ``check --json``.
+
+    Attributes:
+        status: ``failed`` makes the whole check fail; ``warning`` is something that a call can do without;
+            ``skipped`` could not be checked, for the reason in ``detail``.
+        detail: what was found.
+        advice: what to do about it; empty where there is nothing to do.
+    """
+
+    name: str
+    status: Literal["ok", "warning", "failed", "skipped"]
+    detail: str
+    advice: str = ""
+
+
+def names_of_steps(target: Target) -> list[str]:
+    """All steps of a target's check, in their order."""
+    calls = ["chat", "stream", "first token", "tools", "usage"]
+    return ["region", "credentials", *_in_service(target), *_ACCESS, *calls]
+
+
+def _in_service(target: Target) -> list[str]:
+    return ["endpoint", "inference component"] if target.component else ["endpoint"]
+
+
+def no_credentials(error: CredentialsError) -> Step:
+    """Credentials that could not be had; with AWS's own words, which a proxy's callers do not get, from the cause."""
+    words_of_aws = [reason(error.__cause__)] if isinstance(error.__cause__, ClientError) else []
+    return Step("credentials", "failed", "; ".join([reason(error), *words_of_aws]))
+
+
+def identity(access_key: str, answer: Mapping[str, Any] | Exception | None) -> Step:
+    """Whose the credentials are.
+
+    Args:
+        access_key: their access key id, which is no secret.
+        answer: what ``sts:GetCallerIdentity`` answered; None where it was not asked.
+    """
+    if answer is None:
+        return Step("credentials", "ok", f"{access_key}; whose was not asked: the runtime is on this machine")
+    if isinstance(answer, ClientError):
+        code = answer.response.get("Error", {}).get("Code", "")
+        advice = _STS_ADVICE.get(code, "sign in again, or check the profile")
+        return Step("credentials", "failed", f"{access_key}: {reason(answer)}", advice)
+    if isinstance(answer, Exception):
+        return Step("credentials", "ok", f"{access_key}; whose could not be asked: {reason(answer)}")
+    return Step("credentials", "ok", str(answer["Arn"]))
+
+
+def in_service(target: Target, region: str, found: Found | Exception | None) -> list[Step]:
+    """Whether the endpoint and the component are in service, by the control plane's answer; None: not asked."""
+    if found is None:
+        return [Step(name, "skipped", "not asked: the runtime is on this machine") for name in _in_service(target)]
+    if isinstance(found, Exception):
+        said = found.response.get("Error", {}) if isinstance(found, ClientError) else {}
+        if "Could not find" in said.get("Message", ""):
+            return [Step("endpoint", "failed", f"there is no {target.endpoint} in {region}", _compare(region))]
+        advice = "to have it checked, allow sagemaker:DescribeEndpoint" if said.get("Code") in _DENIED else ""
+        return [Step(name, "skipped", f"not checked: {reason(found)}", advice) for name in _in_service(target)]
+    endpoint, *components = found.listed
+    if target.component is None:
+        return [_endpoint(endpoint, components)]
+    step = _status("endpoint", endpoint)
+    return [step] if step.status == "failed" else [step, _component(target, region, found, components)]
+
+
+def _endpoint(endpoint: Listed, components: Sequence[Listed]) -> Step:
+    """An endpoint that is called without a component."""
+    step = _status("endpoint", endpoint)
+    if step.status == "failed" or endpoint.model is not None:
+        return step
+    if not components:
+        return Step("endpoint", "failed", "made for inference components, and has none", "create one on it")
+    names = ", ".join(f"{each.endpoint}/{each.inference_component}" for each in components)
+    return Step("endpoint", "failed", "hosts inference components, and only they are called", f"name one: {names}")
+
+
+def _component(target: Target, region: str, found: Found, components: Sequence[Listed]) -> Step:
+    name, needed = "inference component", "sagemaker:ListInferenceComponents"
+    for each in components:
+        if each.inference_component == target.component:
+            step = _status(name, each)
+            if step.status == "ok" and each.current == 0:
+                return Step(name, "warning", step.detail, "scaled to zero: the first call is refused, and starts one")
+            return step
+    if needed in found.not_permitted:
+        return Step(name, "skipped", f"not checked: {needed} is not allowed", f"to have it checked, allow {needed}")
+    there = ", ".join(str(each.inference_component) for each in components) or "none"
+    detail = f"there is no {target.component} on {target.endpoint}; there is {there}"
+    return Step(name, "failed", detail, _compare(region))
+
+
+def _status(name: str, listed: Listed) -> Step:
+    unit = "instances" if listed.inference_component is None else "copies"
+    counts = "" if listed.current is None else f", {listed.current} of {listed.desired} {unit}"
+    detail = f"{listed.status}{counts}"
+    if listed.asynchronous:
+        advice = "call it with aws_sagemaker_async=True; this check is for /openai/v1, which it does not have"
+        return Step(name, "failed", f"{detail}, for asynchronous inference", advice)
+    if listed.status == "InService":
+        return Step(name, "ok", detail)
+    if listed.status in _CHANGING:
+        return Step(name, "warning", detail, "it goes on serving; which version answers may change")
+    why = f": {listed.failure_reason}" if listed.failure_reason else ""
+    advice = "wait until it is InService" if listed.status == "Creating" else "create it again"
+    return Step(name, "failed", f"{detail}{why}", advice)
+
+
+def _compare(region: str) -> str:
+    return f"compare with: litellm-sagemaker-openai endpoints --region {region}"
+
+
+def authenticated(refusal: Refusal | None) -> bool | None:
+    """Whether the signature and the permissions were accepted, by an answer (None: a success).
+
+    None: it does not tell. SageMaker looks at them before anything else, so that what the container says, and what
+    SageMaker says of the endpoint, comes after.
+    """
+    if refusal is None or refusal.from_container or refusal.verdict is Verdict.NO_CAPACITY:
+        return True
+    if refusal.verdict is not Verdict.REFUSED or refusal.status >= 429:
+        return None
+    return refusal.status not in (401, 403)
+
+
+def access(
+    target: Target,
+    region: str,
+    caller: str,
+    refusal: Refusal | None,
+    probe: Refusal | None = None,
+    clock_ahead: float = 0,
+) -> list[Step]:
+    """Whether the token is accepted, and which permission is missing.
+
+    Args:
+        target: what is checked.
+        region: where.
+        caller: the ARN whose the credentials are; empty where that is not known.
+        refusal: the first answer on ``/openai/v1``; None: a success.
+        probe: where that was a 401 or 403, the answer to the same request on ``/invocations``; None: a success. That
+            route takes a signature in place of a token, so that it needs ``sagemaker:InvokeEndpoint`` alone.
+        clock_ahead: of SageMaker's clock, in seconds.
+    """
+    allow_bearer, allow_invoke = "allow sagemaker:CallWithBearerToken on *", _allow_invoke(target, region, caller)
+    accepted = authenticated(refusal)
+    if refusal is None or accepted:
+        return [
+            Step("token", "ok", "accepted"),
+            Step("CallWithBearerToken", "ok", "allowed"),
+            Step("InvokeEndpoint", "ok", "allowed"),
+        ]
+    token, bearer, invoke = (Step(name, "skipped", "the answer does not tell") for name in _ACCESS)
+    if accepted is None:
+        return [token, bearer, invoke]
+    missing, signed = _action(refusal), authenticated(probe)
+    also_missing = _action(probe) if probe is not None and signed is False else None
+    if missing is not None:
+        token = Step("token", "ok", "accepted")
+    if missing == "CallWithBearerToken":
+        bearer = Step(bearer.name, "failed", words(refusal), allow_bearer)
+    elif missing == "InvokeEndpoint":
+        bearer = Step(bearer.name, "ok", "allowed")
+    elif signed:  # the token is all that differs
+        detail = f"most likely missing, since the same credentials may call /invocations: {words(refusal)}"
+        bearer = Step(bearer.name, "failed", detail, allow_bearer)
+    if "InvokeEndpoint" in (missing, also_missing):
+        names_it = refusal if missing == "InvokeEndpoint" or probe is None else probe
+        invoke = Step(invoke.name, "failed", words(names_it), allow_invoke)
+    elif signed:
+        invoke = Step(invoke.name, "ok", "allowed")
+    if token.status == bearer.status == invoke.status == "skipped":
+        token = Step("token", "failed", words(refusal), _about_the_clock(clock_ahead))
+    return [token, bearer, invoke]
+
+
+def _action(refusal: Refusal) -> str | None:
+    """The action that IAM names as not allowed."""
+    named = _ACTION.search(refusal.message)
+    return named and named[1]
+
+
+def _allow_invoke(target: Target, region: str, caller: str) -> str:
+    _, partition, _, _, account, *_ = caller.split(":") if caller else ("", "aws", "", "", "*")
+    arn = f"arn:{partition}:sagemaker:{region}:{account}"
+    component = f" and {arn}:inference-component/{target.component}" if target.component else ""
+    return f"allow sagemaker:InvokeEndpoint on {arn}:endpoint/{target.endpoint}{component}"
+
+
+def _about_the_clock(ahead: float) -> str:
+    if abs(ahead) < 60:
+        return "sign in again: these credentials are not accepted here"
+    return f"set this machine's clock: it is {abs(ahead) / 60:.0f} min {'ahead' if ahead > 0 else 'behind'}"
+
+
+def refused(name: str, target: Target, region: str, model_name: str, refusal: Refusal) -> Step:
+    """A call that SageMaker or the container refused.
+
+    Args:
+        name: the step's.
+        target: what was called.
+        region: where.
+        model_name: the body's ``model``.
+        refusal: the answer.
+    """
+    return Step(name, "failed", words(refusal), _advice(target, region, model_name, refusal))
+
+
+def _advice(target: Target, region: str, model_name: str, refusal: Refusal) -> str:
+    if refusal.verdict is Verdict.NO_CAPACITY:
+        return (
+            "where scaling out from zero is set up, this call has started it: check again in some minutes. Calls can "
+            "wait (aws_sagemaker_cold_start_timeout), or go elsewhere meanwhile (fallbacks)"
+        )
+    general = advice_on(refusal)
+    if refusal.verdict is Verdict.REFUSED and not refusal.from_container:
+        return _compare(region) if refusal.status == 404 else general
+    if general == CHAT.lacking:
+        return general
+    if refusal.status in (400, 404, 422) and _MODEL_REFUSED.search(refusal.message):
+        if model_name:
+            return f"the container does not serve {model_name!r}: --hf-model-name with the name that it serves"
+        return "the container insists on its served model name: --hf-model-name here, hf_model_name in LiteLLM"
+    kind, log = ("InferenceComponents", target.component) if target.component else ("Endpoints", target.endpoint)
+    return f"the container's log is in CloudWatch, log group /aws/sagemaker/{kind}/{log}"
+
+
+def unanswered(name: str, error: httpx.HTTPError) -> Step:
+    """A call that got no answer, or none that was whole."""
+    if isinstance(error, httpx.TimeoutException) and not isinstance(error, httpx.ConnectTimeout):
+        advice = "a longer --timeout; SageMaker gives a container 60 s for a whole answer and 8 min for a stream"
+    else:
+        advice = "the region; the network: a VPC without internet needs an endpoint for sagemaker.runtime; HTTPS_PROXY"
+    return Step(name, "failed", failure_line(connection_error(error, model="")), advice)
+
+
+def chat(response: ModelResponse) -> Step:
+    """A whole answer."""
+    said = _said(response.choices[0].message)
+    if not said:
+        return Step("chat", "warning", f"{response.model} answered without a word", _SILENCE_ADVICE)
+    return Step("chat", "ok", f"{response.model} answered {said}")
+
+
+@dataclass(frozen=True, slots=True)
+class Streamed:
+    """How a stream came.
+
+    Attributes:
+        as_stream: whether the container called it a stream, rather than one whole answer.
+        pieces: chunks with some text.
+        finish_reason: the choice's.
+        usage: the container's counts, if it sent any.
+        first: seconds from the request to the first text; None where there was none.
+        last: seconds from the request to the last chunk.
+    """
+
+    as_stream: bool
+    pieces: int = 0
+    finish_reason: str | None = None
+    usage: Mapping[str, Any] | None = None
+    first: float | None = None
+    last: float = 0.0
+
+    def with_chunk(self, chunk: ModelResponseStream, seconds: float) -> Streamed:
+        """The same with one more chunk, so many seconds after the request."""
+        counts = getattr(chunk, "usage", None)
+        came = replace(self, last=seconds, usage=self.usage if counts is None else counts.model_dump())
+        for choice in chunk.choices:
+            came = replace(came, finish_reason=choice.finish_reason or came.finish_reason)
+            if choice.delta.content or getattr(choice.delta, "reasoning_content", None):
+                came = replace(came, pieces=came.pieces + 1, first=seconds if came.first is None else came.first)
+        return came
+
+
+def stream(came: Streamed) -> list[Step]:
+    """A streamed answer, and how long its first token took."""
+    if came.first is None:
+        detail = "an answer without a word"
+        return [Step("stream", "warning", detail, _SILENCE_ADVICE), Step("first token", "skipped", detail)]
+    latency = Step("first token", "ok", f"after {came.first:.2f} s; the whole answer after {came.last:.2f} s")
+    if came.pieces == 1 or not came.as_stream:
+        advice = "the container does not stream: a caller sees nothing before the whole answer is there"
+        return [Step("stream", "warning", "the whole answer came in one piece", advice), latency]
+    return [Step("stream", "ok", f"{came.pieces} pieces, finish reason {came.finish_reason}"), latency]
+
+
+def tools(response: ModelResponse) -> Step:
+    """The answer to a question that a tool is offered for."""
+    choice = response.choices[0]
+    functions: list[Any] = [call.function for call in choice.message.tool_calls or () if hasattr(call, "function")]
+    if not functions:
+        detail = (
+            f"no tool was called (finish reason {choice.finish_reason}); it said {_said(choice.message) or 'nothing'}"
+        )
+        return Step("tools", "warning", detail, _TOOLS_ADVICE)
+    called = printable(f"{functions[0].name}({functions[0].arguments})")
+    try:
+        json.loads(functions[0].arguments)
+    except ValueError:
+        return Step("tools", "warning", f"the arguments are not JSON: {called}", _TOOLS_ADVICE)
+    return Step("tools", "ok", called)
+
+
+def tools_refused(step: Step, refusal: Refusal) -> Step:
+    """The step, where the container refused the tools: calls without tools can do without them."""
+    if not refusal.from_container or refusal.status >= 500:
+        return step
+    return Step("tools", "warning", step.detail, _TOOLS_ADVICE)
+
+
+def usage(whole: Mapping[str, Any] | None, streamed: Mapping[str, Any] | None) -> Step:
+    """Whether the container counts tokens."""
+    missing = [what for what, counts in (("whole", whole), ("streamed", streamed)) if not counts]
+    if missing:
+        advice = "LiteLLM counts with a tokenizer of its own there: tokens and cost are estimates"
+        return Step("usage", "warning", f"not reported for {' and '.join(missing)} answers", advice)
+    assert whole is not None
+    return Step("usage", "ok", f"{whole.get('prompt_tokens')} + {whole.get('completion_tokens')} tokens; streamed too")
+
+
+def _said(message: Any) -> str:
+    """The beginning of what the model said, or else thought, in quotation marks; empty for nothing."""
+    said = printable(" ".join((message.content or getattr(message, "reasoning_content", None) or "").split()))
+    if len(said) > _MOST_SHOWN:
+        said = f"{said[:_MOST_SHOWN]}…"
+    return said and json.dumps(said, ensure_ascii=False)

@@ -1,0 +1,165 @@
+"""``endpoints``: what is callable in a region."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+import click
+
+from litellm_sagemaker_openai.commands.common import (
+    aws_options,
+    console,
+    expected_failures,
+    json_option,
+    reason,
+    resolve_region,
+)
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.text import Text
+
+    from litellm_sagemaker_openai.control_plane import Found, Listed
+
+_GAP = 2  # columns of the screen between two of the table
+_LEAST_IMAGE_WIDTH = 16
+_NONE = "-"
+_DETAILS = ("REGION", "STATUS", "INSTANCES", "IMAGE")
+_STATUS_STYLES = {"InService": "green", "Failed": "red", "OutOfService": "red", "UpdateRollbackFailed": "red"}
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  litellm-sagemaker-openai endpoints --region us-west-2
+  litellm-sagemaker-openai endpoints --all-regions --profile research
+  litellm-sagemaker-openai endpoints --json | jq -r '.[].model // empty'
+
+IAM: sagemaker:ListEndpoints and sagemaker:ListInferenceComponents; for all that is shown also DescribeEndpoint,
+DescribeEndpointConfig, DescribeInferenceComponent and DescribeModel.
+
+Exit status: 0 listed, or nothing there; 1 AWS refused or could not be reached; 2 wrong usage."""
+)
+@aws_options
+@click.option("--all-regions", is_flag=True, help="Look in every region, instead of in one.")
+@json_option("the list")
+def endpoints(region: str | None, profile: str | None, all_regions: bool, as_json: bool) -> None:
+    """List the endpoints and inference components in a region, and the string to write as model.
+
+    An endpoint that hosts inference components is not called itself, its components are. A component at 0 copies is
+    started by the first call.
+    """
+    if region and all_regions:
+        raise click.UsageError("--region and --all-regions exclude each other; give one of them")
+    with expected_failures():
+        found = _everywhere(profile) if all_regions else [_in_region(region, profile)]
+    listed = [each for one in found for each in one.listed]
+    if as_json:
+        click.echo(json.dumps([asdict(each) for each in listed], indent=2))
+    elif listed:
+        show(console(), listed, with_region=all_regions)
+    for note in notes_on(found):
+        click.echo(note, err=True)
+
+
+def _in_region(region: str | None, profile: str | None) -> Found:
+    from litellm_sagemaker_openai.control_plane import client, find
+
+    return find(client(resolve_region(region, profile)[0], profile))
+
+
+def _everywhere(profile: str | None) -> list[Found]:
+    """What there is in each region that answers. Those that do not are named on stderr."""
+    from litellm_sagemaker_openai.control_plane import Found, find_in_regions, regions
+
+    answers = find_in_regions(regions(profile), profile)
+    refusals: dict[str, list[str]] = {}
+    for region, answer in answers.items():
+        if isinstance(answer, Exception):
+            refusals.setdefault(reason(answer), []).append(region)
+    found = [answer for answer in answers.values() if isinstance(answer, Found)]
+    if not found:
+        raise click.ClickException("; ".join(refusals))
+    for why, where in refusals.items():
+        click.echo(f"not looked at: {', '.join(where)}: {why}", err=True)
+    return found
+
+
+def notes_on(found: Sequence[Found]) -> Iterator[str]:
+    """What is to be said beside the list."""
+    if not any(one.listed for one in found):
+        yield f"no endpoints in {found[0].region if len(found) == 1 else f'{len(found)} regions'}"
+    for one in found:
+        for each in one.listed:
+            if each.failure_reason:
+                name = f"{each.endpoint}/{each.inference_component}" if each.inference_component else each.endpoint
+                yield f"{name}: {each.status}: {' '.join(each.failure_reason.split())}"
+    if missing := sorted({action for one in found for action in one.not_permitted}):
+        yield f"not all is known, since the credentials lack {', '.join(missing)}"
+
+
+def show(console: Console, listed: Sequence[Listed], *, with_region: bool) -> None:
+    """A table; where the terminal is too narrow, one of fewer columns, or two lines for each.
+
+    The model string is whole in all of them. In a pipe there is room for everything.
+    """
+    from rich.table import Table
+
+    rows = [cells(each) for each in listed]
+    columns = [column for column in rows[0] if with_region or column != "REGION"]
+    widths = {column: max(len(column), *(len(row[column]) for row in rows)) for column in columns}
+    if not console.is_terminal:
+        console.width = sum(widths.values()) + _GAP * len(widths)
+    least = {**widths, "IMAGE": min(widths["IMAGE"], _LEAST_IMAGE_WIDTH)}
+    for names in (columns, [column for column in columns if column not in ("ENDPOINT", "COMPONENT")]):
+        if sum(least[name] + _GAP for name in names) - _GAP <= console.width:
+            table = Table(box=None, pad_edge=False, padding=(0, _GAP, 0, 0))
+            for name in names:
+                table.add_column(name, no_wrap=name != "IMAGE")  # the one that may be cut
+            for each, row in zip(listed, rows, strict=True):
+                table.add_row(*(_text(each, name, row[name]) for name in names))
+            console.print(table)
+            return
+    for each, row in zip(listed, rows, strict=True):
+        console.print(_text(each, "MODEL", row["MODEL"]), soft_wrap=True)
+        details = [_text(each, name, row[name].ljust(widths[name])) for name in _DETAILS if name in columns]
+        console.print(" ", *details, no_wrap=True, overflow="ellipsis")
+
+
+def cells(each: Listed) -> dict[str, str]:
+    """One's row of the table, by column."""
+    return {
+        "REGION": each.region,
+        "ENDPOINT": each.endpoint,
+        "COMPONENT": each.inference_component or _NONE,
+        "STATUS": f"{each.status}, async" if each.asynchronous else each.status,
+        "INSTANCES": _instances(each),
+        # Without the registry, which is the longest part and the least telling.
+        "IMAGE": ", ".join(image.rpartition("/")[2] for image in each.images) or _NONE,
+        "MODEL": each.model or f"{each.endpoint}: call its components",
+    }
+
+
+def _instances(each: Listed) -> str:
+    """How many there are, of how many there are to be, and of which type."""
+    if each.inference_component is None and each.serverless:
+        return "serverless"
+    kind = "copies" if each.inference_component else " ".join(each.instance_types)
+    if each.current is None and each.desired is None:
+        return kind if each.instance_types else _NONE
+    current, desired = (_NONE if count is None else str(count) for count in (each.current, each.desired))
+    return f"{current}/{desired} {kind}".rstrip()
+
+
+def _text(each: Listed, column: str, cell: str) -> Text:
+    from rich.text import Text
+
+    style = ""
+    if column == "STATUS":
+        style = _STATUS_STYLES.get(each.status, "yellow")
+    elif column == "MODEL":
+        style = "bold" if each.callable else "dim"
+    return Text(cell, style, no_wrap=True, overflow="ellipsis")
