@@ -1,4 +1,4 @@
-"""The whole way on one machine: OpenAI SDK → LiteLLM proxy → SageMaker, with no AWS account and no internet.
+"""The whole way on one machine: OpenAI's and Anthropic's SDK → LiteLLM proxy → SageMaker, with no AWS account.
 
 `make demo` runs it. It starts a local SageMaker runtime, a stand-in for Amazon Bedrock and the real LiteLLM proxy with
 proxy_config.yaml, talks to the proxy, and stops all three. Its exit status is 0 only if everything worked.
@@ -17,21 +17,21 @@ import sys
 import sysconfig
 import tempfile
 import textwrap
-import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import anthropic
 import httpx
 import openai
 from openai.types.chat import ChatCompletionMessageParam, ChatCompletionToolParam
 
+from examples.bedrock import PREFIX, bedrock_stand_in
 from litellm_sagemaker_openai.local.runtime import Received, RuntimeConfig
 from litellm_sagemaker_openai.local.server import running
 from litellm_sagemaker_openai.sigv4 import FrozenCredentials
@@ -49,6 +49,7 @@ MODELS = {
     "SAGEMAKER_CODER_MODEL": "sagemaker_openai/my-gpus/coder",
     "SAGEMAKER_REVIEWER_MODEL": "sagemaker_openai/my-gpus/reviewer",
 }
+CHAT_PATH = "/endpoints/my-endpoint/openai/v1/chat/completions"
 CODER_PATH = "/endpoints/my-gpus/inference-components/coder/openai/v1/chat/completions"
 REVIEWER_PATH = "/endpoints/my-gpus/inference-components/reviewer/openai/v1/chat/completions"
 
@@ -154,79 +155,57 @@ def tail(log: str) -> str:
     return "The end of its log:\n" + "\n".join(f"    {line}" for line in log.splitlines()[-30:])
 
 
-class _Bedrock(BaseHTTPRequestHandler):
-    """Bedrock's Converse API, as much of it as answers a question."""
-
-    def do_POST(self) -> None:
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        question = body["messages"][-1]["content"][0]["text"]
-        answer = {
-            "output": {
-                "message": {"role": "assistant", "content": [{"text": f"Bedrock stand-in. You said: {question}"}]}
-            },
-            "stopReason": "end_turn",
-            "usage": {"inputTokens": 6, "outputTokens": 10, "totalTokens": 16},
-            "metrics": {"latencyMs": 1},
-        }
-        data = json.dumps(answer).encode()
-        self.send_response(200)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(data)))
-        self.end_headers()
-        self.wfile.write(data)
-
-    def log_message(self, format: str, *args: Any) -> None:
-        """Nothing: the demo prints what is worth reading."""
-
-
-@contextmanager
-def bedrock_stand_in() -> Iterator[str]:
-    """The URL of a stand-in for Amazon Bedrock."""
-    with ThreadingHTTPServer(("127.0.0.1", 0), _Bedrock) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}"
-        finally:
-            server.shutdown()
-
-
 # What is shown
 
 
 class Talk:
-    """An OpenAI client of the proxy that prints what it sends, and where at SageMaker that arrives."""
+    """Clients of the proxy that print what they send, where at SageMaker that arrives, and who answers."""
 
     def __init__(self, proxy: Proxy) -> None:
+        self.proxy = proxy
         self.received: deque[Received] = deque()
-        self.headers = httpx.Headers()
+        self.headers: Mapping[str, str] = {}
+        self.http_options: Any = {
+            "mounts": {"all://127.0.0.1": None},  # an HTTP proxy for the internet is no way to this machine
+            "event_hooks": {"request": [self._sends], "response": [self._gets]},
+        }
         self.client = openai.OpenAI(
             base_url=f"{proxy.url}/v1",
             api_key=proxy.master_key,
             max_retries=0,
-            # trust_env=False: an HTTP proxy for the internet is no way to this machine.
-            http_client=openai.DefaultHttpxClient(
-                trust_env=False, event_hooks={"request": [self._sends], "response": [self._gets]}
-            ),
+            http_client=openai.DefaultHttpxClient(**self.http_options),
         )
 
-    def _sends(self, request: httpx.Request) -> None:
+    def _sends(self, request: Any) -> None:
         self.received.clear()
         show("send", f"POST {request.url.path}")
-        show("", json.dumps(json.loads(request.content), ensure_ascii=False))
+        show("", json.dumps(json.loads(request.content), ensure_ascii=False), most_lines=3)
 
-    def _gets(self, response: httpx.Response) -> None:
+    def _gets(self, response: Any) -> None:
         self.headers = response.headers
         for path in self.paths:
             show("SageMaker", f"POST {path}")
+        if response.is_success:
+            show("from", "{} (model group {}, fallbacks: {})".format(*self.served_by))
 
     @property
     def paths(self) -> list[str]:
         """The paths on which SageMaker was asked."""
         return [request.path for request in self.received]
 
+    @property
+    def served_by(self) -> tuple[str, str, str]:
+        """Who answered: the deployment's model, its model group, and the number of fallbacks before it."""
+        names = ("x-litellm-model-name", "x-litellm-model-group", "x-litellm-attempted-fallbacks")
+        model, group, fallbacks = (self.headers.get(name, "") for name in names)
+        return model, group, fallbacks
 
-def show(label: str, text: str) -> None:
-    first, *others = textwrap.wrap(text, 98, break_long_words=False, break_on_hyphens=False) or [""]
+
+def show(label: str, text: str, most_lines: int | None = None) -> None:
+    """A labelled paragraph."""
+    first, *others = textwrap.wrap(
+        text, 98, break_long_words=False, break_on_hyphens=False, max_lines=most_lines, placeholder=" …"
+    ) or [""]
     print(f"  {label:<10}{first}", *others, sep=f"\n{'':<12}")
 
 
@@ -235,15 +214,21 @@ def chat(talk: Talk) -> None:
         model="chat", messages=[{"role": "user", "content": "Is anybody there?"}], max_tokens=100
     )
     show("get", answer.choices[0].message.content or "")
-    show("", f"from {talk.headers['x-litellm-model-name']}, {answer.usage and answer.usage.total_tokens} tokens")
+    show("", f"{answer.usage and answer.usage.total_tokens} tokens")
     check(said(answer.choices[0].message.content, "Is anybody there?"), "the echo of the question")
     check(answer.usage is not None and answer.usage.total_tokens > 0, "SageMaker's count of tokens")
+    check(talk.served_by == (MODELS["SAGEMAKER_CHAT_MODEL"], "chat", "0"), "SageMaker's answer")
 
 
 def streamed_chat(talk: Talk) -> None:
+    check(said(read_stream(talk, "chat", "Tell me piece by piece."), "piece by piece"), "the echo of the question")
+
+
+def read_stream(talk: Talk, model: str, question: str) -> str:
+    """The text of a streamed answer; that it was one is checked."""
     chunks = talk.client.chat.completions.create(
-        model="chat",
-        messages=[{"role": "user", "content": "Tell me piece by piece."}],
+        model=model,
+        messages=[{"role": "user", "content": question}],
         stream=True,
         stream_options={"include_usage": True},
     )
@@ -255,9 +240,10 @@ def streamed_chat(talk: Talk) -> None:
             finish_reasons += [choice.finish_reason] if choice.finish_reason else []
     show("get", " | ".join(pieces))
     show("", f"{len(pieces)} pieces, {usage and usage.total_tokens} tokens, finish_reason {finish_reasons}")
-    check(len(pieces) > 1 and said("".join(pieces), "piece by piece"), "the echo of the question in pieces")
+    check(len(pieces) > 1, "an answer in pieces")
     check(finish_reasons == ["stop"], "one finish_reason, stop")
     check(usage is not None and usage.total_tokens > 0, "the usage that was asked for")
+    return "".join(pieces)
 
 
 WEATHER: ChatCompletionToolParam = {
@@ -319,17 +305,52 @@ def two_components(talk: Talk) -> None:
     check(bool((message.model_extra or {}).get("reasoning_content")), "the reasoning that was asked for")
 
 
-def fallback(talk: Talk) -> None:
-    answer = talk.client.chat.completions.create(
-        model="coder", messages=[{"role": "user", "content": "Is anybody there?"}]
-    )
-    model, fallbacks = talk.headers["x-litellm-model-name"], talk.headers["x-litellm-attempted-fallbacks"]
-    show("", "no capacity: the component is scaled to zero")
-    show("get", answer.choices[0].message.content or "")
-    show("", f"from {model}, {fallbacks} fallback")
+def responses(talk: Talk) -> None:
+    """The OpenAI SDK's Responses API, as Codex speaks it."""
+    with talk.client.responses.stream(model="chat", input="Is anybody there?") as stream:
+        pieces = [event.delta for event in stream if event.type == "response.output_text.delta"]
+        response = stream.get_final_response()
+    show("get", " | ".join(pieces))
+    show("", f"{len(pieces)} pieces, {response.usage and response.usage.total_tokens} tokens, {response.status}")
+    check(len(pieces) > 1 and response.output_text == "".join(pieces), "an answer in pieces")
+    check(said(response.output_text, "Is anybody there?"), "the echo of the question")
+    check(talk.paths == [CHAT_PATH], f"one request to {CHAT_PATH}")
+
+
+def messages(talk: Talk) -> None:
+    """The Anthropic SDK's Messages API, as Claude Code speaks it, with a model that thinks."""
+    with (
+        anthropic.Anthropic(
+            base_url=talk.proxy.url,
+            api_key=talk.proxy.master_key,
+            max_retries=0,
+            http_client=anthropic.DefaultHttpxClient(**talk.http_options),
+        ) as client,
+        client.messages.stream(
+            model="reviewer",
+            max_tokens=2000,
+            thinking={"type": "enabled", "budget_tokens": 1024},
+            messages=[{"role": "user", "content": "Is anybody there?"}],
+        ) as stream,
+    ):
+        pieces = list(stream.text_stream)
+        message = stream.get_final_message()
+    thoughts = [block.thinking for block in message.content if block.type == "thinking"]
+    show("get", " | ".join(pieces))
+    show("", f"{len(pieces)} pieces, {message.usage.output_tokens} tokens, stop_reason {message.stop_reason}")
+    show("", f"thinking: {' '.join(thoughts)}")
+    check(len(pieces) > 1 and said("".join(pieces), "Is anybody there?"), "the echo of the question in pieces")
+    check(bool("".join(thoughts)), "the thinking that was asked for")
+    check(talk.paths == [REVIEWER_PATH], f"one request to {REVIEWER_PATH}")
+
+
+def streamed_fallback(talk: Talk) -> None:
+    show("", "coder is scaled to zero: SageMaker has no capacity for it")
+    text = read_stream(talk, "coder", "Is anybody there?")
     check(talk.paths == [CODER_PATH], f"one request to {CODER_PATH}")
-    check(model.startswith("bedrock/") and fallbacks == "1", "Bedrock's answer after one fallback")
-    check("Bedrock stand-in" in (answer.choices[0].message.content or ""), "the stand-in's answer")
+    model, group, fallbacks = talk.served_by
+    check(model.startswith("bedrock/") and (group, fallbacks) == ("chat-bedrock", "1"), "Bedrock after one fallback")
+    check(text == f"{PREFIX}Is anybody there?", "the stand-in's answer")
 
 
 def said(answer: str | None, question: str) -> bool:
@@ -344,7 +365,7 @@ def main() -> int:
         print(f"\n{title}\n")
         try:
             run(talk)
-        except (DemoError, openai.OpenAIError) as error:
+        except (DemoError, openai.OpenAIError, anthropic.AnthropicError) as error:
             show("FAILED", str(error))
             failed.append(title)
 
@@ -361,10 +382,12 @@ def main() -> int:
             step("2. A streamed chat", streamed_chat, talk)
             step("3. A tool call", tool_call, talk)
             step("4. Two inference components on one endpoint", two_components, talk)
+            step("5. The Responses API, streamed", responses, talk)
+            step("6. The Messages API, streamed", messages, talk)
         # The same endpoints at the same address, but scaled to zero.
         with running(replace(RUNTIME, cold_start=3600), port=urlsplit(runtime.url).port or 0) as runtime:
             talk.received = runtime.app.state.received
-            step("5. A fallback to Bedrock", fallback, talk)
+            step("7. A streamed fallback to Bedrock", streamed_fallback, talk)
         if failed:
             print(f"\nThe proxy. {tail(proxy.log)}")
     print(f"\nFAILED: {'; '.join(failed)}" if failed else "\nAll of it worked.")

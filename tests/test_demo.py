@@ -16,6 +16,20 @@ import pytest
 
 from examples import demo
 
+# Where SageMaker was asked, and who answered.
+CHAT = (demo.CHAT_PATH, "sagemaker_openai/my-endpoint", "chat", "0")
+CODER = (demo.CODER_PATH, "sagemaker_openai/my-gpus/coder", "coder", "0")
+REVIEWER = (demo.REVIEWER_PATH, "sagemaker_openai/my-gpus/reviewer", "reviewer", "0")
+BEDROCK = ("bedrock/openai.gpt-oss-120b-1:0", "chat-bedrock", "1")
+
+
+def sections_of(output: str) -> list[tuple[str, list[tuple[str, ...]]]]:
+    """Each section's title, and for each of its requests the path, SageMaker's path and who answered."""
+    titles = re.findall(r"(?m)^\d\. .*$", output)
+    bodies = re.split(r"(?m)^\d\. .*$", output)[1:]
+    request = r"send +POST (\S+)$.*?SageMaker +POST (\S+)$.*?from +(\S+) \(model group (\S+), fallbacks: (\d)\)$"
+    return [(title, re.findall(f"(?ms){request}", body)) for title, body in zip(titles, bodies, strict=True)]
+
 
 def proxy_url(output: str) -> str:
     found = re.search(r"LiteLLM   (http://[\d.:]+)", output)
@@ -31,7 +45,8 @@ def assert_stopped(url: str) -> None:
 @contextmanager
 def demo_process(environment: dict[str, str] | None = None) -> Iterator[subprocess.Popen[str]]:
     with subprocess.Popen(
-        [sys.executable, "-u", demo.__file__],
+        [sys.executable, "-u", "-m", "examples.demo"],
+        cwd=demo.CONFIG.parent,
         env={**os.environ, **(environment or {})},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -56,13 +71,19 @@ def test_everything_works_whatever_the_environment_says() -> None:
     with demo_process(environment) as process:
         output, _ = process.communicate()
     assert process.returncode == 0, output
-    assert re.findall(r"(?m)^\d\. .*$", output) == [
-        "1. A chat with the model on an endpoint",
-        "2. A streamed chat",
-        "3. A tool call",
-        "4. Two inference components on one endpoint",
-        "5. A fallback to Bedrock",
+    assert sections_of(output) == [
+        ("1. A chat with the model on an endpoint", [("/v1/chat/completions", *CHAT)]),
+        ("2. A streamed chat", [("/v1/chat/completions", *CHAT)]),
+        ("3. A tool call", [("/v1/chat/completions", *CHAT)] * 2),
+        (
+            "4. Two inference components on one endpoint",
+            [("/v1/chat/completions", *CODER), ("/v1/chat/completions", *REVIEWER)],
+        ),
+        ("5. The Responses API, streamed", [("/v1/responses", *CHAT)]),
+        ("6. The Messages API, streamed", [("/v1/messages", *REVIEWER)]),
+        ("7. A streamed fallback to Bedrock", [("/v1/chat/completions", demo.CODER_PATH, *BEDROCK)]),
     ]
+    assert "Bedrock  | stand-in.  | You  | said:  | Is  | anybody  | there?" in output
     assert output.endswith("\nAll of it worked.\n")
     assert_stopped(proxy_url(output))
 
@@ -87,7 +108,7 @@ def test_names_what_failed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
     assert demo.main() == 1
     output = capsys.readouterr().out
     assert "The end of its log:" in output
-    assert output.endswith("\nFAILED: 4. Two inference components on one endpoint\n")
+    assert output.endswith("\nFAILED: 4. Two inference components on one endpoint; 6. The Messages API, streamed\n")
     assert_stopped(proxy_url(output))
 
 

@@ -12,7 +12,8 @@ import httpx
 import openai
 import pytest
 
-from examples.demo import CODER_PATH, CONFIG, REVIEWER_PATH, RUNTIME, Proxy, Talk, bedrock_stand_in, litellm_proxy
+from examples.bedrock import bedrock_stand_in
+from examples.demo import CHAT_PATH, CODER_PATH, CONFIG, REVIEWER_PATH, RUNTIME, Proxy, Talk, litellm_proxy
 from litellm_sagemaker_openai.local.server import running
 
 
@@ -109,6 +110,15 @@ def test_a_conversation_too_long_for_the_model_goes_to_bedrock(shipped: Started)
     assert (answer.choices[0].message.content or "").startswith("Bedrock stand-in.")
     assert shipped.talk.paths == [CODER_PATH]
     assert shipped.talk.headers["x-litellm-attempted-fallbacks"] == "1"
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_mistake_in_the_request_is_the_callers(shipped: Started, stream: bool) -> None:
+    with pytest.raises(openai.BadRequestError, match="temperature"):
+        shipped.talk.client.chat.completions.create(
+            model="chat", messages=[{"role": "user", "content": "Hello?"}], temperature=9, stream=stream
+        )
+    assert shipped.talk.paths == [CHAT_PATH]
 
 
 def test_needs_the_master_key(shipped: Started) -> None:

@@ -73,14 +73,18 @@ class Proxy:
 
     def reported(self, call_id: str, event: str) -> dict[str, Any]:
         """What LiteLLM reported of a call's success, or failure, to its callbacks, once it did."""
-        file = self.folder / "reported.jsonl"
         for _ in until(f"a report of the {event} of {call_id}"):
-            lines = file.read_text().splitlines(keepends=True) if file.exists() else []
-            for line in lines:
-                found = json.loads(line) if line.endswith("\n") else {}
-                if found.get("event") == event and found["logged"].get("litellm_call_id") == call_id:
-                    return dict(found)
+            for found in self.all_reported(call_id):
+                if found["event"] == event:
+                    return found
         raise AssertionError  # `until` raises first
+
+    def all_reported(self, call_id: str) -> list[dict[str, Any]]:
+        """What LiteLLM has reported of a call so far."""
+        file = self.folder / "reported.jsonl"
+        lines = file.read_text().splitlines(keepends=True) if file.exists() else []
+        found = [json.loads(line) for line in lines if line.endswith("\n")]
+        return [each for each in found if each["logged"].get("litellm_call_id") == call_id]
 
 
 def until(what: str, seconds: float = 30) -> Iterator[None]:
@@ -177,9 +181,12 @@ def proxy(
         (folder / "reporter.py").write_text(_REPORTER)
     key = f"sk-{secrets.token_hex(32)}"
     command = [sys.executable, str(Path(sysconfig.get_path("scripts"), "litellm")), "--config", str(config_file)]
+    command += ["--host", "127.0.0.1", "--port", "0", "--num_workers", str(workers)]
+    # uvicorn kills a worker that is silent for 5 seconds, and to load LiteLLM takes as long on a busy machine.
+    command += ["--timeout_worker_healthcheck", str(_START_SECONDS)]
     with (folder / "proxy.log").open("wb") as log:
         process = subprocess.Popen(
-            [*command, "--host", "127.0.0.1", "--port", "0", "--num_workers", str(workers)],
+            command,
             env={**_environment(key, sagemaker, bedrock), **(environment or {})},
             cwd=folder,
             stdout=log,

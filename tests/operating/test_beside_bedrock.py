@@ -9,11 +9,12 @@ from urllib.parse import urlsplit
 import litellm
 import pytest
 
+from examples.bedrock import PREFIX, REASONING
 from litellm_sagemaker_openai.local.echo import EchoConfig
 from litellm_sagemaker_openai.local.runtime import RuntimeConfig
 from litellm_sagemaker_openai.local.server import Running, running
 from tests.conftest import CREDENTIALS, MESSAGES, REGION
-from tests.operating.bedrock import GPT_OSS, GPT_OSS_OPENAI, PREFIX, REASONING
+from tests.operating.bedrock import GPT_OSS, GPT_OSS_OPENAI
 from tests.operating.conftest import NO_CAPACITY, MakeRouter, MakeServer, deployment, fine, on_sagemaker, text_of
 from tests.scripted import Answer, Scripted, json_answer, sse
 

@@ -14,13 +14,15 @@ from urllib.parse import parse_qs
 import httpx
 import pytest
 
-from tests.operating.bedrock import PREFIX, REASONING, bedrock
+from examples.bedrock import PREFIX, REASONING
+from tests.operating.bedrock import bedrock
 from tests.operating.conftest import NO_CAPACITY, fine
 from tests.operating.proxies import Proxy, config, events, on_path, proxy, text_of
 from tests.scripted import Answer, Scripted, Seen, json_answer, scripted, sse
 
 STREAM = pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
 SLOW_SECONDS = 0.3
+LATE_SECONDS = 0.3
 REQUEST_ID = "llm_provider-x-amzn-requestid"
 
 
@@ -32,12 +34,14 @@ ANSWERS = {
     "asleep": NO_CAPACITY,
     "reviewer": NO_CAPACITY,
     "strict": refused(400, "temperature must be at most 2"),
+    "short": refused(400, "This model's maximum context length is 50 tokens."),
     "busy": refused(429, "slow down"),
     "down": refused(503, "not now"),
     "stalled": Answer([], content_type="application/json", end="stall"),
     "mute": Answer([b": ping\n\n"], end="cut"),
     "dead-at-once": Answer([sse({"error": {"message": "out of memory", "code": 503}})]),
 }
+HAVE_FALLBACKS = ("strict", "short", "down", "mute", "dead-at-once")
 
 
 def slow(seen: Seen) -> Answer:
@@ -51,6 +55,22 @@ def slow(seen: Seen) -> Answer:
         yield rest
 
     return replace(answer, pieces=pieces())
+
+
+def late(seen: Seen) -> Answer:
+    """``fine``, but for a pause after its head, where a model reads the prompt."""
+    answer = fine(seen)
+
+    def pieces() -> Iterator[bytes]:
+        time.sleep(LATE_SECONDS)
+        yield from answer.pieces
+
+    return replace(answer, pieces=pieces())
+
+
+def late_refusal(seen: Seen) -> Answer:
+    time.sleep(LATE_SECONDS)
+    return refused(503, "not now")
 
 
 def lone(name: str, **params: Any) -> dict[str, Any]:
@@ -82,10 +102,10 @@ def module(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Started]:
         second = prices[1]["litellm_params"]["input_cost_per_second"]
         others = {
             "model_list": [
-                *(lone(name) for name in ("asleep", "strict", "busy", "down")),
+                *(lone(name) for name in ("asleep", "strict", "busy", "down", "late")),
                 lone("stalled", timeout=0.2),
                 lone("gone", api_base=gone.url),
-                *({**lone(name), "model_name": "has-fallback-" + name} for name in ("strict", "mute", "dead-at-once")),
+                *({**lone(name, num_retries=0), "model_name": f"has-fallback-{name}"} for name in HAVE_FALLBACKS),
                 # The yardstick: a native provider at the same prices.
                 {"model_name": "vllm-priced-per-token", "litellm_params": vllm, "model_info": prices[0]["model_info"]},
                 {
@@ -94,9 +114,8 @@ def module(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Started]:
                 },
             ],
             "router_settings": {
-                "fallbacks": [
-                    {"has-fallback-" + name: ["gpt-oss-bedrock"]} for name in ("strict", "mute", "dead-at-once")
-                ]
+                "fallbacks": [{f"has-fallback-{name}": ["gpt-oss-bedrock"]} for name in HAVE_FALLBACKS],
+                "context_window_fallbacks": [{"has-fallback-short": ["gpt-oss-bedrock"]}],
             },
         }
         health = {"model_list": [each for each in config("health.yaml")["model_list"] if "*" not in each["model_name"]]}
@@ -186,17 +205,49 @@ class TestRouting:
 
     @pytest.mark.parametrize("model", ["mute", "dead-at-once"])
     def test_a_stream_that_dies_before_its_first_chunk_is_bedrocks(self, running: Started, model: str) -> None:
-        answer = running.proxy.chat(f"has-fallback-{model}", stream=True, num_retries=0)
+        answer = running.proxy.chat(f"has-fallback-{model}", stream=True)
         assert answer.status_code == 200
         assert text_of(answer) == f"{PREFIX}Hello?"
         assert served_by(answer) == ("bedrock/openai.gpt-oss-120b-1:0", "1")
 
     @STREAM
-    def test_a_caller_may_rather_see_the_mistake_than_the_fallback(self, running: Started, stream: bool) -> None:
-        answer = running.proxy.chat("has-fallback-strict", stream=stream, disable_fallbacks=True)
+    @pytest.mark.parametrize(
+        ("path", "body"),
+        [
+            ("/v1/chat/completions", {"messages": [{"role": "user", "content": "Hello?"}]}),
+            ("/v1/responses", {"input": "Hello?"}),
+            ("/v1/messages", {"messages": [{"role": "user", "content": "Hello?"}], "max_tokens": 10}),
+        ],
+    )
+    def test_the_callers_own_mistake_is_not_taken_to_bedrock(
+        self, running: Started, path: str, body: dict[str, Any], stream: bool
+    ) -> None:
+        asked = {"model": "has-fallback-strict", "stream": stream, **body}
+        answer = running.proxy.client.post(path, json=asked)
         assert answer.status_code == 400
         assert "temperature must be at most 2" in answer.json()["error"]["message"]
+        assert len(running.sagemaker.seen) == 1
         assert running.bedrock.seen == []
+        # What can be answered elsewhere still is, by each of these routes.
+        asked["model"] = "has-fallback-down"
+        assert running.proxy.client.post(path, json=asked).status_code == 200
+        assert len(running.bedrock.seen) == 1
+
+    def test_the_callers_own_mistake_is_reported_once_and_as_sagemakers(self, running: Started) -> None:
+        answer = running.proxy.chat("has-fallback-strict")
+        later = running.proxy.chat("always-on")
+        running.proxy.reported(later.headers["x-litellm-call-id"], "success")
+        [failure] = running.proxy.all_reported(answer.headers["x-litellm-call-id"])
+        assert failure["event"] == "failure"
+        assert failure["logged"]["model_group"] == "has-fallback-strict"
+        assert failure["logged"]["error_information"]["error_class"] == "BadRequestError"
+        assert "SageMaker answered 400: temperature" in failure["logged"]["error_str"]
+
+    @STREAM
+    def test_a_prompt_that_is_too_long_goes_to_bedrock(self, running: Started, stream: bool) -> None:
+        answer = running.proxy.chat("has-fallback-short", stream=stream)
+        assert text_of(answer) == f"{PREFIX}Hello?"
+        assert served_by(answer) == ("bedrock/openai.gpt-oss-120b-1:0", "1")
 
 
 class TestFailures:
@@ -233,12 +284,44 @@ class TestFailures:
 
     @STREAM
     def test_and_for_the_failure_behind_a_fallback(self, running: Started, stream: bool) -> None:
-        answer = running.proxy.chat("has-fallback-strict", stream=stream)
+        answer = running.proxy.chat("has-fallback-down", stream=stream)
         assert served_by(answer) == ("bedrock/openai.gpt-oss-120b-1:0", "1")
         assert answer.headers[REQUEST_ID] == "bedrock-request-1"
         failed = running.proxy.reported(answer.headers["x-litellm-call-id"], "failure")["logged"]
-        assert failed["error_information"]["error_provider_request_id"] == "refused-400"
-        assert failed["model_group"] == "has-fallback-strict"
+        assert failed["error_information"]["error_provider_request_id"] == "refused-503"
+        assert failed["model_group"] == "has-fallback-down"
+
+
+class TestOverhead:
+    """LiteLLM's own share of a call's time: all of it, less the time that the provider took."""
+
+    @STREAM
+    @pytest.mark.parametrize("model", ["always-on", "vllm-priced-per-token"])
+    def test_is_told_as_for_a_native_provider(self, running: Started, model: str, stream: bool) -> None:
+        answer = running.proxy.chat(model, stream=stream)
+        assert 0 <= float(answer.headers["x-litellm-overhead-duration-ms"]) <= duration_of(answer)
+
+    @STREAM
+    def test_is_not_the_time_that_sagemaker_took(self, running: Started, stream: bool) -> None:
+        running.answers["late"] = late
+        answer = running.proxy.chat("late", stream=stream)
+        assert text_of(answer) == "SageMaker's."
+        of_sagemaker = duration_of(answer) - float(answer.headers["x-litellm-overhead-duration-ms"])
+        assert of_sagemaker >= LATE_SECONDS * 1000
+
+    @STREAM
+    def test_nor_that_of_the_tries_before(self, running: Started, stream: bool) -> None:
+        first = [late_refusal]
+        running.answers["late"] = lambda seen: (first.pop() if first else fine)(seen)
+        answer = running.proxy.chat("late", stream=stream, num_retries=1)
+        assert text_of(answer) == "SageMaker's."
+        of_sagemaker = duration_of(answer) - float(answer.headers["x-litellm-overhead-duration-ms"])
+        assert of_sagemaker >= LATE_SECONDS * 1000
+
+
+def duration_of(answer: httpx.Response) -> float:
+    """Milliseconds, as LiteLLM counts them: a stream's until it begins."""
+    return float(answer.headers["x-litellm-response-duration-ms"])
 
 
 class TestSpend:

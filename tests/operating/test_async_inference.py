@@ -1,0 +1,64 @@
+"""Asynchronous inference behind the real proxy, with ``configs/async_inference.yaml``; moto's S3."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+
+from tests.conftest import REGION
+from tests.operating.proxies import Proxy, config, events, proxy, text_of
+from tests.scripted import Answer, Scripted, Seen, completion, json_answer, scripted
+
+BUCKET = "my-bucket"
+NEVER = "Never."  # a question that gets no answer
+
+
+@dataclass(frozen=True)
+class Behind:
+    """The proxy, and what stands behind it."""
+
+    proxy: Proxy
+    sagemaker: Scripted
+
+
+@pytest.fixture(scope="module")
+def behind(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Behind]:
+    from tests.aws import aws_services
+
+    def script(seen: Seen) -> Answer:
+        key = "results/never.out" if NEVER.encode() in seen.body else "results/1.out"
+        return json_answer({"InferenceId": "id-1"}, 202, **{"X-Amzn-SageMaker-OutputLocation": f"s3://{BUCKET}/{key}"})
+
+    with aws_services() as aws, scripted(script) as sagemaker:
+        s3 = aws.client("s3")
+        s3.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": REGION})
+        s3.put_object(Bucket=BUCKET, Key="results/1.out", Body=json.dumps(completion()))
+        folder = tmp_path_factory.mktemp("proxy")
+        environment = {"AWS_ENDPOINT_URL_S3": aws.url}
+        with proxy(folder, config("async_inference.yaml"), sagemaker=sagemaker.url, environment=environment) as started:
+            yield Behind(started, sagemaker)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_chat(behind: Behind, stream: bool) -> None:
+    response = behind.proxy.chat("long-answers", stream=stream)
+    assert response.status_code == 200, response.text
+    assert text_of(response) == "Hello."
+    assert response.headers["llm_provider-x-amzn-sagemaker-outputlocation"] == f"s3://{BUCKET}/results/1.out"
+    assert response.headers["llm_provider-x-amzn-sagemaker-inference-id"] == "id-1"
+    if stream:
+        assert events(response)[-1]["choices"][0]["finish_reason"] == "stop"
+    else:
+        assert response.json()["usage"]["total_tokens"] == 18
+
+
+def test_a_result_that_does_not_come_in_time(behind: Behind) -> None:
+    behind.sagemaker.seen.clear()
+    response = behind.proxy.chat("long-answers", question=NEVER, timeout=0.2)
+    assert response.status_code == 408
+    said = response.json()["error"]["message"]
+    assert f"get it later with fetch_async_result('s3://{BUCKET}/results/never.out')" in said
+    assert len(behind.sagemaker.seen) == 1  # the proxy has num_retries: 2

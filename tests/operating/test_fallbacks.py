@@ -1,0 +1,160 @@
+"""The callback that keeps a caller's own mistake out of LiteLLM's fallbacks, in the real Router."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import litellm
+import pytest
+from litellm.types.router import RetryPolicy
+
+from litellm_sagemaker_openai import no_fallback_on_bad_request
+from tests.conftest import MESSAGES
+from tests.operating.bedrock import GPT_OSS
+from tests.operating.conftest import NO_CAPACITY, MakeRouter, MakeServer, deployment, on_sagemaker, text_of
+from tests.scripted import Answer, Scripted, json_answer
+
+STREAM = pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+TOO_HOT = "temperature must be at most 2"
+TOO_LONG = "This model's maximum context length is 50 tokens."
+ELSEWHERE = "Bedrock stand-in. You said: Hello?"
+
+
+def refused(status: int, message: str = TOO_HOT) -> Answer:
+    return json_answer({"error": {"message": message, "type": "BadRequestError", "code": status}}, status)
+
+
+def quoted(status: int) -> Answer:
+    """The container's answer, as SageMaker's front door quotes it."""
+    said = f'Received client error ({status}) from primary with message "{{"error": {{"message": "{TOO_HOT}"}}}}".'
+    return json_answer({"error": {"message": said}}, status)
+
+
+@pytest.fixture(autouse=True)
+def callback(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(litellm, "callbacks", [*litellm.callbacks, no_fallback_on_bad_request])
+
+
+def with_fallbacks(router_of: MakeRouter, bedrock: Scripted, *others: dict[str, Any], **settings: Any) -> Any:
+    """A Router whose group ``m`` has Bedrock to fall back to."""
+    fallback = deployment(GPT_OSS, "bedrock", aws_bedrock_runtime_endpoint=bedrock.url)
+    return router_of(*others, fallback, **{"num_retries": 0, "fallbacks": [{"m": ["bedrock"]}], **settings})
+
+
+@STREAM
+@pytest.mark.parametrize("answer", [refused(400), refused(422), quoted(400), quoted(422)])
+async def test_a_mistake_is_the_callers(
+    router_of: MakeRouter, servers: MakeServer, bedrock_server: Scripted, answer: Answer, stream: bool
+) -> None:
+    server = servers(answer)
+    router = with_fallbacks(router_of, bedrock_server, on_sagemaker(server))
+    with pytest.raises(Exception, match=TOO_HOT) as raised:
+        await router.acompletion("m", MESSAGES, stream=stream)
+    assert isinstance(raised.value, litellm.BadRequestError | litellm.UnprocessableEntityError)
+    assert raised.value.status_code == answer.status
+    assert (len(server.seen), len(bedrock_server.seen)) == (1, 0)
+
+
+@STREAM
+@pytest.mark.parametrize(
+    "answer", [NO_CAPACITY, *(refused(status) for status in (401, 403, 404, 413, 429, 500, 503))], ids=str
+)
+async def test_other_failures_are_taken_to_bedrock(
+    router_of: MakeRouter, servers: MakeServer, bedrock_server: Scripted, answer: Answer, stream: bool
+) -> None:
+    router = with_fallbacks(router_of, bedrock_server, on_sagemaker(servers(answer)))
+    assert await text_of(await router.acompletion("m", MESSAGES, stream=stream)) == ELSEWHERE
+
+
+async def test_so_is_what_was_never_sent(router_of: MakeRouter, servers: MakeServer, bedrock_server: Scripted) -> None:
+    """The deployment's own mistake, which no caller can mend."""
+    server = servers(refused(400))
+    router = with_fallbacks(router_of, bedrock_server, on_sagemaker(server, aws_sagemaker_token_expiry=0))
+    assert await text_of(await router.acompletion("m", MESSAGES)) == ELSEWHERE
+    assert server.seen == []
+
+
+@STREAM
+async def test_so_is_a_prompt_that_is_too_long(
+    router_of: MakeRouter, servers: MakeServer, bedrock_server: Scripted, stream: bool
+) -> None:
+    router = with_fallbacks(
+        router_of,
+        bedrock_server,
+        on_sagemaker(servers(refused(400, TOO_LONG))),
+        fallbacks=[],
+        context_window_fallbacks=[{"m": ["bedrock"]}],
+    )
+    assert await text_of(await router.acompletion("m", MESSAGES, stream=stream)) == ELSEWHERE
+
+
+async def test_so_is_another_providers_answer(
+    router_of: MakeRouter, servers: MakeServer, bedrock_server: Scripted
+) -> None:
+    native = on_sagemaker(servers(refused(400)), model="hosted_vllm/e")
+    router = with_fallbacks(router_of, bedrock_server, native)
+    assert await text_of(await router.acompletion("m", MESSAGES)) == ELSEWHERE
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"fallbacks": [{"m": ["n", "bedrock"]}]},
+        {"fallbacks": [{"m": ["n"]}, {"n": ["bedrock"]}]},
+        {"fallbacks": [{"*": ["n", "bedrock"]}]},
+    ],
+    ids=["a list", "a chain", "for all"],
+)
+async def test_a_mistake_ends_the_fallbacks_wherever_it_is_found(
+    router_of: MakeRouter, servers: MakeServer, bedrock_server: Scripted, settings: dict[str, Any]
+) -> None:
+    """The first endpoint has no capacity, and the second one's container refuses the request."""
+    first, second = servers(NO_CAPACITY), servers(refused(400))
+    router = with_fallbacks(router_of, bedrock_server, on_sagemaker(first), on_sagemaker(second, group="n"), **settings)
+    with pytest.raises(litellm.ServiceUnavailableError, match=TOO_HOT):
+        await router.acompletion("m", MESSAGES)
+    assert (len(first.seen), len(second.seen), len(bedrock_server.seen)) == (1, 1, 0)
+
+
+def test_litellm_does_not_ask_without_an_event_loop(
+    router_of: MakeRouter, servers: MakeServer, bedrock_server: Scripted
+) -> None:
+    router = with_fallbacks(router_of, bedrock_server, on_sagemaker(servers(refused(400))))
+    assert router.completion("m", MESSAGES).choices[0].message.content == ELSEWHERE
+
+
+async def test_litellm_does_not_ask_for_a_deployment_by_its_id(
+    router_of: MakeRouter, servers: MakeServer, bedrock_server: Scripted
+) -> None:
+    fallback = deployment(GPT_OSS, "other", info={"id": "an-id"}, aws_bedrock_runtime_endpoint=bedrock_server.url)
+    router = router_of(on_sagemaker(servers(refused(400))), fallback, num_retries=0, fallbacks=[{"m": ["an-id"]}])
+    assert await text_of(await router.acompletion("m", MESSAGES)) == ELSEWHERE
+
+
+async def test_retries_that_a_policy_asks_for_stay(
+    router_of: MakeRouter, servers: MakeServer, bedrock_server: Scripted, no_waiting: None
+) -> None:
+    server = servers(refused(400))
+    policy = RetryPolicy(BadRequestErrorRetries=1)
+    router = with_fallbacks(router_of, bedrock_server, on_sagemaker(server), retry_policy=policy, num_retries=1)
+    with pytest.raises(litellm.BadRequestError, match=TOO_HOT):
+        await router.acompletion("m", MESSAGES)
+    assert (len(server.seen), len(bedrock_server.seen)) == (2, 0)
+
+
+async def test_a_request_does_not_remember_another_ones_mistake(
+    router_of: MakeRouter, servers: MakeServer, bedrock_server: Scripted
+) -> None:
+    answers = iter([refused(400), refused(503)])
+    router = with_fallbacks(router_of, bedrock_server, on_sagemaker(servers(lambda _: next(answers))))
+    with pytest.raises(litellm.BadRequestError):
+        await router.acompletion("m", MESSAGES)
+    assert await text_of(await router.acompletion("m", MESSAGES)) == ELSEWHERE
+
+
+async def test_what_a_caller_sends_as_litellms_record_is_not_taken_for_one(
+    router_of: MakeRouter, servers: MakeServer, bedrock_server: Scripted
+) -> None:
+    router = with_fallbacks(router_of, bedrock_server, on_sagemaker(servers(refused(503))))
+    sent = {"previous_models": ["x", {}, {"exception_string": None}]}
+    assert await text_of(await router.acompletion("m", MESSAGES, metadata=sent)) == ELSEWHERE
