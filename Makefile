@@ -7,18 +7,22 @@ INSTALLED := .venv/installed
 export LITELLM_LOCAL_MODEL_COST_MAP := True
 export AWS_EC2_METADATA_DISABLED := true
 
-.PHONY: test demo soak lint format clean
+.PHONY: test demo soak bench lint format clean
 
 # The first target, so `make` alone does the same.
 test: lint
 	$(BIN)/pytest
 
 demo: $(INSTALLED)
-	$(BIN)/python examples/demo.py
+	$(BIN)/python -m examples.demo
 
 # Some minutes; no part of the tests.
 soak: $(INSTALLED)
 	$(BIN)/python -m benchmarks.soak
+
+# The same; on a machine that does nothing else.
+bench: $(INSTALLED)
+	$(BIN)/python -m benchmarks.bench --svg benchmarks/chart.svg
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check

@@ -1,0 +1,223 @@
+"""What this provider costs, beside each other way to the same server, measured in one run and interleaved.
+
+``make bench`` runs it, on this machine alone. Each contender has a process of its own, which is asked for a slice of
+each case in turn, in rounds, in an order that a fixed seed shuffles; it prints the medians as Markdown tables.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import random
+import re
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from benchmarks.bench_cases import CASES, HELD, STREAMS_8, WHOLE_32, Case, Figures, medians
+from benchmarks.bench_contenders import ENVIRONMENT, OURS
+from benchmarks.bench_proxy import litellm_proxy
+from benchmarks.bench_report import Results, report
+from benchmarks.bench_worker import PROXY
+from benchmarks.chart import Panel, chart
+
+_SEED = "bench"
+_INHERITED = ("PATH", "HOME", "LANG", "TMPDIR", "LD_LIBRARY_PATH", "VIRTUAL_ENV")
+_VERSIONS = ("litellm", "openai", "aiohttp", "httpx", "uvloop", "boto3", "litellm-sagemaker-openai")
+_FRESH = ("import", "first", "sessions")
+_FRESH_RUNS = 3
+_PROXY_SLICE = 3  # times as long as the others
+_ROOT = Path(__file__).parents[1]
+
+
+class Child:
+    """A process that answers with a line of JSON."""
+
+    def __init__(self, process: subprocess.Popen[str], log: Path) -> None:
+        self._process = process
+        self._log = log
+
+    def ask(self, **question: Any) -> Any:
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps(question) + "\n")
+        self._process.stdin.flush()
+        return self.answer()
+
+    def answer(self) -> Any:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if not line:
+            end = self._log.read_text(errors="replace")[-4000:]
+            raise RuntimeError(f"{self._process.args!r} ended with status {self._process.wait()}:\n{end}")
+        return json.loads(line)
+
+
+@contextmanager
+def child(*arguments: str, log: Path, environment: Mapping[str, str] | None = None) -> Iterator[Child]:
+    """A Python module as a process of its own; it stops when the context ends, or this process does."""
+    inherited = {name: os.environ[name] for name in _INHERITED if name in os.environ}
+    with (
+        log.open("a") as errors,
+        subprocess.Popen(
+            [sys.executable, "-m", *arguments],
+            cwd=_ROOT,
+            env={**inherited, **ENVIRONMENT, **(environment or {})},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+        ) as process,
+    ):
+        yield Child(process, log)  # leaving closes its input, which stops it, and waits for it
+
+
+def measure(
+    cases: Sequence[tuple[Case, str]], workers: Mapping[tuple[str, bool], Child], options: argparse.Namespace
+) -> dict[tuple[Case, str], Figures]:
+    """The medians of all rounds."""
+    slices: dict[tuple[Case, str], list[Figures]] = defaultdict(list)
+    shuffled = random.Random(_SEED)
+    for number in range(options.rounds):
+        for case in dict.fromkeys(case for case, _ in cases):
+            if number % case.every:
+                continue
+            say(f"round {number + 1} of {options.rounds}: {case.name}")
+            contenders = [contender for each, contender in cases if each is case]
+            for contender in shuffled.sample(contenders, len(contenders)):
+                # A proxy's CPU is counted in ticks of 10 ms, and it collects garbage when it likes.
+                seconds = options.seconds * (_PROXY_SLICE if case.proxied else 1)
+                answer = workers[contender, case.proxied].ask(case=case.name, seconds=seconds)
+                slices[case, contender].append(Figures(**answer))
+    return {key: medians(each) for key, each in slices.items()}
+
+
+def measure_fresh(names: Iterable[str], url: str, log: Path, runs: int) -> dict[str, float]:
+    """The medians of what fresh processes say, one run of each after the other."""
+    figures: dict[str, list[float]] = defaultdict(list)
+    for _ in range(runs):
+        for name in names:
+            arguments = [name, url] if name == "first" else [name]
+            with child("benchmarks.bench_fresh", *arguments, log=log) as process:
+                for figure, value in process.answer().items():
+                    figures[figure].append(value)
+    return {name: statistics.median(values) for name, values in figures.items()}
+
+
+def measure_held(contenders: Iterable[str], url: str, log: Path) -> dict[str, float]:
+    figures = {}
+    for contender in contenders:
+        with child("benchmarks.bench_fresh", "held", url, contender, log=log) as process:
+            figures[contender] = process.answer()["held"]
+    return figures
+
+
+def run(options: argparse.Namespace) -> tuple[Results, list[str]]:
+    """All that the options ask for; what there is to know about the run."""
+    wanted = re.compile(options.only)
+    cases = [(case, name) for case in CASES for name in case.contenders if wanted.search(f"{case.name}: {name}")]
+    fresh = [name for name in _FRESH if wanted.search(f"fresh: {name}")]
+    held = [name for name in HELD if Path("/proc").exists() and wanted.search(f"held: {name}")]
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        log = folder / "log"
+        server = stack.enter_context(child("benchmarks.bench_server", log=log))
+        url: str = server.answer()["url"]
+        say("fresh processes")
+        fresh_figures = measure_fresh(fresh, url, log, min(options.rounds, _FRESH_RUNS))
+        held_figures = measure_held(held, url, log)
+        say("starting the contenders")
+        proxied = any(case.proxied for case, _ in cases)
+        environment = stack.enter_context(litellm_proxy(url)) if proxied else {}
+        workers = {
+            (name, through): stack.enter_context(
+                child("benchmarks.bench_worker", name, PROXY if through else url, log=log, environment=environment)
+            )
+            for name, through in dict.fromkeys((name, case.proxied) for case, name in cases)
+        }
+        for worker in workers.values():
+            worker.answer()
+        slices = measure(cases, workers, options)
+        server_cpu = server.ask()["cpu"]
+    clients_cpu = cpu_of_children() - server_cpu
+    about = [
+        *about_the_run(options),
+        f"CPU of the server {server_cpu:.1f} s, of all that it served {clients_cpu:.0f} s.",
+    ]
+    return Results(slices, fresh_figures, held_figures), about
+
+
+def about_the_run(options: argparse.Namespace) -> list[str]:
+    versions = ", ".join(f"{name} {version(name)}" for name in _VERSIONS)
+    return [
+        f"{processor()}, {os.cpu_count()} cores, {platform.system()}; Python {platform.python_version()}; {versions}.",
+        f"Medians over {options.rounds} rounds (the slower cases over fewer), slices of {options.seconds:g} s. CPU is "
+        "user and system time of the client's process, its threads and what LiteLLM logs afterwards included.",
+        "Clients run in plain asyncio, the proxy and the server in uvloop. All is on this machine, over plain HTTP.",
+    ]
+
+
+def processor() -> str:
+    try:
+        found = re.search(r"(?m)^model name\s*: (.*)$", Path("/proc/cpuinfo").read_text())
+    except OSError:
+        found = None
+    return found[1] if found else platform.processor() or platform.machine()
+
+
+def cpu_of_children() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def panels(results: Results) -> list[Panel]:
+    """The two cases that most of the targets are about."""
+    made = []
+    for case, kind in ((WHOLE_32, "call"), (STREAMS_8, "stream")):
+        bars = sorted((figures.cpu, name) for (each, name), figures in results.slices.items() if each is case)
+        if bars:
+            axis = f"CPU of the client per {kind}, milliseconds (less is better)"
+            made.append(Panel(case.name, axis, [(name, cpu) for cpu, name in bars], OURS))
+    return made
+
+
+def say(what: str) -> None:
+    print(what, file=sys.stderr, flush=True)
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.bench", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=5, help="default: %(default)s")
+    parser.add_argument("--seconds", type=float, default=0.3, help="a slice's; default: %(default)s")
+    parser.add_argument("--quick", action="store_true", help="one round of short slices: a look, no measurement")
+    parser.add_argument("--only", default="", help="a regular expression; what is searched is '<case>: <contender>', ")
+    parser.add_argument("--markdown", type=Path, help="write the tables to this file, too")
+    parser.add_argument("--svg", type=Path, help="draw a chart into this file")
+    options = parser.parse_args()
+    if options.quick:
+        options.rounds, options.seconds = 1, 0.05
+    return options
+
+
+def main() -> None:
+    options = arguments()
+    results, about = run(options)
+    tables = report(results, about)
+    print(tables)
+    if options.markdown:
+        options.markdown.write_text(tables, encoding="utf-8")
+    if options.svg:
+        options.svg.write_text(chart(panels(results)), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
