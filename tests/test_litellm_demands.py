@@ -31,7 +31,7 @@ container, where LiteLLM's ask only for an answer.
 | ``url_context`` | does not apply: a tool of Gemini's, which is no function |
 | ``BaseOSeriesModelsTest`` | does not apply: rules for OpenAI's own models |
 | thinking blocks and signatures (the rest of ``BaseAnthropicChatTest``) | do not apply: Anthropic's own |
-| ``BaseLLMEmbeddingTest`` | does not apply: SageMaker's ``/openai/v1`` path serves chat completions only |
+| ``BaseLLMEmbeddingTest`` | tests/test_embeddings.py |
 
 LiteLLM's base class skips a test where its price list does not say that the model can do a thing. Of a model on an
 endpoint it knows nothing, so nothing is skipped here: the container decides.

@@ -13,23 +13,28 @@ import subprocess
 import sys
 import sysconfig
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import metadata
 from pathlib import Path
 from textwrap import dedent
 from typing import Any
+from urllib.parse import urlsplit
 
 import litellm
 import pytest
 import yaml  # type: ignore[import-untyped]
 
 import litellm_sagemaker_openai
-from examples.demo import CONFIG, MODELS, RUNTIME, DemoError, Proxy, bedrock_stand_in, litellm_proxy
+from examples.bedrock import bedrock_stand_in
+from examples.demo import CONFIG, MODELS, RUNTIME, DemoError, Proxy, litellm_proxy
+from examples.deploy_endpoint import main as deploy
 from litellm_sagemaker_openai.commands.local import local
 from litellm_sagemaker_openai.errors import Refusal, to_exception
 from litellm_sagemaker_openai.local.server import Running, running
+from litellm_sagemaker_openai.retries import DEFAULT_RETRIES
 from litellm_sagemaker_openai.settings import sort_settings
 from litellm_sagemaker_openai.transport import as_timeout
+from tests.aws import Aws
 from tests.conftest import CREDENTIALS, MESSAGES, REGION
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -77,6 +82,9 @@ PIP = [block for block in BASH if re.fullmatch(r"pip install \S+\n", block.text)
 CURL = [block for block in BASH if re.search(r"(?m)^ *curl ", block.text)]
 PROXY_START = [block for block in BASH if block.text.endswith("\nlitellm --config proxy_config.yaml\n")]
 LOCAL = [block for block in BASH if block.text.startswith("litellm-sagemaker-openai local ")]
+FINDING = [block for block in BASH if re.match(r"litellm-sagemaker-openai (endpoints|config) ", block.text)]
+CALLING = [block for block in BASH if re.match(r"litellm-sagemaker-openai (check|chat) ", block.text)]
+DEPLOY = [block for block in BASH if "python examples/deploy_endpoint.py " in block.text]
 YAML = [block for block in BLOCKS if block.language == "yaml"]
 JSON = [block for block in BLOCKS if block.language == "json"]
 MERMAID = [block for block in BLOCKS if block.language == "mermaid"]
@@ -125,8 +133,9 @@ def environment(tools: Path, **more: str) -> dict[str, str]:
 
 
 @pytest.fixture
-def at_home(tmp_path: Path, local_runtime: Running, proxy: Proxy) -> dict[str, str]:
-    """A reader's environment: credentials and a region, SageMaker, a proxy's key."""
+def at_home(tmp_path: Path, local_runtime: Running, proxy: Proxy, aws_apis: Aws) -> dict[str, str]:
+    """A reader's environment: credentials and a region, SageMaker, S3 with a bucket, a proxy's key."""
+    aws_apis.client("s3").create_bucket(Bucket="my-bucket", CreateBucketConfiguration={"LocationConstraint": REGION})
     return environment(
         tmp_path,
         AWS_ACCESS_KEY_ID=CREDENTIALS.access_key,
@@ -134,14 +143,17 @@ def at_home(tmp_path: Path, local_runtime: Running, proxy: Proxy) -> dict[str, s
         AWS_SESSION_TOKEN=CREDENTIALS.session_token or "",
         AWS_REGION=REGION,
         AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME=local_runtime.url,
+        AWS_ENDPOINT_URL_S3=aws_apis.url,
         LITELLM_MASTER_KEY=proxy.master_key,
     )
 
 
-def run(command: list[str], env: dict[str, str]) -> str:
-    done = subprocess.run(command, env=env, cwd=ROOT, capture_output=True, text=True, timeout=120)
+def run(command: list[str], env: dict[str, str], *, notes: str = "") -> str:
+    """What a command prints; what it says on stderr must match ``notes``."""
+    nothing = subprocess.DEVNULL
+    done = subprocess.run(command, env=env, cwd=ROOT, capture_output=True, text=True, timeout=120, stdin=nothing)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stderr == ""
+    assert re.fullmatch(notes, done.stderr, re.DOTALL), done.stderr
     return done.stdout
 
 
@@ -154,7 +166,7 @@ def add_tool(tools: Path, name: str, script: str) -> None:
 
 
 def test_every_block_has_one_test() -> None:
-    tested = [*PYTHON, *MAKE, *PIP, *CURL, *PROXY_START, *LOCAL, *YAML, *JSON, *MERMAID]
+    tested = [*PYTHON, *MAKE, *PIP, *CURL, *PROXY_START, *LOCAL, *FINDING, *CALLING, *DEPLOY, *YAML, *JSON, *MERMAID]
     assert sorted(map(str, tested)) == sorted(map(str, BLOCKS))
     assert len(re.findall(r"(?m)^ *```", README)) == sum(4 if block.output is not None else 2 for block in BLOCKS)
 
@@ -208,7 +220,8 @@ def test_curl(
     if curl == "stand-in":
         add_tool(tmp_path, "curl", CURL_STAND_IN)
     script = block.text.replace(SAGEMAKER_URL, local_runtime.url).replace(PROXY_URL, proxy.url)
-    answer = json.loads(run(["bash", "-euo", "pipefail", "-c", script], at_home))
+    notes = "Good in us-west-2 for 5 min: .*" if "litellm-sagemaker-openai token" in script else ""
+    answer = json.loads(run(["bash", "-euo", "pipefail", "-c", script], at_home, notes=notes))
     assert answer["choices"][0]["message"]["content"] == ECHO
 
 
@@ -243,6 +256,68 @@ def test_local_runtime(block: Block, tmp_path: Path) -> None:
             assert run(["bash", "-euc", script], environment(tmp_path)) == PYTHON[0].output
         finally:
             runtime.terminate()
+
+
+@each("block", FINDING, ids=str)
+def test_finding(block: Block, aws_apis: Aws, at_home: dict[str, str], tmp_path: Path) -> None:
+    """The list is as the README shows it, and the configuration has what is in service."""
+    aws_apis.make_endpoint("my-endpoint")
+    aws_apis.make_endpoint("my-gpus", "coder", "reviewer", instances=2)
+    aws_apis.make_endpoint("reports", AsyncInferenceConfig={"OutputConfig": {"S3OutputPath": "s3://bucket/prefix"}})
+    aws_apis.make_endpoint("new-one")
+    variant = {"VariantName": "AllTraffic", "CurrentInstanceCount": 0, "DesiredInstanceCount": 1}
+    aws_apis.sagemaker.shows("endpoint/new-one", {"EndpointStatus": "Creating", "ProductionVariants": [variant]})
+    aws_apis.client("sagemaker").update_inference_component_runtime_config(
+        InferenceComponentName="reviewer", DesiredRuntimeConfig={"CopyCount": 0}
+    )
+    env = at_home | {"AWS_ENDPOINT_URL_SAGEMAKER": aws_apis.url}
+    command = ["bash", "-euo", "pipefail", "-c", block.text]
+    done = subprocess.run(command, env=env, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    if block.output is not None:
+        assert [line.rstrip() for line in done.stdout.splitlines()] == block.output.splitlines()
+        assert done.stderr == ""
+    else:
+        written = yaml.safe_load((tmp_path / "proxy_config.yaml").read_text())
+        names = [model["model_name"] for model in written["model_list"]]
+        assert names == ["my-endpoint", "coder", "reviewer", "reports"]
+
+
+@each("block", CALLING, ids=str)
+def test_calling(block: Block, aws_apis: Aws, at_home: dict[str, str]) -> None:
+    """What is printed is as the README shows it, but for seconds, the runtime's host and moto's name for the caller."""
+    aws_apis.make_endpoint("my-gpus", "coder", "reviewer", instances=2)
+    with running(replace(RUNTIME, credentials=CREDENTIALS, region=REGION)) as runtime:
+        env = at_home | {"AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME": runtime.url}
+        env |= {f"AWS_ENDPOINT_URL_{service}": aws_apis.url for service in ("SAGEMAKER", "STS")}
+        printed = run(["bash", "-euo", "pipefail", "-c", block.text], env)
+    printed = printed.replace(urlsplit(runtime.url).netloc, urlsplit(SAGEMAKER_URL).netloc)
+    printed = printed.replace("sts::123456789012:user/moto", "sts::123456789012:assumed-role/developer/me")
+    assert re.sub(r"\d\.\d\d s", "0.02 s", printed) == block.output
+
+
+def test_deploying(aws_apis: Any, tmp_path: Path) -> None:
+    """The blocks, one after the other, print what the README says, and leave nothing."""
+    add_tool(tmp_path, "python", f'#!/bin/sh\nexec {shlex.quote(sys.executable)} "$@" --poll 0\n')
+    components = ("inference-component/coder", "inference-component/reviewer")
+    for resource in ("endpoint/my-endpoint", "endpoint/my-gpus", *components):
+        aws_apis.sagemaker.shows(resource, "Creating", "InService")
+    aws_apis.sagemaker.stays("endpoint/my-endpoint", 2)
+    env = environment(
+        tmp_path,
+        AWS_ACCESS_KEY_ID=CREDENTIALS.access_key,
+        AWS_SECRET_ACCESS_KEY=CREDENTIALS.secret_key,
+        AWS_REGION=REGION,
+        AWS_ENDPOINT_URL_SAGEMAKER=aws_apis.url,
+    )
+    script = f"echo {shlex.quote(MARK)}\n".join(block.text for block in DEPLOY)
+    outputs = run(["bash", "-euo", "pipefail", "-c", f"exec 2>&1\n{script}"], env).split(f"{MARK}\n")
+    assert outputs == [block.output for block in DEPLOY]
+    client = aws_apis.client("sagemaker")
+    assert not client.list_endpoints()["Endpoints"]
+    assert not client.list_endpoint_configs()["EndpointConfigs"]
+    assert not client.list_models()["Models"]
+    assert not client.list_inference_components()["InferenceComponents"]
 
 
 # What a proxy, or a Router, of another test starts with.
@@ -316,12 +391,19 @@ def test_parameters() -> None:
     assert documented["fake_stream"] == str(defaults.fake_stream)
     assert documented["hf_model_name"] == json.dumps(defaults.model_name)
     assert documented["timeout"] == f"{as_timeout(None).read:g}"
+    assert documented["max_retries"] == str(DEFAULT_RETRIES)
 
 
 def test_options_of_the_local_runtime() -> None:
     [rows] = tables("Without AWS: the local runtime")
     documented = {option for row in rows for option in re.findall(r"--[\w-]+", row[0])}
     assert documented == {option for each in local.params for option in each.opts if option.startswith("--")}
+
+
+def test_options_of_the_deployment() -> None:
+    [rows] = tables("Deploying")
+    documented = {option for row in rows for option in re.findall(r"--[\w-]+", row[0])}
+    assert documented == {option for each in deploy.params for option in each.opts if option.startswith("--")}
 
 
 def test_errors() -> None:
@@ -375,6 +457,10 @@ def test_messages_of_litellm(tmp_path: Path, at_home: dict[str, str]) -> None:
         attempt()
         litellm_sagemaker_openai.register()
         attempt(reasoning_effort="low")
+        try:
+            litellm.embedding(call["model"], ["a"], dimensions=2)
+        except litellm.BadRequestError as error:
+            print(error)
         params = {{"model": call["model"], "aws_region_name": "us-west-2"}}
         litellm.Router(model_list=[{{"model_name": "chat", "litellm_params": params}}])
     """
