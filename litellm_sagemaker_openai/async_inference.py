@@ -32,6 +32,7 @@ from litellm_sagemaker_openai.async_request import (
     read_accepted,
     result_headers,
 )
+from litellm_sagemaker_openai.credentials import CredentialsError
 from litellm_sagemaker_openai.errors import AnswerError, Refusal, Verdict, read_failure
 from litellm_sagemaker_openai.s3 import S3, Absent
 from litellm_sagemaker_openai.settings import Settings
@@ -42,10 +43,8 @@ _T = TypeVar("_T")
 
 # The request is only queued, so its answer comes soon; botocore's own read timeout.
 _SUBMIT_SECONDS = 60.0
-# For one look at S3; also where the call's time is over.
-LOOK_SECONDS = 60.0
-_LEAST_LOOK_SECONDS = 1.0
-_REMOVE_SECONDS = 30.0
+REQUEST_SECONDS = 60.0  # for one request to S3
+_LEAST_SECONDS = 1.0  # the same, where the call's time is over
 _LATE = Absent("S3 did not answer in time")
 
 
@@ -106,7 +105,7 @@ def plan(request: Request, settings: Settings) -> AsyncInference:
     assert options is not None
     assert isinstance(signer, RequestSigner)
     stored = _stored_at(options, len(request.body))
-    seconds = threading.TIMEOUT_MAX if timeout.read is None else timeout.read
+    seconds = min(threading.TIMEOUT_MAX, timeout.read or threading.TIMEOUT_MAX)
     submission = replace(
         request,
         headers=async_headers(request.headers, options, stored),
@@ -208,12 +207,12 @@ def _steps(inference: AsyncInference, clock: Callable[[], float]) -> Steps[httpx
     except NoResultYet:
         raise  # the container may not have read it yet
     except Exception:
-        yield Wait(s3.remove(stored, put), _REMOVE_SECONDS)
+        yield Wait(s3.remove(stored, put), _at_most(REQUEST_SECONDS, ends - clock()))
         raise
     except BaseException:  # the caller left, and nobody waits any more
         s3.remove(stored, put)
         raise
-    yield Wait(s3.remove(stored, put), _REMOVE_SECONDS)
+    yield Wait(s3.remove(stored, put), _at_most(REQUEST_SECONDS, ends - clock()))
     return answer
 
 
@@ -226,20 +225,26 @@ def _queue_and_wait(inference: AsyncInference, ends: float, clock: Callable[[], 
     pauses = intervals()
     while True:
         yield Pause(max(0.0, min(next(pauses), ends - clock())))
-        seconds = max(_LEAST_LOOK_SECONDS, min(ends - clock(), LOOK_SECONDS))
+        seconds = _at_most(REQUEST_SECONDS, ends - clock())
         try:
             found = yield from look(inference.s3, accepted.output, accepted.failure, seconds)
         except AnswerError as error:
             error.headers = headers
             raise
+        except CredentialsError as error:  # they may be there for the next look, and the inference goes on
+            found = Absent(str(error))
         if isinstance(found, bytes):
             return httpx.Response(200, headers=headers, content=found)
         if clock() >= ends:
             raise no_result_yet(accepted, inference.seconds, inference.stored, found.trouble, headers)
 
 
+def _at_most(seconds: float, left: float) -> float:
+    return max(_LEAST_SECONDS, min(seconds, left))
+
+
 def look(s3: S3, output: S3Location, failure: S3Location | None, seconds: float) -> Steps[bytes | Absent]:
-    """The result, if it is there. For each look at S3 there are so many seconds.
+    """The result, if it is there. Each request to S3 has so many seconds.
 
     Raises:
         AnswerError: the inference failed; or S3 refused a look for good.

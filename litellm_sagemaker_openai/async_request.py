@@ -157,8 +157,9 @@ def parse_location(text: str) -> S3Location:
     """
     for pattern in (_S3_URI, *_S3_URLS):
         match = pattern.fullmatch(text) if len(text) <= _LOCATION_MAX_LENGTH else None
-        if match is not None:
-            return S3Location(match[1], match[2] if pattern is _S3_URI else unquote(match[2]))
+        key = match and (match[2] if pattern is _S3_URI else unquote(match[2]))
+        if match and key and key.isprintable():
+            return S3Location(match[1], key)
     raise ValueError(f"{text!r:.200} is not an object in S3; write s3://<bucket>/<key>")
 
 

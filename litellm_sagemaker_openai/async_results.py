@@ -12,7 +12,7 @@ from typing import Any
 from litellm import ModelResponse
 from litellm._logging import verbose_logger
 
-from litellm_sagemaker_openai.async_inference import LOOK_SECONDS, Steps, acarry_out, carry_out, look
+from litellm_sagemaker_openai.async_inference import REQUEST_SECONDS, Steps, acarry_out, carry_out, look
 from litellm_sagemaker_openai.async_request import S3Location, parse_location
 from litellm_sagemaker_openai.chunks import parsed, whole_response
 from litellm_sagemaker_openai.credentials import CredentialsError, profile_region
@@ -87,7 +87,7 @@ def _wanted(location: str, failure_location: str | None, aws_parameters: dict[st
 
 
 def _look(wanted: _Wanted) -> Steps[bytes | Absent]:
-    return look(wanted.s3, wanted.output, wanted.failure, LOOK_SECONDS)
+    return look(wanted.s3, wanted.output, wanted.failure, REQUEST_SECONDS)
 
 
 def _response(wanted: _Wanted, found: bytes | Absent) -> ModelResponse:

@@ -31,7 +31,7 @@ _MOST_THREADS = 32
 _MOST_CLIENTS = 64
 _CREDENTIALS_SECONDS = 60.0
 _CONNECT_SECONDS, _READ_SECONDS = 5.0, 20.0
-# What in the environment decides how botocore reaches S3; a part of the cache's key.
+# What in the environment decides how botocore reaches S3.
 _S3_VARIABLES = (
     "AWS_ENDPOINT_URL_S3",
     "AWS_ENDPOINT_URL",
@@ -82,12 +82,14 @@ class S3:
         region: the endpoint's; botocore finds the way to a bucket in another one.
         profile: whose settings of the AWS config file hold.
         ssl_verify: LiteLLM's parameter of that name; None: its global setting.
+        environment: what of the environment decides where S3 is; by default as it is now.
     """
 
     source: CredentialSource = field(repr=False)
     region: str
     profile: str | None = None
     ssl_verify: bool | str | None = None
+    environment: tuple[str | None, ...] = field(default_factory=lambda: environment(_S3_VARIABLES))
 
     def put(self, location: S3Location, body: bytes) -> Future[None]:
         """Store an object. The future raises ``S3Error`` or ``CredentialsError``."""
@@ -132,7 +134,7 @@ class S3:
     def _ask(self, operation: str, location: S3Location, ask: Callable[[Any], _T]) -> _T:
         with quiet_botocore():
             try:
-                return ask(_client(self, environment(_S3_VARIABLES)))
+                return ask(_client(self))
             except (ClientError, BotoCoreError) as error:
                 raise S3Error(operation, location, error) from error
 
@@ -154,7 +156,7 @@ class _FromSource(Credentials):  # type: ignore[misc]  # botocore has no types
 
 
 @functools.lru_cache(maxsize=_MOST_CLIENTS)
-def _client(s3: S3, _environment: tuple[str | None, ...]) -> Any:
+def _client(s3: S3) -> Any:
     session = botocore.session.Session(profile=s3.profile)
     credentials = _FromSource(s3.source)
     session.register_component("credential_provider", SimpleNamespace(load_credentials=lambda: credentials))

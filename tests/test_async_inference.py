@@ -30,10 +30,12 @@ from litellm_sagemaker_openai import (
     async_request,
     fetch_async_result,
 )
+from litellm_sagemaker_openai.async_inference import AsyncInference
 from litellm_sagemaker_openai.async_request import MAX_INLINE_BYTES, S3Location
 from litellm_sagemaker_openai.credentials import CredentialSource
 from litellm_sagemaker_openai.local.server import Running
 from litellm_sagemaker_openai.s3 import S3, Absent
+from litellm_sagemaker_openai.transport import GivenToken, Request, as_timeout
 from tests.conftest import CREDENTIALS, MESSAGES, REGION, Upstream
 from tests.scripted import Answer, Scripted, Seen, completion, json_answer, scripted
 
@@ -571,16 +573,30 @@ async def test_s3_that_does_not_answer(
         clock[0] += 300
         return Answer([b"{"], end="stall")
 
-    monkeypatch.setattr(async_inference, "LOOK_SECONDS", 0.05)
-    monkeypatch.setattr(async_inference, "_LEAST_LOOK_SECONDS", 0.05)
+    monkeypatch.setattr(async_inference, "REQUEST_SECONDS", 0.05)
+    monkeypatch.setattr(async_inference, "_LEAST_SECONDS", 0.05)
     upstream(accepted())
-    server = s3_server(script)
+    s3_server(script)
     with pytest.raises(litellm.Timeout, match=r"no result after 600 seconds.* S3 did not answer in time"):
         await whole(True)
+
+
+async def test_a_request_that_is_not_stored_in_time(upstream: Upstream, s3_server: Callable[[Any], Scripted]) -> None:
+    """It may be stored later, and is removed then."""
+    over = threading.Event()
+
+    def script(seen: Seen) -> Answer:
+        assert over.wait(20)
+        return Answer()
+
+    sagemaker = upstream(accepted())
+    server = s3_server(script)
     with pytest.raises(litellm.Timeout, match=r"/requests/.*: S3 did not answer in time"):
         await whole(True, timeout=0.05, messages=LONG, **INPUT)
-    for _ in server.seen:
-        server.left.release()
+    over.set()
+    await until(lambda: len(server.seen) == 2)
+    assert [seen.method for seen in server.seen] == ["PUT", "DELETE"]
+    assert sagemaker.seen == []
 
 
 @each("status_code", [(404, "NoSuchBucket", litellm.NotFoundError), (400, "InvalidRequest", litellm.BadRequestError)])
@@ -786,6 +802,20 @@ def test_credentials_that_change_during_the_wait(s3_server: Callable[[Any], Scri
         ["AKIAFIRST"],
         ["AKIASECOND"],
     ]
+
+
+@each("is_async", [False, True])
+async def test_credentials_that_are_missing_for_a_while(
+    upstream: Upstream, s3_server: Callable[[Any], Scripted], is_async: bool
+) -> None:
+    server = upstream(accepted())
+    s3_server(json_answer(completion()))
+    found = iter([None, Credentials("AKIA", "secret")])
+    s3 = S3(CredentialSource(lambda: lambda: next(found)), REGION)
+    request = Request(f"{server.url}/", GivenToken("token"), {}, b"{}", stream=False, timeout=as_timeout(60))
+    inference = AsyncInference(request, s3, 60.0)
+    response = await async_inference.ainvoke(inference) if is_async else async_inference.invoke(inference)
+    assert response.json()["choices"]
 
 
 def test_a_request_that_was_never_stored_is_not_removed(s3_server: Callable[[Any], Scripted]) -> None:

@@ -219,6 +219,7 @@ def test_locations(text: str, bucket: str, key: str) -> None:
         "https://user@s3.amazonaws.com/bucket/key",
         "https://s3.amazonaws.com/bucket",
         "https://bucket.s3.amazonaws.com/",
+        "https://bucket.s3.amazonaws.com/a%0Ab",
         "https://169.254.169.254/bucket/key",
         f"s3://bucket/{'a' * 1024}",
     ],

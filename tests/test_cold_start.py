@@ -79,17 +79,20 @@ async def test_past_the_timeout_it_says_what_to_check(upstream: Upstream, is_asy
     assert len(server.seen) > 1
 
 
-async def test_however_many_wait_one_asks_and_one_who_leaves_takes_nothing_along(upstream: Upstream) -> None:
+async def test_however_many_wait_one_asks_and_one_who_leaves_takes_nothing_along(
+    upstream: Upstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("litellm_sagemaker_openai.cold_start._REFUSED_WITHIN", 60.0)  # however busy this machine is
     warm = threading.Event()
     server = upstream(cold_until(warm))
-    waiting = [asyncio.create_task(ask(True, False, aws_sagemaker_cold_start_timeout=4)) for _ in range(40)]
+    waiting = [asyncio.create_task(ask(True, False, aws_sagemaker_cold_start_timeout=20)) for _ in range(40)]
     while len(server.seen) < 1:
         await asyncio.sleep(0.01)
     for task in waiting[::2]:  # the one who asked among them
         task.cancel()
     while len(server.seen) < 3:  # the remaining ones go on to ask, one at a time
         await asyncio.sleep(0.01)
-    late = asyncio.create_task(ask(True, False, aws_sagemaker_cold_start_timeout=4))  # joins them, and asks nothing
+    late = asyncio.create_task(ask(True, False, aws_sagemaker_cold_start_timeout=20))  # joins them, and asks nothing
     warm.set()
     answers = await asyncio.gather(*waiting, late, return_exceptions=True)
     assert sum(isinstance(answer, asyncio.CancelledError) for answer in answers) == 20
@@ -98,10 +101,11 @@ async def test_however_many_wait_one_asks_and_one_who_leaves_takes_nothing_along
     assert len(server.seen) <= 5 + 21
 
 
-async def test_threads_that_wait_are_counted_among_them(upstream: Upstream) -> None:
+async def test_threads_that_wait_are_counted_among_them(upstream: Upstream, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("litellm_sagemaker_openai.cold_start._REFUSED_WITHIN", 60.0)
     warm = threading.Event()
     server = upstream(cold_until(warm))
-    waiting = [asyncio.create_task(ask(False, False, aws_sagemaker_cold_start_timeout=4)) for _ in range(5)]
+    waiting = [asyncio.create_task(ask(False, False, aws_sagemaker_cold_start_timeout=20)) for _ in range(5)]
     while len(server.seen) < 2:
         await asyncio.sleep(0.01)
     warm.set()

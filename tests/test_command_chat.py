@@ -52,7 +52,8 @@ class TestOneAnswer:
         [
             (["Hello?"], "", "Hello?"),
             ([], "from a pipe\n", "from a pipe"),
-            (["Review this."], "+ a line\n", "Review this.\n\n+ a line"),
+            (["Review this."], "  a line\n", "Review this.\n\n  a line"),
+            (["Hello?"], " \n", "Hello?"),
             (
                 ["Review this."],
                 b"a byte \xff of no text",

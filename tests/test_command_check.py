@@ -473,7 +473,13 @@ class TestCalls:
         assert statuses(steps, *CALLS) == ["ok", "failed", "skipped", "ok", "skipped"]
         assert expected in steps["stream"].detail
 
-    @each("stream", [WHOLE, Answer([sse(chunk({"content": "one two"}), chunk(finish="stop"), usage_chunk(9, 2))])])
+    @each(
+        "stream",
+        [
+            json_answer(completion("Hello, hello and hello.")),
+            Answer([sse(chunk({"content": "one two"}), chunk(finish="stop"), usage_chunk(9, 2))]),
+        ],
+    )
     def test_a_container_that_does_not_stream(self, stream: Answer, upstream: Upstream) -> None:
         upstream(container(stream=stream))
         steps = called("my-endpoint")

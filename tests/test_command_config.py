@@ -139,8 +139,9 @@ def test_names_need_no_aws(aws_apis: Aws, monkeypatch: pytest.MonkeyPatch) -> No
 def test_region_and_profile(arguments: list[str], values: dict[str, str]) -> None:
     configuration = written(*arguments)
     assert configuration["credential_list"][0]["credential_values"] == values
-    assert list(models(configuration)) == ["e"]
-    assert configuration["model_list"][0]["litellm_params"]["model"] == "sagemaker_openai/e"
+    assert [(each["model_name"], each["litellm_params"]["model"]) for each in configuration["model_list"]] == [
+        ("e", "sagemaker_openai/e")
+    ]
 
 
 def test_the_profile_that_was_looked_up_with(aws_apis: Aws) -> None:

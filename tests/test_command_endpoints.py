@@ -11,12 +11,14 @@ from typing import Any
 
 import boto3
 import pytest
-from botocore.exceptions import ClientError, EndpointConnectionError
+from botocore.exceptions import ClientError, EndpointConnectionError, NoCredentialsError
 from click.testing import CliRunner, Result
 
 from litellm_sagemaker_openai import control_plane
 from litellm_sagemaker_openai.cli import main
+from litellm_sagemaker_openai.commands.common import reason
 from litellm_sagemaker_openai.control_plane import Found, Listed, client, find
+from litellm_sagemaker_openai.credentials import NO_CREDENTIALS, CredentialsError
 from tests.aws import IMAGE, Aws
 from tests.conftest import REGION
 from tests.terminal import in_terminal
@@ -427,6 +429,7 @@ def test_no_credentials(monkeypatch: pytest.MonkeyPatch, aws_apis: Aws) -> None:
         assert (result.exit_code, result.stdout) == (1, "")
         assert result.stderr.startswith("Error: no AWS credentials found: set AWS_ACCESS_KEY_ID")
         assert "--profile" in result.stderr
+    assert reason(CredentialsError(NO_CREDENTIALS)) == reason(NoCredentialsError())
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from litellm import Router
 from litellm.integrations.custom_logger import CustomLogger
 from litellm.types.caching import LiteLLMCacheType
 
+from litellm_sagemaker_openai.embedding_parameters import embedding_parameters
 from litellm_sagemaker_openai.stream_opening import MARK, StreamOpening, stream_opening
 from tests.conftest import MESSAGES, Upstream
 from tests.scripted import Answer, Scripted, Seen, chunk, completion, json_answer, scripted, sse
@@ -181,7 +182,7 @@ class TestFailover:
     async def test_litellm_alone_does_not(self, router_of: Any, servers: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         """The fact behind ``stream_opening``: where this fails, LiteLLM opens custom providers' streams in time."""
         monkeypatch.setattr(litellm, "callbacks", [])
-        monkeypatch.setattr("litellm_sagemaker_openai.provider.install", lambda: None)
+        monkeypatch.setattr("litellm_sagemaker_openai.provider._install", lambda: None)
         broken, working = servers(FAULTS["503"]), servers(fine)
         router = router_of(deployment(broken), deployment(working))
         failed = 0
@@ -355,4 +356,4 @@ class TestKeepingOut:
         upstream(fine)
         monkeypatch.setattr(litellm, "callbacks", [])
         _ = [piece async for piece in await litellm.acompletion("sagemaker_openai/e", MESSAGES, stream=True)]
-        assert litellm.callbacks == [stream_opening]
+        assert litellm.callbacks == [embedding_parameters, stream_opening]

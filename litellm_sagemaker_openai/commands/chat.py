@@ -117,8 +117,8 @@ class Reply:
 
 def _question(prompt: str | None) -> str | None:
     """The prompt, and what is piped in after it; None where neither is there."""
-    piped = "" if sys.stdin.isatty() else sys.stdin.read().strip()
-    return "\n\n".join(filter(None, [prompt, piped])) or None
+    piped = "" if sys.stdin.isatty() else sys.stdin.read().strip("\n")
+    return "\n\n".join(part for part in (prompt, piped) if part and part.strip()) or None
 
 
 def _converse(model: Model, history: Sequence[dict[str, Any]]) -> None:

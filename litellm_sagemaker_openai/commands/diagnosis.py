@@ -107,8 +107,7 @@ def in_service(target: Target, region: str, found: Found | Exception | None) -> 
     endpoint, *components = found.listed
     if target.component is None:
         return [_endpoint(endpoint, components)]
-    step = _status("endpoint", endpoint)
-    return [step] if step.status == "failed" else [step, _component(target, region, found, components)]
+    return [_status("endpoint", endpoint), _component(target, region, found, components)]
 
 
 def _endpoint(endpoint: Listed, components: Sequence[Listed]) -> Step:
