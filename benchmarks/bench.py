@@ -17,6 +17,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -31,6 +32,7 @@ from benchmarks.bench_report import Results, report
 from benchmarks.bench_worker import PROXY
 from benchmarks.chart import Panel, chart
 
+_STARTED = time.monotonic()
 _SEED = "bench"
 _INHERITED = ("PATH", "HOME", "LANG", "TMPDIR", "LD_LIBRARY_PATH", "VIRTUAL_ENV")
 _VERSIONS = ("litellm", "openai", "aiohttp", "httpx", "uvloop", "boto3", "litellm-sagemaker-openai")
@@ -194,7 +196,8 @@ def panels(results: Results) -> list[Panel]:
 
 
 def say(what: str) -> None:
-    print(what, file=sys.stderr, flush=True)
+    """What comes next, and how long the run has taken so far."""
+    print(f"{time.monotonic() - _STARTED:4.0f} s  {what}", file=sys.stderr, flush=True)
 
 
 def arguments() -> argparse.Namespace:

@@ -103,12 +103,15 @@ LONG_STREAMS = Case(
     contenders=(OURS, "openai/", "hosted_vllm/", FLOOR, AIOHTTP),
 )
 _ROUTERS = (ROUTED, FLOOR_ROUTED)
-ONE_DEPLOYMENT = Case("Whole answers, a Router of one deployment, 32 in flight", "whole", 32, contenders=_ROUTERS)
+ONE_DEPLOYMENT = Case(
+    "Whole answers, a Router of one deployment, 32 in flight", "whole", 32, every=1, contenders=_ROUTERS
+)
 MANY_DEPLOYMENTS = Case(
     f"Whole answers, a Router of {DEPLOYMENTS} deployments, 32 in flight",
     "whole",
     32,
     endpoints=DEPLOYMENTS,
+    every=1,
     contenders=_ROUTERS,
 )
 CASES = (
