@@ -22,6 +22,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from importlib.metadata import version
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -106,24 +107,26 @@ def measure(
     return measured
 
 
-def measure_fresh(names: Iterable[str], url: str, log: Path, runs: int) -> dict[str, float]:
-    """The medians of what fresh processes say, one run of each after the other."""
+def measure_fresh(wanted: Sequence[str], url: str, log: Path, rounds: int) -> dict[str, float]:
+    """The medians of what fresh processes say, one after the other."""
     figures: dict[str, list[float]] = defaultdict(list)
-    for _ in range(runs):
-        for name in names:
-            arguments = [name, url] if name == "first" else [name]
-            with child("benchmarks.bench_fresh", *arguments, log=log) as process:
-                for figure, value in process.answer().items():
-                    figures[figure].append(value)
+    for number in range(rounds):
+        for name, *arguments in (("import",), ("first", url), ("sessions",)):
+            if name in wanted and (name != "sessions" or number == 0):  # that is a count
+                with child("benchmarks.bench_fresh", name, *arguments, log=log) as process:
+                    for figure, value in process.answer().items():
+                        figures[figure].append(value)
     return {name: statistics.median(values) for name, values in figures.items()}
 
 
 def measure_held(contenders: Iterable[str], url: str, log: Path) -> dict[str, float]:
-    figures = {}
-    for contender in contenders:
-        with child("benchmarks.bench_fresh", "held", url, contender, log=log) as process:
-            figures[contender] = process.answer()["held"]
-    return figures
+    """kB for each open stream. All at once: nothing is timed."""
+    with ExitStack() as stack:
+        started = {
+            name: stack.enter_context(child("benchmarks.bench_fresh", "held", url, name, log=log))
+            for name in contenders
+        }
+        return {name: process.answer()["held"] for name, process in started.items()}
 
 
 def run(options: argparse.Namespace) -> tuple[Results, list[str]]:
@@ -141,14 +144,13 @@ def run(options: argparse.Namespace) -> tuple[Results, list[str]]:
         fresh_figures = measure_fresh(fresh, url, log, min(options.rounds, _FRESH_RUNS))
         held_figures = measure_held(held, url, log)
         say("starting the contenders")
-        proxied = any(case.proxied for case, _ in cases)
-        environment = stack.enter_context(litellm_proxy(url)) if proxied else {}
-        workers = {
-            (name, through): stack.enter_context(
-                child("benchmarks.bench_worker", name, PROXY if through else url, log=log, environment=environment)
-            )
-            for name, through in dict.fromkeys((name, case.proxied) for case, name in cases)
-        }
+        workers: dict[tuple[str, bool], Child] = {}
+        environment: Mapping[str, str] = {}
+        for name, proxied in sorted({(name, case.proxied) for case, name in cases}, key=itemgetter(1)):
+            if proxied and not environment:  # while the other workers start
+                environment = stack.enter_context(litellm_proxy(url))
+            arguments = ("benchmarks.bench_worker", name, PROXY if proxied else url)
+            workers[name, proxied] = stack.enter_context(child(*arguments, log=log, environment=environment))
         for worker in workers.values():
             worker.answer()
         slices = measure(cases, workers, options)

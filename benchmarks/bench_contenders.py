@@ -21,7 +21,7 @@ from typing import Any
 
 OURS = "sagemaker_openai/"
 FLOOR = "LiteLLM's floor"
-PREBUILT = "LiteLLM's floor, chunks made beforehand"
+PREBUILT = f"{FLOOR}, prebuilt chunks"
 AIOHTTP = "aiohttp alone"
 ROUTED = f"{OURS} in a Router"
 FLOOR_ROUTED = f"{FLOOR} in a Router"

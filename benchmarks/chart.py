@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from html import escape
 
 _WIDTH = 760
-_NAMES = 250  # the width of the bars' names
+_NAMES = 270  # the width of the bars' names
 _VALUES = 70  # and of their values, at the longest bar's end
 _BAR, _GAP = 18, 8
 _TITLE, _AXIS, _BETWEEN = 34, 44, 26
@@ -19,7 +19,7 @@ _STYLE = """
     text { font: 13px system-ui, -apple-system, 'Segoe UI', Helvetica, Arial, sans-serif; fill: #1f2328 }
     .title { font-size: 15px; font-weight: 600 }
     .axis { font-size: 12px; fill: #59636e }
-    .own text, text.own { font-weight: 600 }
+    text.own { font-weight: 600 }
     line { stroke: #d1d9e0; stroke-width: 1 }
     rect { fill: #8c959f }
     rect.own { fill: #0969da }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 
@@ -25,21 +26,22 @@ class Behind:
 
 
 @pytest.fixture(scope="module")
-def behind(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Behind]:
-    from tests.aws import aws_services
-
+def behind(_moto: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Behind]:
     def script(seen: Seen) -> Answer:
         key = "results/never.out" if NEVER.encode() in seen.body else "results/1.out"
         return json_answer({"InferenceId": "id-1"}, 202, **{"X-Amzn-SageMaker-OutputLocation": f"s3://{BUCKET}/{key}"})
 
-    with aws_services() as aws, scripted(script) as sagemaker:
-        s3 = aws.client("s3")
-        s3.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": REGION})
-        s3.put_object(Bucket=BUCKET, Key="results/1.out", Body=json.dumps(completion()))
-        folder = tmp_path_factory.mktemp("proxy")
-        environment = {"AWS_ENDPOINT_URL_S3": aws.url}
-        with proxy(folder, config("async_inference.yaml"), sagemaker=sagemaker.url, environment=environment) as started:
-            yield Behind(started, sagemaker)
+    _moto.forget()
+    s3 = _moto.client("s3")
+    s3.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": REGION})
+    s3.put_object(Bucket=BUCKET, Key="results/1.out", Body=json.dumps(completion()))
+    folder, configuration = tmp_path_factory.mktemp("proxy"), config("async_inference.yaml")
+    environment = {"AWS_ENDPOINT_URL_S3": _moto.url}
+    with (
+        scripted(script) as sagemaker,
+        proxy(folder, configuration, sagemaker=sagemaker.url, environment=environment) as started,
+    ):
+        yield Behind(started, sagemaker)
 
 
 @pytest.mark.parametrize("stream", [False, True])
@@ -57,7 +59,7 @@ def test_a_chat(behind: Behind, stream: bool) -> None:
 
 def test_a_result_that_does_not_come_in_time(behind: Behind) -> None:
     behind.sagemaker.seen.clear()
-    response = behind.proxy.chat("long-answers", question=NEVER, timeout=0.2)
+    response = behind.proxy.chat("long-answers", question=NEVER, timeout=3)
     assert response.status_code == 408
     said = response.json()["error"]["message"]
     assert f"get it later with fetch_async_result('s3://{BUCKET}/results/never.out')" in said
