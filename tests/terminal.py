@@ -98,6 +98,8 @@ def in_terminal(
     module: str = "litellm_sagemaker_openai.cli",
 ) -> Iterator[Terminal]:
     """The ``main`` of a module, with these arguments, in a terminal of its own; it is gone afterwards."""
+    # pytest-xdist sets COLUMNS, which says more than the terminal itself.
+    without_size = {name: value for name, value in env.items() if name not in ("COLUMNS", "LINES")}
     ours, theirs = pty.openpty()
     try:
         fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
@@ -106,7 +108,7 @@ def in_terminal(
             stdin=theirs,
             stdout=theirs,
             stderr=theirs,
-            env={**env, "TERM": "xterm-256color"},
+            env={**without_size, "TERM": "xterm-256color"},
             start_new_session=True,
         )
     finally:

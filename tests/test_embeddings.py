@@ -714,7 +714,7 @@ async def test_the_router_retries_and_goes_elsewhere(
         assert {seen.json["dimensions"] for seen in server.seen} == {2}
 
 
-class Collector(CustomLogger):
+class EmbeddingCollector(CustomLogger):
     """What LiteLLM hands to callbacks. It takes one instance of a class, and of each value of ``is_async``."""
 
     def __init__(self, is_async: bool) -> None:
@@ -742,7 +742,7 @@ async def test_callbacks_see_what_they_see_of_a_native_provider(
     upstream: Upstream, is_async: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server = upstream(lambda seen: json_answer(echo.embed({**seen.json, "model": ""})))
-    collector = Collector(is_async)
+    collector = EmbeddingCollector(is_async)
     monkeypatch.setattr(litellm, "callbacks", [collector, embedding_parameters])
     asked = {"dimensions": 4, "encoding_format": "float", "user": "me"} if is_async else {}
     for call in ({"model": MODEL}, {"model": "hosted_vllm/m", "api_base": server.url}):

@@ -278,7 +278,7 @@ class TestKeepingOut:
     async def test_callbacks_see_what_they_see_of_a_native_provider(
         self, servers: Any, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        class Collector(CustomLogger):
+        class SeenOfBoth(CustomLogger):
             seen: dict[str, Any] = {}  # noqa: RUF012 - as above
 
             def log_post_api_call(self, kwargs: Any, response_obj: Any, start_time: Any, end_time: Any) -> None:
@@ -291,21 +291,21 @@ class TestKeepingOut:
                 done.release()
 
         done = asyncio.Semaphore(0)
-        monkeypatch.setattr(litellm, "callbacks", [Collector(), stream_opening])
+        monkeypatch.setattr(litellm, "callbacks", [SeenOfBoth(), stream_opening])
         for model in ("sagemaker_openai/e", "hosted_vllm/e"):
             call: dict[str, Any] = {"api_base": servers(fine).url, "api_key": "THE-SECRET", "temperature": 0.5}
             if model.startswith("sagemaker"):
                 call |= {"aws_secret_access_key": "THE-SECRET", "aws_session_token": "THE-SECRET"}
             _ = [piece async for piece in await litellm.acompletion(model, MESSAGES, stream=True, **call)]
             await asyncio.wait_for(done.acquire(), 30)
-        ours, theirs = Collector.seen["sagemaker_openai"], Collector.seen["hosted_vllm"]
+        ours, theirs = SeenOfBoth.seen["sagemaker_openai"], SeenOfBoth.seen["hosted_vllm"]
         for kwargs in (ours, theirs):
             assert kwargs["stream"] is True
             assert kwargs["optional_params"]["stream"] is True
             assert kwargs["optional_params"]["temperature"] == 0.5
             assert kwargs["standard_logging_object"]["model_parameters"]["stream"] is True
             assert kwargs["async_complete_streaming_response"].choices[0].message.content == "fine"
-        assert Collector.seen["sagemaker_openai answered"] == Collector.seen["hosted_vllm answered"]
+        assert SeenOfBoth.seen["sagemaker_openai answered"] == SeenOfBoth.seen["hosted_vllm answered"]
         assert MARK not in str(ours)
         assert "THE-SECRET" not in str(ours)
 

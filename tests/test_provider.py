@@ -313,17 +313,17 @@ def test_threads_share_one_client_from_their_first_call_on(runtime: Running, mon
 
 @pytest.mark.parametrize("is_async", [False, True])
 async def test_callbacks_see_the_call(runtime: Running, is_async: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Collector(CustomLogger):
+    class CallCollector(CustomLogger):
         before: list[Any] = []  # noqa: RUF012 - LiteLLM keeps the first instance of a class, so the class collects
 
         def log_pre_api_call(self, model: Any, messages: Any, kwargs: Any) -> None:
             self.before.append(kwargs["additional_args"])
 
-    monkeypatch.setattr(litellm, "callbacks", [Collector()])
+    monkeypatch.setattr(litellm, "callbacks", [CallCollector()])
     await whole(is_async, temperature=0.5)
-    assert Collector.before[0]["complete_input_dict"]["temperature"] == 0.5
-    assert Collector.before[0]["api_base"].endswith("/my-endpoint/openai/v1/chat/completions")
-    assert "authorization" not in {name.lower() for name in Collector.before[0]["headers"]}
+    assert CallCollector.before[0]["complete_input_dict"]["temperature"] == 0.5
+    assert CallCollector.before[0]["api_base"].endswith("/my-endpoint/openai/v1/chat/completions")
+    assert "authorization" not in {name.lower() for name in CallCollector.before[0]["headers"]}
 
 
 def test_registering_twice_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,7 +21,6 @@ from typing import Any
 import litellm
 
 import litellm_sagemaker_openai
-from tests.conftest import MESSAGES, REGION
 from tests.scripted import Answer, Seen, chunk, completion, json_answer, scripted, sse, usage_chunk
 
 PACKAGE = str(Path(litellm_sagemaker_openai.__file__).parent)
@@ -75,7 +74,7 @@ def answer(seen: Seen) -> Answer:
 
 
 def call(**more: Any) -> dict[str, Any]:
-    return {"model": "sagemaker_openai/my-endpoint/coder", "messages": MESSAGES, **more}
+    return {"model": "sagemaker_openai/my-endpoint/coder", "messages": [{"role": "user", "content": "Hello?"}], **more}
 
 
 async def acompletion() -> None:
@@ -122,7 +121,7 @@ def main() -> None:
         os.environ.update(
             AWS_ACCESS_KEY_ID="WORK",
             AWS_SECRET_ACCESS_KEY="made-up-and-good-for-this-only",
-            AWS_REGION=REGION,
+            AWS_REGION="us-west-2",
             AWS_CONFIG_FILE=os.devnull,
             AWS_SHARED_CREDENTIALS_FILE=os.devnull,
             AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME=server.url,
