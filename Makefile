@@ -11,7 +11,7 @@ export AWS_EC2_METADATA_DISABLED := true
 
 # The first target, so `make` alone does the same.
 test: lint
-	$(BIN)/pytest --numprocesses auto --dist loadfile
+	$(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 demo: $(INSTALLED)
 	$(BIN)/python -m examples.demo
