@@ -87,12 +87,15 @@ def litellm_proxy(server_url: str) -> Iterator[dict[str, str]]:
             url = _url(process, log)
             yield {"BENCH_PROXY_URL": url, "BENCH_PROXY_PID": str(process.pid), "LITELLM_MASTER_KEY": key}
         finally:
+            ended = process.poll()
             process.terminate()
             try:
                 process.wait(_STOP_SECONDS)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+            if ended is not None:
+                raise RuntimeError(f"the proxy ended with status {ended}. {_tail(log)}")
 
 
 def _url(process: subprocess.Popen[bytes], log: Path) -> str:
@@ -104,7 +107,11 @@ def _url(process: subprocess.Popen[bytes], log: Path) -> str:
         if found and "Application startup complete" in text:
             return found[1]
         time.sleep(0.05)
-    raise RuntimeError(f"the proxy did not start. The end of its log:\n{log.read_text(errors='replace')[-4000:]}")
+    raise RuntimeError(f"the proxy did not start. {_tail(log)}")
+
+
+def _tail(log: Path) -> str:
+    return f"The end of its log:\n{log.read_text(errors='replace')[-4000:]}"
 
 
 class ProxyClient(Aiohttp):
