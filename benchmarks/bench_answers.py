@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from typing import Any
 
 TEXT = "An answer of some twenty tokens, as long as the first sentence of many a longer one, and no longer."
+MODEL = "m"
 HELD_CHUNKS = 3
 
 _JSON = "application/json"
@@ -32,7 +33,7 @@ def whole_answer() -> bytes:
     message: dict[str, Any] = dict.fromkeys(("refusal", "annotations", "audio", "function_call", "reasoning_content"))
     message |= {"role": "assistant", "content": TEXT, "tool_calls": []}
     choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": "stop", "stop_reason": None}
-    answer = {"id": _ID, "object": "chat.completion", "created": 1790000000, "model": "m", "choices": [choice]}
+    answer = {"id": _ID, "object": "chat.completion", "created": 1790000000, "model": MODEL, "choices": [choice]}
     more = {"service_tier": None, "system_fingerprint": None, "usage": _USAGE, "prompt_logprobs": None}
     return json.dumps({**answer, **more}, separators=(",", ":")).encode()
 
@@ -66,7 +67,7 @@ def _choice(delta: dict[str, Any]) -> dict[str, Any]:
 
 
 def _event(*choices: dict[str, Any], **more: Any) -> bytes:
-    chunk = {"id": _ID, "object": "chat.completion.chunk", "created": 1790000000, "model": "m", "choices": choices}
+    chunk = {"id": _ID, "object": "chat.completion.chunk", "created": 1790000000, "model": MODEL, "choices": choices}
     return b"data: %b\n\n" % json.dumps({**chunk, **more}, separators=(",", ":")).encode()
 
 

@@ -15,7 +15,7 @@ from typing import Any
 from litellm import CustomLLM, ModelResponse, Usage
 from litellm.types.utils import ModelResponseStream
 
-from benchmarks.bench_answers import TEXT, chunks_of, words
+from benchmarks.bench_answers import MODEL, TEXT, chunks_of, words
 
 
 class Floor(CustomLLM):
@@ -31,6 +31,7 @@ class Floor(CustomLLM):
 
     def completion(self, *_: Any, **call: Any) -> ModelResponse:
         response: Any = call["model_response"]
+        response.model = MODEL  # as every answer has it: LiteLLM looks up its price
         response.choices[0].message.content = TEXT
         response.usage = Usage(prompt_tokens=11, completion_tokens=200, total_tokens=211)
         return response  # type: ignore[no-any-return]

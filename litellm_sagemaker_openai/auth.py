@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping
 from concurrent.futures import Future
 from datetime import datetime, timedelta, timezone
+from functools import lru_cache
 from typing import Any, TypeAlias
 
 import httpx
@@ -58,7 +60,12 @@ def _resolved(source: CredentialSource) -> Generator[Future[FrozenCredentials], 
 
 def bearer(frozen: FrozenCredentials, region: str, expiry: int) -> dict[str, str]:
     """The header with a fresh bearer token."""
-    return {"authorization": f"Bearer {sign_token(frozen, region, expiry, datetime.now(timezone.utc))}"}
+    return {"authorization": f"Bearer {_token_of(frozen, region, expiry, int(time.time()))}"}
+
+
+@lru_cache(maxsize=64)  # SigV4's time ends with seconds: a token made anew within one is the same to the byte
+def _token_of(frozen: FrozenCredentials, region: str, expiry: int, second: int) -> str:
+    return sign_token(frozen, region, expiry, datetime.fromtimestamp(second, timezone.utc))
 
 
 def generate_token(

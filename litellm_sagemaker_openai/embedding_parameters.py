@@ -73,5 +73,6 @@ def carried_by(optional_params: Mapping[str, Any]) -> Carried:
 
 def unpacked(optional_params: Mapping[str, Any]) -> dict[str, Any]:
     """The call's parameters as a native provider gets them."""
-    rest = {name: value for name, value in optional_params.items() if name != CARRIED}
+    rest = dict(optional_params)
+    rest.pop(CARRIED, None)
     return {**rest, **carried_by(optional_params).parameters}

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
+import aiohttp
 import httpx
 import litellm
 
@@ -243,7 +244,9 @@ def connection_error(error: httpx.HTTPError, *, model: str, begun: bool = False)
         return litellm.Timeout(f"SageMaker did not answer in time ({what})", model, PROVIDER)
     if begun:
         return litellm.APIConnectionError(f"the connection to SageMaker broke ({what})", PROVIDER, model)
-    said = "could not connect to SageMaker" if isinstance(error, _NOT_CONNECTED) else "SageMaker hung up"
+    # LiteLLM makes a ProtocolError of aiohttp's for a certificate that it does not trust.
+    connected = not isinstance(error, _NOT_CONNECTED) and not isinstance(error.__cause__, aiohttp.ClientConnectorError)
+    said = "SageMaker hung up" if connected else "could not connect to SageMaker"
     return _as_transient(litellm.ServiceUnavailableError(f"{said} ({what})", PROVIDER, model))
 
 

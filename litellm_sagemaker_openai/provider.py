@@ -26,6 +26,7 @@ from litellm_sagemaker_openai.address import chat_address, invocations_address
 from litellm_sagemaker_openai.async_inference import AsyncInference, ainvoke, invoke, plan, queue_address
 from litellm_sagemaker_openai.async_request import MAX_INPUT_BYTES, hidden_params
 from litellm_sagemaker_openai.chunks import ChunkStream, parsed, whole_response
+from litellm_sagemaker_openai.client_certificate import with_client_certificate
 from litellm_sagemaker_openai.cold_start import ColdStartTimeout, patience_for
 from litellm_sagemaker_openai.credentials import CredentialsError
 from litellm_sagemaker_openai.embedding_parameters import CARRIED, carried_by, unpacked
@@ -221,6 +222,7 @@ def _prepare_embedding(call: Mapping[str, Any], *, is_async: bool = False) -> Em
     model, inputs, logging_obj = call["model"], call["input"], call["logging_obj"]
     carried = carried_by(call.get("optional_params") or {})
     _show_as_native(logging_obj, marked=False)
+    logging_obj.model_call_details = _Details(logging_obj.model_call_details)
     try:
         settings = _settings(call)
         if settings.asynchronous:
@@ -265,7 +267,7 @@ def _request(
         body=encode_body(body, max_bytes=MAX_INPUT_BYTES if settings.asynchronous else MAX_BODY_BYTES),
         stream=stream,
         timeout=as_timeout(call.get("timeout")),
-        ssl_verify=settings.ssl_verify,
+        ssl_verify=with_client_certificate(settings.ssl_verify),
         patience=patience_for(url, settings.cold_start_timeout),
         client=client,
     )
@@ -298,7 +300,6 @@ def _show_as_native(logging_obj: Any, *, marked: bool) -> None:
         details["stream"] = True
     for name in SECRETS & details.keys():
         details[name] = without_secrets({name: details[name]})[name]
-    logging_obj.model_call_details = _Details(details)
 
 
 class _Details(dict[str, Any]):
@@ -306,7 +307,7 @@ class _Details(dict[str, Any]):
     that was refused into it (``embedding`` in main.py, 1.106.2)."""
 
     def __setitem__(self, name: str, value: Any) -> None:
-        super().__setitem__(name, without_secrets({name: value})[name])
+        super().__setitem__(name, "***" if name in SECRETS and value else value)
 
 
 def _send(call: Call) -> httpx.Response:
@@ -326,11 +327,18 @@ async def _acomplete(call: Call) -> ModelResponse:
 def _whole(call: Call, response: httpx.Response) -> ModelResponse:
     with _litellm_errors(call, response):
         _accepted(call, response)
-        call.logging_obj.post_call(original_response=response.text, input=call.messages, api_key="")
+        call.logging_obj.post_call(
+            original_response=response.content.decode(errors="replace"), input=call.messages, api_key=""
+        )
         answer, headers = parsed(response.content), dict(response.headers)
         whole = whole_response(answer, model=call.model, model_response=call.model_response, headers=headers)
     whole._hidden_params.update(hidden_params(response.headers))
     return whole
+
+
+def _log_answer(call: Call, response: httpx.Response) -> None:
+    text = response.content.decode(errors="replace")  # JSON is UTF-8; httpx would look for what else it may be
+    call.logging_obj.post_call(original_response=text, input=call.messages, api_key="")
 
 
 async def _aembed(prepared: EmbeddingCall) -> EmbeddingResponse:
@@ -344,7 +352,9 @@ def _embedded(prepared: EmbeddingCall, response: httpx.Response) -> EmbeddingRes
     call = prepared.call
     with _litellm_errors(call, response):
         _accepted(call, response)
-        call.logging_obj.post_call(original_response=response.text, input=call.messages, api_key="")
+        call.logging_obj.post_call(
+            original_response=response.content.decode(errors="replace"), input=call.messages, api_key=""
+        )
         return embedding_response(
             parsed(response.content),
             inputs=call.messages,

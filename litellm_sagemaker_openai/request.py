@@ -83,11 +83,10 @@ def build_headers(
     """
     headers = {
         "accept": "text/event-stream, application/jsonlines, application/json" if stream else "application/json",
+        "accept-encoding": "identity" if stream else "gzip, deflate",  # a compressing server holds pieces back
         "content-type": "application/json",
         "user-agent": f"litellm-sagemaker-openai/{__version__}",
     }
-    if stream:
-        headers["accept-encoding"] = "identity"  # a compressing server holds pieces back
     if component:
         headers[COMPONENT_HEADER] = component
     for name, value in extra_headers.items():

@@ -66,6 +66,9 @@ class AwsIdentity:
     aws_session_tags: tuple[tuple[str, str], ...] = ()
 
 
+_IDENTITY = frozenset(known.name for known in fields(AwsIdentity))
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     """All that one call's keywords say, sorted. The README's parameter table has the meanings and defaults."""
@@ -145,7 +148,7 @@ def choose_region(
 
 def without_secrets(parameters: Mapping[str, Any]) -> dict[str, Any]:
     """A copy of the parameters that says of a secret only that it is there."""
-    return {name: "***" if value and name in SECRETS else value for name, value in parameters.items()}
+    return {**parameters, **{name: "***" for name in SECRETS & parameters.keys() if parameters[name]}}
 
 
 class _Options:
@@ -153,6 +156,9 @@ class _Options:
 
     def __init__(self, params: Mapping[str, Any]) -> None:
         self._params = params
+
+    def any(self, prefix: str) -> bool:
+        return any(name.startswith(prefix) for name in self._params)
 
     def text(self, name: str) -> str | None:
         value = self._params.get(name)
@@ -215,6 +221,8 @@ def _named(name: str, check: Callable[[Any], Any], value: Any) -> Any:
 
 
 def _asynchronous(options: _Options) -> AsyncOptions | None:
+    if not options.any("aws_sagemaker_async"):
+        return None
     headers: dict[str, str] = {}
     for name, member in MEMBERS.items():
         option = f"aws_sagemaker_async_{name}"
@@ -239,16 +247,16 @@ def _asynchronous(options: _Options) -> AsyncOptions | None:
 
 def _identity(params: Mapping[str, Any]) -> AwsIdentity:
     given: dict[str, Any] = {}
-    for known in fields(AwsIdentity):
-        value = params.get(known.name)
+    for name in _IDENTITY & params.keys():
+        value = params[name]
         if value is None:
             continue
-        if known.name == "aws_session_tags":
-            given[known.name] = _session_tags(value)
+        if name == "aws_session_tags":
+            given[name] = _session_tags(value)
         elif isinstance(value, str):
-            given[known.name] = value
+            given[name] = value
         else:
-            raise ValueError(f"{known.name} must be a string, not {type(value).__name__}")
+            raise ValueError(f"{name} must be a string, not {type(value).__name__}")
     return AwsIdentity(**given)
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import codecs
 import json
-import re
 from collections.abc import Iterator
 from typing import Any, Protocol
 
@@ -16,8 +15,9 @@ DONE = "[DONE]"
 Event = dict[str, Any] | str  # a JSON object, or DONE
 
 # https://html.spec.whatwg.org/multipage/server-sent-events.html#parsing-an-event-stream: LF, CR and CRLF end a
-# line and nothing else does. str.splitlines() also splits at U+2028 and others, which JSON strings may hold.
-_LINE_END = re.compile(rb"\r\n|\n|\r")
+# line and nothing else does, which is bytes.splitlines()' rule. That of str also splits at U+2028 and others, which
+# JSON strings may hold.
+_LINE_ENDS = (b"\n", b"\r")
 _JSON_LINES_TYPES = ("application/jsonlines", "application/x-jsonlines", "application/jsonl", "application/x-ndjson")
 _FIELDS = (b"data:", b"event:", b"id:", b"retry:", b"error:", b":")
 _SHOWN = 200
@@ -63,7 +63,8 @@ class _Lines:
         if self._after_cr and data:
             data = data.removeprefix(b"\n")  # the other half of a CRLF whose CR ended the line already
             self._after_cr = False
-        *complete, rest = _LINE_END.split(data)
+        complete = data.splitlines()
+        rest = b"" if data.endswith(_LINE_ENDS) or not complete else complete.pop()
         if complete:
             complete[0] = b"".join([*self._pieces, complete[0]])
             self._pieces.clear()

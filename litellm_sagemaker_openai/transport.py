@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import ssl
 import threading
 import time
 from collections.abc import Callable, Generator, Mapping
@@ -20,6 +21,7 @@ from typing import Any, Protocol, TypeAlias, cast
 import httpx
 from litellm.llms.custom_httpx.http_handler import get_async_httpx_client, get_httpx_client
 
+from litellm_sagemaker_openai.aiohttp_post import aiohttp_transport, post
 from litellm_sagemaker_openai.auth import Authorizations, authorizations, bearer
 from litellm_sagemaker_openai.cold_start import ColdStartTimeout, Patience
 from litellm_sagemaker_openai.credentials import CredentialSource
@@ -89,7 +91,7 @@ class Request:
         body: the bytes to send.
         stream: whether the answer is to be read as it comes.
         timeout: for connecting, and for each read and write.
-        ssl_verify: LiteLLM's parameter of that name; None: its global setting.
+        ssl_verify: LiteLLM's parameter of that name, or a context; None: LiteLLM's global setting.
         patience: with a target that has no capacity; None: it is refused at once.
         client: an httpx client of the caller's, from ``checked_client``; None: LiteLLM's shared one.
     """
@@ -100,7 +102,7 @@ class Request:
     body: bytes = field(repr=False)
     stream: bool
     timeout: httpx.Timeout
-    ssl_verify: bool | str | None = None
+    ssl_verify: bool | str | ssl.SSLContext | None = None
     patience: Patience | None = None
     client: Any = field(default=None, repr=False)
 
@@ -239,6 +241,12 @@ def _send_once(client: httpx.Client, request: Request, authorization: Mapping[st
 
 
 async def _asend_once(client: httpx.AsyncClient, request: Request, authorization: Mapping[str, str]) -> httpx.Response:
+    transport = aiohttp_transport(client) if request.client is None else None
+    if transport is not None:
+        headers = {**request.headers, **authorization}
+        return await post(
+            transport, request.url, headers=headers, body=request.body, timeout=request.timeout, stream=request.stream
+        )
     built = _build(client, request, authorization)
     try:
         response = await client.send(built, stream=True, follow_redirects=False, auth=None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import socket
+import ssl
 import struct
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -94,14 +95,19 @@ def completion(content: str | None = "Hello.", **more: Any) -> dict[str, Any]:
 
 
 class Scripted:
-    """A server that answers each request with what ``script`` gives for it, or with the bytes of a raw answer."""
+    """A server that answers each request with what ``script`` gives for it, or with the bytes of a raw answer.
 
-    def __init__(self, script: Callable[[Seen], Answer | bytes]) -> None:
+    With ``tls``, it speaks HTTPS; ``peers`` are then the common names of the clients' certificates, None for none.
+    """
+
+    def __init__(self, script: Callable[[Seen], Answer | bytes], tls: ssl.SSLContext | None = None) -> None:
         self.script = script
+        self.peers: list[str | None] = []
+        self._tls = tls
         self.seen: list[Seen] = []
         self.connections = 0
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=512)
-        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        self.url = f"http{'s' if tls else ''}://127.0.0.1:{self._listener.getsockname()[1]}"
         self._open: set[socket.socket] = set()
         self._lock = threading.Lock()
         self.left = threading.Semaphore(0)  # released each time a client left a stalled answer
@@ -135,7 +141,11 @@ class Scripted:
             threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
 
     def _serve(self, connection: socket.socket) -> None:
+        accepted = connection
         try:
+            if self._tls is not None:
+                connection = self._tls.wrap_socket(connection, server_side=True)
+                self.peers.append(_common_name(connection.getpeercert()))
             with connection, connection.makefile("rb") as reader:
                 while (seen := _read_request(reader)) is not None:
                     self.seen.append(seen)
@@ -144,8 +154,9 @@ class Scripted:
         except OSError:
             pass  # the client left, which is its right
         finally:
+            accepted.close()
             with self._lock:
-                self._open.discard(connection)
+                self._open.discard(accepted)
 
     def _answer(self, connection: socket.socket, answer: Answer | bytes) -> bool:
         if isinstance(answer, bytes):
@@ -165,6 +176,11 @@ class Scripted:
         return False
 
 
+def _common_name(certificate: Any) -> str | None:
+    names = [value for part in (certificate or {}).get("subject", ()) for name, value in part if name == "commonName"]
+    return names[0] if names else None
+
+
 def _read_request(reader: Any) -> Seen | None:
     first = reader.readline().split()
     if len(first) < 2:
@@ -178,9 +194,11 @@ def _read_request(reader: Any) -> Seen | None:
 
 
 @contextlib.contextmanager
-def scripted(script: Callable[[Seen], Answer | bytes] | Answer | bytes) -> Iterator[Scripted]:
+def scripted(
+    script: Callable[[Seen], Answer | bytes] | Answer | bytes, tls: ssl.SSLContext | None = None
+) -> Iterator[Scripted]:
     """A running server: ``script`` is one answer for all requests, or a function that gives one for each."""
-    server = Scripted(script if callable(script) else lambda _: script)
+    server = Scripted(script if callable(script) else lambda _: script, tls)
     try:
         yield server
     finally:

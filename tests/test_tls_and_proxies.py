@@ -1,0 +1,187 @@
+"""LiteLLM's TLS and proxy settings hold, for each way of sending: whole and streamed, synchronous and asynchronous."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import litellm
+import pytest
+from litellm.caching.llm_caching_handler import LLMClientCache
+from litellm.llms.custom_httpx import http_handler
+from litellm.llms.custom_httpx.http_handler import get_async_httpx_client
+
+from litellm_sagemaker_openai import aiohttp_post
+from tests.certificates import CLIENT, Certificates, connect_proxy, make_certificates
+from tests.conftest import MESSAGES
+from tests.scripted import Answer, Scripted, Seen, chunk, completion, json_answer, scripted, sse
+
+WAYS = ("whole", "stream", "whole async", "stream async")
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    return make_certificates(tmp_path_factory.mktemp("certificates"))
+
+
+@pytest.fixture(autouse=True)
+async def clients_of_its_own(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """No client, and no TLS context, that LiteLLM made under other settings."""
+    monkeypatch.setattr(litellm, "in_memory_llm_clients_cache", LLMClientCache())
+    monkeypatch.setattr(http_handler, "_ssl_context_cache", {})
+    for name in ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERTIFICATE"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
+    yield
+    for client in litellm.in_memory_llm_clients_cache.cache_dict.values():
+        closed = client.close()
+        if asyncio.iscoroutine(closed):
+            await closed
+
+
+def answer(seen: Seen) -> Answer:
+    if seen.json.get("stream"):
+        return Answer([sse(chunk({"content": "Hello."}), chunk(finish="stop"))])
+    return json_answer(completion())
+
+
+@pytest.fixture
+def server(certificates: Certificates) -> Iterator[Scripted]:
+    with scripted(answer, certificates.server_context(ask_for_client=True)) as running:
+        yield running
+
+
+async def text_of(way: str, server: Scripted, **more: Any) -> str:
+    """What the model says, asked for in one of the ways."""
+    call: dict[str, Any] = {
+        "model": "sagemaker_openai/my-endpoint",
+        "messages": MESSAGES,
+        "api_base": server.url,
+        "api_key": "a-token",
+        "max_retries": 0,
+        **more,
+    }
+    if way == "whole":
+        return str((await asyncio.to_thread(litellm.completion, **call)).choices[0].message.content)
+    if way == "stream":
+        chunks = await asyncio.to_thread(lambda: list(litellm.completion(**call, stream=True)))
+    elif way == "whole async":
+        return str((await litellm.acompletion(**call)).choices[0].message.content)
+    else:
+        chunks = [each async for each in await litellm.acompletion(**call, stream=True)]
+    return "".join(each.choices[0].delta.content or "" for each in chunks)
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_a_certificate_of_an_unknown_authority_is_refused(way: str, server: Scripted) -> None:
+    with pytest.raises((litellm.APIConnectionError, litellm.ServiceUnavailableError), match="could not connect"):
+        await text_of(way, server)
+    assert not server.seen
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_ssl_verify_false_accepts_any_certificate(way: str, server: Scripted) -> None:
+    assert await text_of(way, server, ssl_verify=False) == "Hello."
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_ssl_verify_names_a_bundle(way: str, server: Scripted, certificates: Certificates) -> None:
+    assert await text_of(way, server, ssl_verify=str(certificates.authority)) == "Hello."
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_litellms_global_setting(
+    way: str, server: Scripted, certificates: Certificates, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(litellm, "ssl_verify", str(certificates.authority))
+    assert await text_of(way, server) == "Hello."
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_ssl_cert_file(
+    way: str, server: Scripted, certificates: Certificates, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificates.authority))
+    assert await text_of(way, server) == "Hello."
+
+
+@pytest.mark.filterwarnings("ignore:`cert=...` is deprecated")  # LiteLLM's way to hand it to httpx
+@pytest.mark.parametrize("setting", ["SSL_CERTIFICATE", "litellm.ssl_certificate"])
+@pytest.mark.parametrize("verified", [True, False])
+@pytest.mark.parametrize("way", WAYS)
+async def test_a_client_certificate(
+    way: str,
+    verified: bool,
+    setting: str,
+    server: Scripted,
+    certificates: Certificates,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    if setting == "SSL_CERTIFICATE":
+        monkeypatch.setenv(setting, str(certificates.client))
+    else:
+        monkeypatch.setattr(litellm, "ssl_certificate", str(certificates.client))
+    verify = str(certificates.authority) if verified else False
+    assert await text_of(way, server, ssl_verify=verify) == "Hello."
+    assert server.peers == [CLIENT]
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_no_client_certificate_where_none_is_set(way: str, server: Scripted, certificates: Certificates) -> None:
+    await text_of(way, server, ssl_verify=str(certificates.authority))
+    assert server.peers == [None]
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_https_proxy(
+    way: str, server: Scripted, certificates: Certificates, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with connect_proxy() as proxy:
+        monkeypatch.setenv("HTTPS_PROXY", proxy.url)
+        assert await text_of(way, server, ssl_verify=str(certificates.authority)) == "Hello."
+        assert proxy.asked == [server.url.removeprefix("https://")]
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_no_proxy(
+    way: str, server: Scripted, certificates: Certificates, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with connect_proxy() as proxy:
+        monkeypatch.setenv("HTTPS_PROXY", proxy.url)
+        monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+        assert await text_of(way, server, ssl_verify=str(certificates.authority)) == "Hello."
+        assert not proxy.asked
+
+
+@pytest.mark.parametrize("way", ["whole async", "stream async"])
+async def test_litellm_without_aiohttp(
+    way: str, server: Scripted, certificates: Certificates, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(litellm, "disable_aiohttp_transport", True)
+    assert aiohttp_post.aiohttp_transport(get_async_httpx_client("some-provider").client) is None
+    assert await text_of(way, server, ssl_verify=str(certificates.authority)) == "Hello."
+
+
+async def test_litellms_shared_client_has_the_transport_that_is_used_by_itself() -> None:
+    """Where a new LiteLLM, or httpx, names it otherwise, calls still work, and cost more."""
+    assert aiohttp_post.aiohttp_transport(get_async_httpx_client("some-provider").client) is not None
+
+
+async def test_litellm_itself_presents_no_client_certificate_with_aiohttp(
+    server: Scripted, certificates: Certificates, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which is why ``transport`` does: LiteLLM 1.106.2 gives it to httpx, which leaves it to the transport."""
+    monkeypatch.setenv("SSL_CERTIFICATE", str(certificates.client))
+    client = get_async_httpx_client("some-provider", params={"ssl_verify": str(certificates.authority)})
+    response = await client.post(f"{server.url}/", json={})
+    assert isinstance(response, httpx.Response)
+    assert server.peers == [None]
+
+
+def test_a_client_certificate_that_is_no_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("SSL_CERTIFICATE", str(tmp_path / "missing.pem"))
+    with pytest.raises(litellm.BadRequestError, match="SSL_CERTIFICATE"):
+        litellm.completion("sagemaker_openai/my-endpoint", MESSAGES, api_base="https://127.0.0.1:1", api_key="t")
