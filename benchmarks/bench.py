@@ -37,7 +37,7 @@ _STARTED = time.monotonic()
 _SEED = "bench"
 _INHERITED = ("PATH", "HOME", "LANG", "TMPDIR", "LD_LIBRARY_PATH", "VIRTUAL_ENV")
 _VERSIONS = ("litellm", "openai", "aiohttp", "httpx", "uvloop", "boto3", "litellm-sagemaker-openai")
-_FRESH = ("import", "first", "sessions")
+_FRESH = ("import", "first", "first-callback", "sessions")
 _FRESH_RUNS = 3
 _PROXY_SLICE = 2  # times as long as the others
 _ROOT = Path(__file__).parents[1]
@@ -111,7 +111,7 @@ def measure_fresh(wanted: Sequence[str], url: str, log: Path, rounds: int) -> di
     """The medians of what fresh processes say, one after the other."""
     figures: dict[str, list[float]] = defaultdict(list)
     for number in range(rounds):
-        for name, *arguments in (("import",), ("first", url), ("sessions",)):
+        for name, *arguments in (("import",), ("first", url), ("first-callback", url), ("sessions",)):
             if name in wanted and (name != "sessions" or number == 0):  # that is a count
                 with child("benchmarks.bench_fresh", name, *arguments, log=log) as process:
                     for figure, value in process.answer().items():
@@ -204,7 +204,7 @@ def say(what: str) -> None:
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.bench", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=5, help="default: %(default)s")
+    parser.add_argument("--rounds", type=int, default=9, help="default: %(default)s")
     parser.add_argument("--seconds", type=float, default=0.3, help="a slice's; default: %(default)s")
     parser.add_argument("--quick", action="store_true", help="one round of short slices: a look, no measurement")
     parser.add_argument("--only", default="", help="a regular expression; what is searched is '<case>: <contender>', ")
@@ -222,7 +222,7 @@ def main() -> None:
     tables = report(results, about)
     print(tables)
     if options.markdown:
-        options.markdown.write_text(tables, encoding="utf-8")
+        options.markdown.write_text(f"# The benchmark's last run\n\n{tables}", encoding="utf-8")
     if options.svg:
         options.svg.write_text(chart(panels(results)), encoding="utf-8")
 

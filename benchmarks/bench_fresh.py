@@ -1,7 +1,7 @@
 """What only a fresh process can tell: an import, a first call, the memory of streams that are held open.
 
-``python -m benchmarks.bench_fresh import``, ``… sessions``, ``… first <server's URL>`` or ``… held <server's URL>
-<contender>`` prints figures as JSON.
+``python -m benchmarks.bench_fresh import``, ``… sessions``, ``… first <server's URL>``, ``… first-callback <server's
+URL>`` or ``… held <server's URL> <contender>`` prints figures as JSON.
 """
 
 from __future__ import annotations
@@ -57,11 +57,23 @@ def sessions_and_connections() -> dict[str, float]:
     return {"sessions": sessions, "connections": len(made) - sessions}
 
 
-async def first_call(url: str) -> dict[str, float]:
-    """Milliseconds of the first call beyond a later one, once LiteLLM has made calls of another provider."""
+async def first_call(url: str, *, with_callback: bool) -> float:
+    """Milliseconds of the first call beyond a later one, once LiteLLM has made calls of another provider.
+
+    Args:
+        url: the server's.
+        with_callback: whether the application has a callback of its own. For the first one that there is, be it
+            this provider's, LiteLLM's enterprise package, where it is installed, imports all that LiteLLM has.
+    """
     contender, messages = CONTENDERS["hosted_vllm/"](url), prompt(0)
+    if with_callback:
+        import litellm
+        from litellm.integrations.custom_logger import CustomLogger
+
+        litellm.callbacks = [CustomLogger()]
     for _ in range(3):
         await contender.acall("whole", messages)
+    await contender.asettle()
     contender = CONTENDERS[OURS](url)
     gc.collect()  # as above
 
@@ -71,7 +83,7 @@ async def first_call(url: str) -> dict[str, float]:
         return (time.perf_counter() - started) * 1000
 
     first = await timed()
-    return {"first call": first - statistics.median([await timed() for _ in range(_LATER)])}
+    return first - statistics.median([await timed() for _ in range(_LATER)])
 
 
 async def held_streams(url: str, name: str) -> dict[str, float]:
@@ -104,8 +116,9 @@ def main() -> None:
         figures = import_cost()
     elif what == "sessions":
         figures = sessions_and_connections()
-    elif what == "first":
-        figures = asyncio.new_event_loop().run_until_complete(first_call(*more))
+    elif what in ("first", "first-callback"):
+        first = asyncio.new_event_loop().run_until_complete(first_call(*more, with_callback=what == "first"))
+        figures = {what: first}
     else:
         figures = asyncio.new_event_loop().run_until_complete(held_streams(*more))
     print(json.dumps(figures), file=answers, flush=True)

@@ -100,7 +100,13 @@ TARGETS = (
         "first call beyond a later one, credentials from the environment",
         60,
         "ms",
-        lambda results: results.fresh["first call"],
+        lambda results: results.fresh["first"],
+    ),
+    Target(
+        "… in an application without a callback of its own, and with LiteLLM's enterprise package",
+        60,
+        "ms",
+        lambda results: results.fresh["first-callback"],
     ),
     Target("memory added per open stream", 60, "kB", lambda results: results.held[OURS]),
     Target(
