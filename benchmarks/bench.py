@@ -204,7 +204,7 @@ def say(what: str) -> None:
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.bench", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=9, help="default: %(default)s")
+    parser.add_argument("--rounds", type=int, default=24, help="default: %(default)s")
     parser.add_argument("--seconds", type=float, default=0.3, help="a slice's; default: %(default)s")
     parser.add_argument("--quick", action="store_true", help="one round of short slices: a look, no measurement")
     parser.add_argument("--only", default="", help="a regular expression; what is searched is '<case>: <contender>', ")

@@ -43,7 +43,7 @@ class Case:
     synchronous: bool = False
     size: int = 0
     endpoints: int = 1
-    every: int = 2
+    every: int = 4
     contenders: tuple[str, ...] = CLIENTS
     proxied: bool = False
 
@@ -104,14 +104,14 @@ LONG_STREAMS = Case(
 )
 _ROUTERS = (ROUTED, FLOOR_ROUTED)
 ONE_DEPLOYMENT = Case(
-    "Whole answers, a Router of one deployment, 32 in flight", "whole", 32, every=1, contenders=_ROUTERS
+    "Whole answers, a Router of one deployment, 32 in flight", "whole", 32, every=2, contenders=_ROUTERS
 )
 MANY_DEPLOYMENTS = Case(
     f"Whole answers, a Router of {DEPLOYMENTS} deployments, 32 in flight",
     "whole",
     32,
     endpoints=DEPLOYMENTS,
-    every=1,
+    every=2,
     contenders=_ROUTERS,
 )
 CASES = (
@@ -120,21 +120,21 @@ CASES = (
     Case("Whole answers to 1 MB, 8 in flight", "whole", 8, size=MEGABYTE, contenders=_WHOLE),
     STREAMS_8,
     STREAMS_1,
-    Case("Streams of 200 chunks, one every 5 ms, 8 in flight", "paced-200", 8, every=5, contenders=_OVER_A_NETWORK),
+    Case("Streams of 200 chunks, one every 5 ms, 8 in flight", "paced-200", 8, every=8, contenders=_OVER_A_NETWORK),
     LONG_STREAMS,
     Case("Whole answers, synchronous, one at a time", "whole", 1, synchronous=True, contenders=_SYNC),
     Case("Whole answers, synchronous, 32 in flight", "whole", 32, synchronous=True, contenders=_SYNC),
     Case("Streams of 200 chunks, synchronous, 8 in flight", "stream-200", 8, synchronous=True, contenders=_SYNC),
-    Case("Whole answers, 256 in flight", "whole", 256, every=5, contenders=_WHOLE),
-    Case("Whole answers, synchronous, 256 in flight", "whole", 256, synchronous=True, every=5, contenders=_SYNC),
+    Case("Whole answers, 256 in flight", "whole", 256, every=8, contenders=_WHOLE),
+    Case("Whole answers, synchronous, 256 in flight", "whole", 256, synchronous=True, every=8, contenders=_SYNC),
     ONE_DEPLOYMENT,
     MANY_DEPLOYMENTS,
-    Case("Through the proxy: whole answers, 32 in flight", "whole", 32, every=1, contenders=PROXIED, proxied=True),
+    Case("Through the proxy: whole answers, 32 in flight", "whole", 32, every=3, contenders=PROXIED, proxied=True),
     Case(
         "Through the proxy: streams of 200 chunks, 8 in flight",
         "stream-200",
         8,
-        every=1,
+        every=3,
         contenders=PROXIED,
         proxied=True,
     ),

@@ -66,7 +66,7 @@ class AwsIdentity:
     aws_session_tags: tuple[tuple[str, str], ...] = ()
 
 
-_IDENTITY = frozenset(known.name for known in fields(AwsIdentity))
+_IDENTITY = tuple(known.name for known in fields(AwsIdentity))
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,9 +157,6 @@ class _Options:
     def __init__(self, params: Mapping[str, Any]) -> None:
         self._params = params
 
-    def any(self, prefix: str) -> bool:
-        return any(name.startswith(prefix) for name in self._params)
-
     def text(self, name: str) -> str | None:
         value = self._params.get(name)
         if value is not None and not isinstance(value, str):
@@ -221,8 +218,6 @@ def _named(name: str, check: Callable[[Any], Any], value: Any) -> Any:
 
 
 def _asynchronous(options: _Options) -> AsyncOptions | None:
-    if not options.any("aws_sagemaker_async"):
-        return None
     headers: dict[str, str] = {}
     for name, member in MEMBERS.items():
         option = f"aws_sagemaker_async_{name}"
@@ -247,8 +242,8 @@ def _asynchronous(options: _Options) -> AsyncOptions | None:
 
 def _identity(params: Mapping[str, Any]) -> AwsIdentity:
     given: dict[str, Any] = {}
-    for name in _IDENTITY & params.keys():
-        value = params[name]
+    for name in _IDENTITY:
+        value = params.get(name)
         if value is None:
             continue
         if name == "aws_session_tags":

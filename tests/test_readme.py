@@ -471,6 +471,19 @@ def test_messages_of_litellm(tmp_path: Path, at_home: dict[str, str]) -> None:
         assert says(said + str(not_started.value), message), message
 
 
+def test_what_it_costs_is_what_was_measured() -> None:
+    """The tables are those of the benchmark's last run, which draws the chart, too."""
+    measured = (ROOT / "benchmarks" / "results.md").read_text(encoding="utf-8").splitlines()
+    section = README.partition("\n## What it costs\n")[2].partition("\n## ")[0].splitlines()
+    shown = [line for line in section if line.startswith(("|", "### ", "- AMD", "- Medians", "- CPU of"))]
+    assert len(shown) > 40
+    assert [line for line in shown if line not in measured] == []
+    explained = "\n".join(section).partition("**What is not met, and why.**")[2].partition("\n### ")[0]
+    for row in section:
+        if row.endswith("| ✗ |"):
+            assert row.split("|")[3].split()[0] in explained, row
+
+
 def test_map_of_the_code() -> None:
     [rows] = tables("Map of the code")
     modules = [file.relative_to(PACKAGE).as_posix() for file in PACKAGE.rglob("*.py") if not file.name.startswith("_")]
