@@ -10,6 +10,7 @@ reason. tests/test_stream_fidelity.py shows each loss, and that it does not happ
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping
 from operator import itemgetter
 from typing import Any
@@ -279,7 +280,7 @@ def _identity(event: Mapping[str, Any]) -> dict[str, Any]:
     identity = {name: event[name] for name in _IDENTIFYING if event.get(name) is not None}
     if "created" in identity:
         created = identity.pop("created")
-        if isinstance(created, (int, float)):
+        if isinstance(created, int) or (isinstance(created, float) and math.isfinite(created)):
             identity["created"] = int(created)
     return identity
 

@@ -8,7 +8,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from litellm.types.utils import ModelResponseStream
 
@@ -114,8 +114,15 @@ nonsense = st.one_of(
 )
 
 
+@pytest.mark.parametrize("created", [float("inf"), float("nan"), "today", None, {}, 10**400])
+def test_a_time_that_is_none_is_left_to_litellm(created: Any) -> None:
+    [first, *_] = chunks_of(SSE, sse({**chunk({"content": "x"}), "created": created}, chunk(finish="stop")))
+    assert isinstance(first["created"], int)
+
+
 @settings(deadline=None, max_examples=300)
 @given(st.lists(nonsense, max_size=4))
+@example([{**chunk({"content": "x"}), "created": float("inf")}])
 def test_any_json_gives_chunks_or_one_clear_error(events: list[Any]) -> None:
     # any other exception would fail the test
     with suppress(AnswerError, StreamFormatError):
