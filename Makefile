@@ -20,7 +20,7 @@ demo: $(INSTALLED)
 soak: $(INSTALLED)
 	$(BIN)/python -m benchmarks.soak
 
-# Ten minutes; no part of the tests, and for a machine that does nothing else.
+# A quarter of an hour; no part of the tests, and for a machine that does nothing else.
 bench: $(INSTALLED)
 	$(BIN)/python -m benchmarks.bench --markdown benchmarks/results.md --svg benchmarks/chart.svg
 

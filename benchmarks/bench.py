@@ -207,7 +207,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=24, help="default: %(default)s")
     parser.add_argument("--seconds", type=float, default=0.3, help="a slice's; default: %(default)s")
     parser.add_argument("--quick", action="store_true", help="one round of short slices: a look, no measurement")
-    parser.add_argument("--only", default="", help="a regular expression; what is searched is '<case>: <contender>', ")
+    parser.add_argument("--only", default="", help="a regular expression; what is searched is '<case>: <contender>'")
     parser.add_argument("--markdown", type=Path, help="write the tables to this file, too")
     parser.add_argument("--svg", type=Path, help="draw a chart into this file")
     options = parser.parse_args()

@@ -1,7 +1,7 @@
 """Posts with the aiohttp session inside LiteLLM's shared asynchronous client, without the httpx client around it.
 
 What httpx adds to a request that is complete (defaults, cookies, redirects, authentication, its own objects on the way
-there and back) costs as much CPU as aiohttp and the sockets together, and is a tenth of a call (``make bench``). The
+there and back) is half of the function calls of a whole answer: 1,073 without it (tests/work.json), 2,114 with it. The
 session is LiteLLM's, so its pool, its TLS settings and its proxies hold; tests/test_tls_and_proxies.py shows each.
 """
 
@@ -59,7 +59,7 @@ async def post(
             auto_decompress=False,
         )
     pieces = AiohttpResponseStream(answer)
-    if stream and answer.status < 300:
+    if stream and httpx.codes.is_success(answer.status):
         return httpx.Response(answer.status, headers=answer.headers, stream=pieces)
     content = b"".join([piece async for piece in pieces])
     return httpx.Response(answer.status, headers=answer.headers, content=content)

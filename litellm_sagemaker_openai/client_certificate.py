@@ -20,7 +20,7 @@ def with_client_certificate(ssl_verify: bool | str | None) -> bool | str | ssl.S
         ValueError: it is no file with a certificate and its key.
     """
     certificate = os.environ.get("SSL_CERTIFICATE", litellm.ssl_certificate)
-    if certificate is None:
+    if not certificate:
         return ssl_verify
     return _context(certificate, get_ssl_configuration(ssl_verify))
 

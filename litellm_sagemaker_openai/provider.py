@@ -327,9 +327,7 @@ async def _acomplete(call: Call) -> ModelResponse:
 def _whole(call: Call, response: httpx.Response) -> ModelResponse:
     with _litellm_errors(call, response):
         _accepted(call, response)
-        call.logging_obj.post_call(
-            original_response=response.content.decode(errors="replace"), input=call.messages, api_key=""
-        )
+        _log_answer(call, response)
         answer, headers = parsed(response.content), dict(response.headers)
         whole = whole_response(answer, model=call.model, model_response=call.model_response, headers=headers)
     whole._hidden_params.update(hidden_params(response.headers))
@@ -352,9 +350,7 @@ def _embedded(prepared: EmbeddingCall, response: httpx.Response) -> EmbeddingRes
     call = prepared.call
     with _litellm_errors(call, response):
         _accepted(call, response)
-        call.logging_obj.post_call(
-            original_response=response.content.decode(errors="replace"), input=call.messages, api_key=""
-        )
+        _log_answer(call, response)
         return embedding_response(
             parsed(response.content),
             inputs=call.messages,

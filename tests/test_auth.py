@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import subprocess
 import sys
-from datetime import timedelta
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import boto3
@@ -15,10 +15,14 @@ from botocore.credentials import Credentials
 from openai import AsyncOpenAI, OpenAI
 
 from litellm_sagemaker_openai import CredentialsError, SageMakerAuth, generate_token
+from litellm_sagemaker_openai.auth import bearer
 from litellm_sagemaker_openai.local.server import Running
+from litellm_sagemaker_openai.sigv4 import FrozenCredentials
+from litellm_sagemaker_openai.token import sign_token
 from tests.conftest import CREDENTIALS, MESSAGES, REGION, Upstream
 from tests.scripted import Answer, Scripted, Seen, completion, json_answer
 
+FROZEN = FrozenCredentials("AKIDEXAMPLE", "a-secret")
 ROTATED = Credentials("AKIAROTATED", "rotated-secret", "rotated-token")
 
 
@@ -29,6 +33,25 @@ def base_url(runtime: Running | Scripted, path: str = "/endpoints/my-endpoint") 
 def access_key(authorization: str) -> str:
     presigned = base64.b64decode(authorization.partition("api-key-")[2]).decode()
     return presigned.partition("X-Amz-Credential=")[2].partition("%2F")[0]
+
+
+class TestBearer:
+    def test_of_a_second_is_the_one_that_would_be_made_anew(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        made = []
+        for seconds in (1_795_169_406.0, 1_795_169_406.9, 1_795_169_407.0):
+            monkeypatch.setattr("time.time", lambda seconds=seconds: seconds)
+            made.append(bearer(FROZEN, REGION, 300)["authorization"])
+            now = datetime.fromtimestamp(seconds, timezone.utc)
+            assert made[-1] == f"Bearer {sign_token(FROZEN, REGION, 300, now)}"
+        assert made[0] == made[1] != made[2]
+
+    def test_depends_on_all_that_it_is_made_of(self) -> None:
+        other = FrozenCredentials("AKIDEXAMPLE", "another-secret")
+        made = {
+            bearer(*each)["authorization"]
+            for each in ((FROZEN, REGION, 300), (other, REGION, 300), (FROZEN, "eu-west-1", 300), (FROZEN, REGION, 60))
+        }
+        assert len(made) == 4
 
 
 class TestGenerateToken:

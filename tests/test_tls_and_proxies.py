@@ -101,6 +101,12 @@ async def test_litellms_global_setting(
 
 
 @pytest.mark.parametrize("way", WAYS)
+async def test_ssl_verify_in_the_environment(way: str, server: Scripted, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SSL_VERIFY", "False")
+    assert await text_of(way, server) == "Hello."
+
+
+@pytest.mark.parametrize("way", WAYS)
 async def test_ssl_cert_file(
     way: str, server: Scripted, certificates: Certificates, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -173,11 +179,19 @@ async def test_litellms_shared_client_has_the_transport_that_is_used_by_itself()
 async def test_litellm_itself_presents_no_client_certificate_with_aiohttp(
     server: Scripted, certificates: Certificates, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Which is why ``transport`` does: LiteLLM 1.106.2 gives it to httpx, which leaves it to the transport."""
+    """Which is why ``client_certificate`` does: LiteLLM 1.106.2 gives it to httpx, which leaves it to the transport."""
     monkeypatch.setenv("SSL_CERTIFICATE", str(certificates.client))
     client = get_async_httpx_client("some-provider", params={"ssl_verify": str(certificates.authority)})
     response = await client.post(f"{server.url}/", json={})
     assert isinstance(response, httpx.Response)
+    assert server.peers == [None]
+
+
+async def test_an_empty_variable_names_no_client_certificate(
+    server: Scripted, certificates: Certificates, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSL_CERTIFICATE", "")
+    assert await text_of("whole async", server, ssl_verify=str(certificates.authority)) == "Hello."
     assert server.peers == [None]
 
 
