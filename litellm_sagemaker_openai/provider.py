@@ -21,7 +21,8 @@ from litellm.litellm_core_utils.core_helpers import process_response_headers
 from litellm.types.utils import ModelResponseStream
 from litellm.utils import custom_llm_setup
 
-from litellm_sagemaker_openai import embedding_parameters, stream_opening
+from litellm_sagemaker_openai import embedding_parameters, proxy_client, response_cache, stream_opening
+from litellm_sagemaker_openai.access import Asked
 from litellm_sagemaker_openai.address import chat_address, invocations_address
 from litellm_sagemaker_openai.async_inference import AsyncInference, ainvoke, invoke, plan, queue_address
 from litellm_sagemaker_openai.async_request import MAX_INPUT_BYTES, hidden_params
@@ -46,6 +47,7 @@ from litellm_sagemaker_openai.errors import (
     read_refusal,
     to_exception,
 )
+from litellm_sagemaker_openai.proxy_client import allowed
 from litellm_sagemaker_openai.request import MAX_BODY_BYTES, build_body, build_headers, encode_body
 from litellm_sagemaker_openai.retries import Tries, stream_retries
 from litellm_sagemaker_openai.settings import SECRETS, Settings, sort_settings, without_secrets
@@ -98,6 +100,7 @@ class SageMakerOpenAI(CustomLLM):
 
     def completion(self, *_: Any, **call: Any) -> ModelResponse:
         """A whole answer."""
+        response_cache.install(call["logging_obj"])
         prepared = _prepare(call)
         with _litellm_errors(prepared), provider_time(prepared.logging_obj):
             response = _send(prepared)
@@ -117,6 +120,7 @@ class SageMakerOpenAI(CustomLLM):
 
     def streaming(self, *_: Any, **call: Any) -> Iterator[ModelResponseStream]:  # type: ignore[override]
         """An answer as it comes. What fails before the first chunk is raised before this returns."""
+        response_cache.install(call["logging_obj"])
         return _begun(_prepare(call, stream=True))
 
     def astreaming(self, *_: Any, **call: Any) -> AsyncIterator[ModelResponseStream]:  # type: ignore[override]
@@ -129,6 +133,7 @@ class SageMakerOpenAI(CustomLLM):
 
     def embedding(self, *_: Any, **call: Any) -> EmbeddingResponse:
         """The embeddings of a text or of several."""
+        response_cache.install(call["logging_obj"])
         prepared = _prepare_embedding(call)
         with _litellm_errors(prepared.call), provider_time(prepared.call.logging_obj):
             response = send(prepared.call.request)
@@ -144,6 +149,8 @@ class SageMakerOpenAI(CustomLLM):
 def _install() -> None:
     stream_opening.install()
     embedding_parameters.install()
+    proxy_client.install()
+    response_cache.install()
 
 
 sagemaker_openai = SageMakerOpenAI()
@@ -196,13 +203,16 @@ def _prepare(call: Mapping[str, Any], *, stream: bool = False, is_async: bool = 
     logging_obj, marked = call["logging_obj"], is_marked(call.get("optional_params") or {})
     _show_as_native(logging_obj, marked=marked)
     try:
-        settings = _settings(call)
+        access = allowed(
+            call.get("litellm_params") or {}, Asked(model, call.get("optional_params") or {}, call.get("headers") or {})
+        )
+        settings = _settings(call, access.parameters)
         target = parse_target(model, settings.model_id)
         address = queue_address if settings.asynchronous else chat_address
         url, signer = address(settings, target)
         ask_for_stream = stream and not settings.fake_stream and settings.asynchronous is None
         body = build_body(call["messages"], settings.body, model_name=settings.model_name, stream=ask_for_stream)
-        headers = build_headers(call.get("headers") or {}, stream=ask_for_stream)
+        headers = build_headers(access.headers, stream=ask_for_stream)
         client = checked_client(call.get("client"), is_async=is_async)
         request = _request(call, settings, url, signer, headers, body, client, stream=ask_for_stream)
         inference = plan(request, settings) if settings.asynchronous else None
@@ -224,13 +234,15 @@ def _prepare_embedding(call: Mapping[str, Any], *, is_async: bool = False) -> Em
     _show_as_native(logging_obj, marked=False)
     logging_obj.model_call_details = _Details(logging_obj.model_call_details)
     try:
-        settings = _settings(call)
+        parameters = unpacked(call.get("optional_params") or {})
+        access = allowed(call.get("litellm_params") or {}, Asked(model, parameters, carried.headers, embeddings=True))
+        settings = _settings(call, access.parameters)
         if settings.asynchronous:
             raise ValueError("aws_sagemaker_async is for chat completions; leave it out for embeddings")
         target = parse_target(model, settings.model_id)
         url, signer = invocations_address(settings, target)
         body = embedding_body(inputs, settings.body, format=settings.embedding_format, model_name=settings.model_name)
-        headers = build_headers(carried.headers, component=target.component)
+        headers = build_headers(access.headers, component=target.component)
         client = checked_client(carried.client, is_async=is_async)
         request = _request(call, settings, url, signer, headers, body, client)
     except ValueError as error:
@@ -240,9 +252,9 @@ def _prepare_embedding(call: Mapping[str, Any], *, is_async: bool = False) -> Em
     return EmbeddingCall(prepared, settings.body)
 
 
-def _settings(call: Mapping[str, Any]) -> Settings:
+def _settings(call: Mapping[str, Any], parameters: Mapping[str, Any]) -> Settings:
     return sort_settings(
-        unpacked(call.get("optional_params") or {}),
+        parameters,
         call.get("litellm_params") or {},
         api_key=call.get("api_key"),
         api_base=call.get("api_base"),

@@ -39,6 +39,7 @@ from litellm_sagemaker_openai.local import embeddings as echo
 from litellm_sagemaker_openai.local.runtime import RuntimeConfig
 from litellm_sagemaker_openai.local.server import Running, running
 from litellm_sagemaker_openai.request import MAX_BODY_BYTES
+from litellm_sagemaker_openai.proxy_client import proxy_client
 from litellm_sagemaker_openai.stream_opening import stream_opening
 from litellm_sagemaker_openai.target import Target, invocations_url
 from tests.conftest import CREDENTIALS, REGION, Upstream
@@ -274,10 +275,10 @@ async def test_a_replaced_list_of_callbacks_is_mended(sent: Any, monkeypatch: py
     with pytest.raises(litellm.UnsupportedParamsError):
         await sent(dimensions=2)
     litellm_sagemaker_openai.register()
-    assert litellm.callbacks == [embedding_parameters, stream_opening]
+    assert litellm.callbacks == [proxy_client, embedding_parameters, stream_opening]
     assert (await sent(dimensions=2)).json["dimensions"] == 2
     litellm_sagemaker_openai.register()
-    assert litellm.callbacks == [embedding_parameters, stream_opening]
+    assert litellm.callbacks == [proxy_client, embedding_parameters, stream_opening]
     monkeypatch.setattr(litellm, "callbacks", [])
     await sent()
     assert embedding_parameters in litellm.callbacks

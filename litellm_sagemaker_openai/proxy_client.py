@@ -1,0 +1,216 @@
+"""What LiteLLM's proxy tells of its client, and what follows from it for a call: ``access.py``'s rule, applied.
+
+LiteLLM 1.106.2 keeps the client's request in ``litellm_params["proxy_server_request"]``, which it makes itself, so that
+a client's own field of that name is lost: the headers, the JSON (``body``, once more after the proxy's hooks have run)
+and the names that were taken out of it (``credential_fields``). The Router overwrites ``model_info``, which says the
+deployment. tests/operating/test_access.py shows each of these through the real proxy.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import litellm
+from litellm.integrations.custom_logger import CustomLogger
+from litellm.types.utils import CallTypes
+
+from litellm_sagemaker_openai import response_cache
+from litellm_sagemaker_openai.access import (
+    REFUSAL,
+    UNKNOWN,
+    Asked,
+    ClientRefused,
+    UnknownClient,
+    allows,
+    is_deployments_model,
+    may_be_a_fallback,
+    operators_names,
+    refused_names,
+    replaces_something,
+    without_trace_header,
+)
+from litellm_sagemaker_openai.errors import PROVIDER
+
+_REQUEST = "proxy_server_request"
+_NAMES = "sagemaker_openai_operators_names"  # in the proxy's own record of the request
+# litellm_metadata first: where both are there, `metadata` is the client's (/v1/messages, /v1/responses).
+_METADATA = ("litellm_metadata", "metadata")
+# litellm.constants.LITTELM_INTERNAL_HEALTH_SERVICE_ACCOUNT_NAME, 1.106.2: who the proxy's health checks are.
+_LITELLMS_WORDS = "litellm.BadRequestError: "
+_REFUSED = tuple(f"{_LITELLMS_WORDS}{words}" for words in (REFUSAL, UNKNOWN))
+_HEALTH_CHECK = "litellm-internal-health-check"
+
+
+class Allowed(NamedTuple):
+    """What may be sent: LiteLLM's ``optional_params`` and headers, with the deployment's own put back."""
+
+    parameters: Mapping[str, Any]
+    headers: Mapping[str, Any]
+
+
+class ProxyClient(CustomLogger):
+    """Notes what the client itself said, before the operator's hooks and credential overrides add to it.
+
+    Without the note, what they add counts as the client's, and is refused where a client may not say it.
+    """
+
+    async def async_pre_call_hook(
+        self, user_api_key_dict: Any, cache: Any, data: dict[str, Any], call_type: Any
+    ) -> None:
+        """Runs in the proxy alone, once for each of its clients' requests."""
+        request = data.get(_REQUEST)
+        if isinstance(request, dict) and isinstance(request.get("body"), Mapping):
+            request.setdefault(_NAMES, operators_names(request["body"], request.get("credential_fields") or ()))
+
+    async def async_pre_call_deployment_hook(
+        self, kwargs: dict[str, Any], call_type: CallTypes | None
+    ) -> dict[str, Any] | None:
+        """Runs before each call, whoever its provider is.
+
+        Raises:
+            litellm.BadRequestError: it is a fallback of a request that was refused because of what the client said.
+        """
+        response_cache.install()  # before LiteLLM looks into a cache that the application may have set since
+        for metadata in _metadata_of(kwargs):
+            if (refusal := _refusal_before(metadata)) is not None:
+                raise litellm.BadRequestError(refusal, str(kwargs.get("model")), PROVIDER)
+        return None
+
+
+proxy_client = ProxyClient()
+
+
+def install() -> None:
+    """Make the callback one of LiteLLM's. Idempotent."""
+    if proxy_client not in litellm.callbacks:
+        # A new list: LiteLLM may be going through the old one.
+        litellm.callbacks = [proxy_client, *litellm.callbacks]
+
+
+def allowed(litellm_params: Mapping[str, Any], asked: Asked) -> Allowed:
+    """What of a call may be sent; all of it, unless it came through a proxy.
+
+    Args:
+        litellm_params: LiteLLM's.
+        asked: the call.
+
+    Raises:
+        ClientRefused: the proxy's client said what is the operator's to say.
+        UnknownClient: it came through a proxy, and nothing tells what its client said.
+    """
+    request = litellm_params.get(_REQUEST)
+    if request is None:
+        if any(_is_a_clients(metadata) for metadata in _metadata_of(litellm_params)):
+            raise UnknownClient
+        return Allowed(asked.parameters, asked.headers)
+    body = request.get("body") if isinstance(request, Mapping) else None
+    if not isinstance(body, Mapping):
+        raise UnknownClient
+    names: Sequence[str] | None = request.get(_NAMES)
+    if names is None:
+        names = operators_names(body, request.get("credential_fields") or ())
+    client_headers = request.get("headers") or {}
+    asked = replace(asked, headers=without_trace_header(asked.headers, client_headers))
+    groups = [each["model_group"] for each in _metadata_of(litellm_params) if "model_group" in each]
+    refused = refused_names(asked, names, client_headers, later=may_be_a_fallback(body, groups))
+    if not _is_deployments(asked.model, litellm_params):
+        refused.append("model")
+    if not refused and not replaces_something(names):
+        return Allowed(asked.parameters, asked.headers)
+    deployment = _deployment(litellm_params)
+    exceptions = deployment.get("configurable_clientside_auth_params")
+    refused = [name for name in refused if not allows(exceptions, name, _value(name, asked, litellm_params))]
+    if refused:
+        raise ClientRefused(refused)
+    return _with_the_deployments(deployment, asked)
+
+
+def _with_the_deployments(deployment: Mapping[str, Any], asked: Asked) -> Allowed:
+    """The client's dictionaries over the deployment's, which LiteLLM has put them in the place of."""
+    parameters, headers = asked.parameters, asked.headers
+    own_body, own_headers = deployment.get("extra_body"), deployment.get("extra_headers")
+    if isinstance(own_body, Mapping) and own_body:
+        parameters = {**parameters, "extra_body": {**own_body, **(parameters.get("extra_body") or {})}}
+    if isinstance(own_headers, Mapping) and own_headers:
+        headers = {**own_headers, **headers}
+    return Allowed(parameters, headers)
+
+
+def _deployment(litellm_params: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The parameters of the deployment that the Router chose, as the operator wrote them; empty where none did.
+
+    Raises:
+        UnknownClient: one did, and it cannot be found.
+    """
+    info = litellm_params.get("model_info") or {}
+    # Where the client gave an api_key or api_base, the Router makes up a deployment (`_handle_clientside_credential`).
+    deployment_id = info.get("original_model_id") or info.get("id")
+    if deployment_id is None:
+        return {}
+    find = getattr(_of_the_proxy("llm_router"), "get_deployment", None)
+    found = find(model_id=deployment_id) if find is not None else None
+    if found is None:
+        raise UnknownClient
+    parameters: dict[str, Any] = found.litellm_params.model_dump(exclude_none=True)
+    return parameters
+
+
+def _is_deployments(model: str, litellm_params: Mapping[str, Any]) -> bool:
+    """Whether the call goes to the deployment that the Router chose.
+
+    A client can make LiteLLM ask another model, with no more than a key for some model or other: by
+    ``context_window_fallback_dict``, or by the ``model`` of an event on /v1/responses' WebSocket (1.106.2).
+    """
+    chosen = (litellm_params.get("model_info") or {}).get("id")
+    if chosen is None:
+        return _goes_without_router()
+    for metadata in _metadata_of(litellm_params):
+        info, deployed = metadata.get("model_info"), metadata.get("deployment")
+        # A client's metadata may have fields of these names; the Router's has the deployment's id as well.
+        if isinstance(deployed, str) and isinstance(info, Mapping) and info.get("id") == chosen:
+            deployed = litellm.model_alias_map.get(deployed, deployed)
+            if not is_deployments_model(model, deployed, lambda: str(_deployment(litellm_params).get("model"))):
+                return False
+    return True
+
+
+def _goes_without_router() -> bool:
+    """Whether the operator lets clients name a model that no deployment has: ``litellm --model …``, or
+    ``pass_through_all_models`` of the Router's settings."""
+    router = _of_the_proxy("llm_router")
+    settings = getattr(router, "router_general_settings", None)
+    return (
+        router is None or bool(_of_the_proxy("user_model")) or bool(getattr(settings, "pass_through_all_models", False))
+    )
+
+
+def _of_the_proxy(name: str) -> Any:
+    """A global of LiteLLM's proxy, where this process is one; LiteLLM's documentation imports ``llm_router`` so."""
+    return getattr(sys.modules.get("litellm.proxy.proxy_server"), name, None)
+
+
+def _value(name: str, asked: Asked, litellm_params: Mapping[str, Any]) -> Any:
+    """The value in the call of a name that was refused, where it is a parameter."""
+    return asked.parameters.get(name, litellm_params.get(name))
+
+
+def _metadata_of(litellm_params: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    return (each for name in _METADATA if isinstance(each := litellm_params.get(name), Mapping))
+
+
+def _refusal_before(metadata: Mapping[str, Any]) -> str | None:
+    """What a try before this one was refused with, by the Router's records (``fallbacks.py`` reads them, too)."""
+    for attempt in metadata.get("previous_models") or ():
+        said = str(attempt.get("exception_string")) if isinstance(attempt, Mapping) else ""
+        if said.startswith(_REFUSED):
+            return said.removeprefix(_LITELLMS_WORDS)
+    return None
+
+
+def _is_a_clients(metadata: Mapping[str, Any]) -> bool:
+    """Whether the proxy wrote down whose API key a call came with."""
+    keys = [metadata.get(name) for name in ("user_api_key_hash", "user_api_key") if metadata.get(name)]
+    return any(key != _HEALTH_CHECK for key in keys)

@@ -1,0 +1,120 @@
+"""Keeps LiteLLM's response cache from answering one call with the answer to another.
+
+LiteLLM makes a cache's key of OpenAI's parameters and the model group (``Cache.get_cache_key``, 1.106.2). It leaves
+out the inference component, the region, the credentials, ``extra_body``, ``hf_model_name`` and the container's own
+parameters, so that ``model_id="reviewer"`` would be answered with ``coder``'s cached answer. LiteLLM's documentation
+lets an application replace ``litellm.cache.get_cache_key`` ("Customize the cache key"): here it becomes a function that
+puts a digest of these behind the key of this provider's calls. tests/test_response_cache.py shows both.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import litellm
+from litellm.types.utils import all_litellm_params
+
+from litellm_sagemaker_openai.embedding_parameters import CARRIED
+from litellm_sagemaker_openai.errors import PROVIDER
+from litellm_sagemaker_openai.settings import SECRETS
+from litellm_sagemaker_openai.stream_opening import MARK
+from litellm_sagemaker_openai.target import parse_target
+
+# LiteLLM's own names, which it leaves out of a key, and which change the answer here.
+_DISTINGUISHING = frozenset(
+    {
+        "api_base",
+        "api_key",
+        "aws_batch_role_arn",
+        "base_url",
+        "custom_llm_provider",
+        "hf_model_name",
+        "litellm_credential_name",
+    }
+)
+# Which differ from call to call, or say nothing of the answer. An access key's id says whose the secret key is.
+_IRRELEVANT = (
+    frozenset(
+        {CARRIED, MARK, "messages", "input", "model", "stream", "timeout", "client", "max_retries", "num_retries"}
+    )
+    | SECRETS
+) - {"api_key"}
+# What in the environment decides whose endpoint answers: processes that share a cache may differ in it.
+_ENVIRONMENT = (
+    "AWS_ACCESS_KEY_ID",
+    "AWS_DEFAULT_REGION",
+    "AWS_ENDPOINT_URL",
+    "AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME",
+    "AWS_PROFILE",
+    "AWS_REGION",
+    "AWS_REGION_NAME",
+    "AWS_ROLE_ARN",
+)
+_OURS = "_tells_sagemaker_openai_calls_apart"
+
+
+def install(logging_obj: Any = None) -> None:
+    """Let the keys of LiteLLM's cache, where it has one, tell this provider's calls apart. Idempotent.
+
+    Args:
+        logging_obj: of a synchronous call, which looks into the cache before anything of this provider's runs.
+            Where this installs the function, that was with LiteLLM's key; its answer must not be kept under it.
+    """
+    cache = litellm.cache
+    if cache is None or getattr(cache.get_cache_key, _OURS, False):
+        return
+    cache.get_cache_key = _telling_apart(cache.get_cache_key)  # type: ignore[method-assign]
+    handler = getattr(logging_obj, "llm_caching_handler", None)
+    if isinstance(kept := getattr(handler, "request_kwargs", None), dict):
+        kept.pop("cache_key", None)
+
+
+def _telling_apart(get_cache_key: Callable[..., str]) -> Callable[..., str]:
+    def key_of(*args: Any, **kwargs: Any) -> str:
+        key = get_cache_key(*args, **kwargs)
+        return f"{key}:{digest(kwargs, os.environ)}" if is_this_providers(kwargs) else key
+
+    setattr(key_of, _OURS, True)
+    return key_of
+
+
+def is_this_providers(kwargs: Mapping[str, Any]) -> bool:
+    """Whether a call of LiteLLM's goes to this provider."""
+    named = kwargs.get("custom_llm_provider")
+    return named == PROVIDER or (named is None and str(kwargs.get("model")).startswith(f"{PROVIDER}/"))
+
+
+def digest(kwargs: Mapping[str, Any], environ: Mapping[str, str]) -> str:
+    """A digest of all that tells a call's answer from another's and stands in no key of LiteLLM's.
+
+    Args:
+        kwargs: the keywords of LiteLLM's call.
+        environ: the environment.
+    """
+    told = {name: kwargs[name] for name in sorted(kwargs) if _distinguishes(name) and kwargs[name] is not None}
+    headers = {**(kwargs.get("headers") or {}), **(kwargs.get("extra_headers") or {})}
+    told["extra_headers"] = {name.lower(): value for name, value in headers.items() if name.lower().startswith("x-amz")}
+    told["target"] = _target(str(kwargs.get("model")).removeprefix(f"{PROVIDER}/"))
+    told["environment"] = [environ.get(name) for name in _ENVIRONMENT]
+    return hashlib.sha256(json.dumps(told, sort_keys=True, default=str).encode()).hexdigest()[:32]
+
+
+def _target(model: str) -> Any:
+    """The component and the region that the model's name says. Not the endpoint: LiteLLM's key has the model, or the
+    Router's group, whose deployments are copies of each other."""
+    try:
+        target = parse_target(model)
+    except ValueError:
+        return model  # the call itself says what is wrong with it
+    return target.component, target.region
+
+
+def _distinguishes(name: str) -> bool:
+    if name in _DISTINGUISHING or (name.startswith("aws_") and name not in SECRETS):
+        return True
+    own = name in all_litellm_params or name.startswith(("_", "litellm_"))
+    return not own and name not in _IRRELEVANT

@@ -1,0 +1,204 @@
+"""Who may say what, without a proxy: the rule itself, applications, and what LiteLLM may one day not tell.
+
+tests/operating/test_access.py has the clients of the real proxy.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import litellm
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from litellm_sagemaker_openai.access import (
+    Asked,
+    UnknownClient,
+    allows,
+    is_deployments_model,
+    is_operators_header,
+    may_be_a_fallback,
+    operators_names,
+)
+from litellm_sagemaker_openai.proxy_client import allowed, proxy_client
+from tests.conftest import MESSAGES, Upstream
+from tests.operating.conftest import fine
+
+ASKED = Asked("e", {"extra_body": {"model": "m"}, "model_id": "c"}, {"X-Amzn-SageMaker-Target-Variant": "v"})
+
+
+@pytest.mark.parametrize(
+    ("body", "names"),
+    [
+        ({"model": "m", "messages": [], "temperature": 0, "top_k": 1, "timeout": 1, "metadata": {"aws_x": 1}}, ()),
+        ({"aws_anything": None}, ("aws_anything",)),
+        ({"extra_body": {"model": "x"}}, ("extra_body",)),
+        ({"additional_drop_params": ["seed", "aws_role_name"]}, ("additional_drop_params.aws_role_name",)),
+        ({"additional_drop_params": ["extra_body.model"]}, ("additional_drop_params.extra_body",)),
+        ({"additional_drop_params": "model_id"}, ()),  # LiteLLM takes a list alone
+        ({"fallbacks": ["a", {"model": "b", "model_id": "c"}]}, ("fallbacks.model_id",)),
+        ({"fallbacks": [{"group": ["a", {"model": "b", "api_key": "k"}]}]}, ("fallbacks.api_key",)),
+        ({"context_window_fallbacks": [{"model": "b", "messages": []}]}, ("fallbacks.messages",)),
+        ({"router_settings_override": {"fallbacks": [{"ssl_verify": False}]}}, ("fallbacks.ssl_verify",)),
+    ],
+)
+def test_the_names_that_a_client_said(body: dict[str, Any], names: tuple[str, ...]) -> None:
+    assert operators_names(body) == names
+
+
+def test_the_names_that_litellm_took_out() -> None:
+    assert operators_names({}, ("api_key", "headers", "provider_specific_header")) == ("api_key", "headers")
+
+
+def test_a_list_of_fallbacks_without_end() -> None:
+    fallbacks: list[Any] = []
+    fallbacks.append({"model": "m", "fallbacks": fallbacks, "aws_region_name": "r"})
+    assert operators_names({"fallbacks": fallbacks}) == ("fallbacks.aws_region_name",)
+    assert may_be_a_fallback({"model": "m", "fallbacks": fallbacks}, ["m"])
+
+
+@given(
+    st.recursive(
+        st.one_of(st.none(), st.text(max_size=3), st.integers()),
+        lambda inner: st.lists(inner) | st.dictionaries(st.text(max_size=3), inner),
+    )
+)
+def test_whatever_stands_in_a_body(value: Any) -> None:
+    names = ("fallbacks", "additional_drop_params", "extra_body", "extra_headers", "router_settings_override")
+    operators_names(dict.fromkeys(names, value))
+    may_be_a_fallback({"model": "m", **dict.fromkeys(names, value)}, ["m"])
+
+
+@pytest.mark.parametrize(
+    ("body", "groups", "may_be"),
+    [
+        ({"model": "m"}, ["m"], False),
+        ({"model": "m", "fallbacks": ["n", {"model": "o"}]}, ["m"], False),
+        ({"model": "m", "fallbacks": ["n", {"model": "m"}]}, ["m"], True),
+        ({"model": "m", "fallbacks": ["n"]}, ["n"], True),
+        ({"model": "m", "fallbacks": ["n"]}, ["m", "n"], True),
+        ({"model": "m", "fallbacks": ["n"]}, [], True),  # nothing tells
+    ],
+)
+def test_which_call_a_fallback_may_be(body: dict[str, Any], groups: list[str], may_be: bool) -> None:
+    assert may_be_a_fallback(body, groups) is may_be
+
+
+@pytest.mark.parametrize(
+    ("exceptions", "value", "may"),
+    [
+        (["model_id"], "any", True),
+        (["model_ids", "MODEL_ID"], "any", False),
+        ([{"model_id": "team-[ab]"}], "team-b", True),
+        ([{"model_id": "team-[ab]"}], "team-b/../c", False),
+        ([{"model_id": "team-[ab]"}], None, False),
+        (None, "any", False),
+        ("model_id", "any", False),
+    ],
+)
+def test_the_operators_exceptions(exceptions: Any, value: Any, may: bool) -> None:
+    assert allows(exceptions, "model_id", value) is may
+
+
+@pytest.mark.parametrize(
+    ("model", "chosen", "written", "same"),
+    [
+        ("e/c", "sagemaker_openai/e/c", "sagemaker_openai/e/c", True),
+        ("e/c", "e/c", "e/c", True),
+        ("e/d", "sagemaker_openai/e/c", "sagemaker_openai/e/c", False),
+        ("e", "hosted_vllm/e", "hosted_vllm/e", False),
+        ("arn:x", "sagemaker_openai/arn:x", "sagemaker_openai/arn:x", True),
+        ("arn:x", "sagemaker_openai/arn:x", "sagemaker_openai/*", False),
+        ("arn:x", "sagemaker_openai/arn:x", "sagemaker_openai/arn:*", True),
+    ],
+)
+def test_the_deployments_model(model: str, chosen: str, written: str, same: bool) -> None:
+    assert is_deployments_model(model, chosen, lambda: written) is same
+
+
+@pytest.mark.parametrize("name", ["X-Amzn-SageMaker-Session-Id", "x-amz-date", "Host", "COOKIE", "accept-encoding"])
+def test_the_operators_headers(name: str) -> None:
+    assert is_operators_header(name)
+
+
+@pytest.mark.parametrize("name", ["x-amount", "X-Request-Id", "traceparent", "user-agent", "anthropic-beta"])
+def test_the_clients_headers(name: str) -> None:
+    assert not is_operators_header(name)
+
+
+CLIENTS = {"user_api_key_hash": "a", "user_api_key": "a"}
+HEALTH_CHECKS = {"user_api_key": "litellm-internal-health-check", "user_api_key_hash": "litellm-internal-health-check"}
+
+
+@pytest.mark.parametrize(
+    "litellm_params",
+    [
+        {},
+        {"metadata": None, "litellm_metadata": {}},
+        {"metadata": {"model_group": "m", "deployment": "sagemaker_openai/x", "model_info": {"id": "1"}}},
+        {"litellm_metadata": HEALTH_CHECKS},
+    ],
+)
+def test_applications_their_routers_and_health_checks_are_not_clients(litellm_params: dict[str, Any]) -> None:
+    assert allowed(litellm_params, ASKED) == (ASKED.parameters, ASKED.headers)
+
+
+@pytest.mark.parametrize(
+    "litellm_params",
+    [
+        {"metadata": CLIENTS},
+        {"litellm_metadata": {"user_api_key_hash": "a"}},
+        {"litellm_metadata": HEALTH_CHECKS, "metadata": CLIENTS},
+        {"proxy_server_request": {"headers": {}}},
+        {"proxy_server_request": {"body": None}},
+        {"proxy_server_request": {"body": "{}"}},
+        {"proxy_server_request": "a request"},
+        {"proxy_server_request": {}},
+        # What the client said is known, and the deployment whose own extra_body it took the place of is not.
+        {"proxy_server_request": {"body": {"extra_body": {}}}, "model_info": {"id": "1"}},
+    ],
+)
+def test_a_litellm_that_does_not_tell_what_the_client_said(litellm_params: dict[str, Any]) -> None:
+    with pytest.raises(UnknownClient, match="use a LiteLLM that litellm-sagemaker-openai is tested with"):
+        allowed(litellm_params, Asked("e", {}, {}))
+
+
+async def test_without_the_note_the_body_is_what_counts() -> None:
+    """LiteLLM's body has what the operator's hooks have added; the note of the body as it came has not."""
+    request: dict[str, Any] = {"body": {"model": "m"}, "headers": {}, "credential_fields": ()}
+    await proxy_client.async_pre_call_hook(None, None, {"proxy_server_request": request}, "acompletion")
+    request["body"] = {"model": "m", "litellm_credential_name": "by-a-hook"}
+    asked = Asked("e", {}, {})
+    assert allowed({"proxy_server_request": request}, asked) == ({}, {})
+    with pytest.raises(ValueError, match="must not set litellm_credential_name"):
+        allowed({"proxy_server_request": {"body": request["body"]}}, asked)
+
+
+async def test_an_application_says_everything(upstream: Upstream) -> None:
+    server = upstream(fine)
+    await litellm.acompletion(
+        "sagemaker_openai/e",
+        MESSAGES,
+        model_id="c",
+        aws_region_name="eu-west-1",
+        hf_model_name="h",
+        extra_body={"min_p": 0.1},
+        extra_headers={"X-Amzn-SageMaker-Target-Variant": "v"},
+        additional_drop_params=["seed"],
+        metadata={"user": "u"},
+    )
+    (seen,) = server.seen
+    assert seen.path == "/endpoints/e/inference-components/c/openai/v1/chat/completions"
+    assert seen.headers["x-amzn-sagemaker-target-variant"] == "v"
+    assert seen.json["model"] == "h"
+    assert seen.json["min_p"] == 0.1
+
+
+async def test_an_applications_router_says_everything(upstream: Upstream, router_of: Any) -> None:
+    server = upstream(fine)
+    router = router_of({"model_name": "m", "litellm_params": {"model": "sagemaker_openai/e", "model_id": "c"}})
+    await router.acompletion("m", MESSAGES, model_id="d", extra_body={"model": "h"})
+    (seen,) = server.seen
+    assert seen.path == "/endpoints/e/inference-components/d/openai/v1/chat/completions"
+    assert seen.json["model"] == "h"
