@@ -34,10 +34,11 @@ def stream_retries(asked: int | None, litellm_params: Mapping[str, Any], *, late
         late: whether the stream opens with the caller's first read, where a Router cannot retry it any more.
     """
     if late:
-        for name in METADATA:
-            metadata = litellm_params.get(name) or {}
-            if "model_group" in metadata:
-                return int(metadata.get("max_retries") or 0)
+        routed = [each for name in METADATA if "model_group" in (each := litellm_params.get(name) or {})]
+        if routed:
+            # Where both are there, one is a client's own, which may hold anything.
+            said = [each.get("max_retries") for each in routed]
+            return min((retries for retries in said if type(retries) is int and retries >= 0), default=0)
     return DEFAULT_RETRIES if asked is None else asked
 
 

@@ -38,8 +38,8 @@ from litellm_sagemaker_openai.errors import MalformedAnswer, StreamedError
 from litellm_sagemaker_openai.local import embeddings as echo
 from litellm_sagemaker_openai.local.runtime import RuntimeConfig
 from litellm_sagemaker_openai.local.server import Running, running
-from litellm_sagemaker_openai.request import MAX_BODY_BYTES
 from litellm_sagemaker_openai.proxy_client import proxy_client
+from litellm_sagemaker_openai.request import MAX_BODY_BYTES
 from litellm_sagemaker_openai.stream_opening import stream_opening
 from litellm_sagemaker_openai.target import Target, invocations_url
 from tests.conftest import CREDENTIALS, REGION, Upstream

@@ -14,7 +14,7 @@ from litellm.caching.caching import Cache
 
 from litellm_sagemaker_openai import provider, retries
 from litellm_sagemaker_openai.errors import Refusal, Verdict, connection_error, to_exception
-from litellm_sagemaker_openai.retries import Tries, retry_after
+from litellm_sagemaker_openai.retries import Tries, retry_after, stream_retries
 from tests.conftest import MESSAGES, Upstream
 from tests.scripted import Answer, Scripted, Seen, chunk, json_answer, sse
 from tests.test_failover import FAULTS, fine
@@ -244,3 +244,31 @@ def test_what_is_tried_again(error: Exception, again: bool) -> None:
 def test_retry_after(value: str, seconds: float) -> None:
     assert retry_after({"retry-after": value}, NOW) == seconds
     assert retry_after({}, NOW) == 0
+
+
+@pytest.mark.parametrize(
+    ("litellm_params", "retries"),
+    [
+        ({"metadata": {"model_group": "m", "max_retries": 3}}, 3),
+        ({"metadata": {"model_group": "m"}}, 0),
+        # On /v1/messages and /v1/responses `metadata` is the client's own.
+        ({"metadata": {"model_group": "x", "max_retries": "abc"}, "litellm_metadata": {"model_group": "m"}}, 0),
+        (
+            {
+                "metadata": {"model_group": "x", "max_retries": 10**9},
+                "litellm_metadata": {"model_group": "m", "max_retries": 2},
+            },
+            2,
+        ),
+        (
+            {
+                "metadata": {"model_group": "x", "max_retries": -1},
+                "litellm_metadata": {"model_group": "m", "max_retries": 2},
+            },
+            2,
+        ),
+        ({"metadata": {"model_group": "x", "max_retries": True}}, 0),
+    ],
+)
+def test_a_clients_metadata_gives_no_tries(litellm_params: dict[str, Any], retries: int) -> None:
+    assert stream_retries(None, litellm_params, late=True) == retries
