@@ -203,9 +203,8 @@ def _prepare(call: Mapping[str, Any], *, stream: bool = False, is_async: bool = 
     logging_obj, marked = call["logging_obj"], is_marked(call.get("optional_params") or {})
     _show_as_native(logging_obj, marked=marked)
     try:
-        access = allowed(
-            call.get("litellm_params") or {}, Asked(model, call.get("optional_params") or {}, call.get("headers") or {})
-        )
+        parameters = unpacked(call.get("optional_params") or {})
+        access = allowed(call.get("litellm_params") or {}, Asked(model, parameters, call.get("headers") or {}))
         settings = _settings(call, access.parameters)
         target = parse_target(model, settings.model_id)
         address = queue_address if settings.asynchronous else chat_address
