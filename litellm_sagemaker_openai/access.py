@@ -75,6 +75,7 @@ _PREFIX = "sagemaker_openai/"
 _FALLBACK_LISTS = ("fallbacks", "context_window_fallbacks", "content_policy_fallbacks")
 _IN_FALLBACKS = "fallbacks."
 _DEEPEST_FALLBACKS = 32
+_MOST_SHOWN, _LONGEST_SHOWN = 5, 100  # of the names in a refusal, and characters of one
 
 # The beginnings of refusals, by which a fallback is known to be one of a refused request.
 REFUSAL = "a client of this proxy must not set "
@@ -85,12 +86,13 @@ class ClientRefused(ValueError):
     """A client of the proxy said what only the operator may say. The message names it, and what the operator can do."""
 
     def __init__(self, names: Iterable[str]) -> None:
-        self.names = tuple(dict.fromkeys(names))
-        said = ", ".join(self.names)
+        different = list(dict.fromkeys(names))
+        shown = [name[:_LONGEST_SHOWN] for name in different[:_MOST_SHOWN]]
+        more = f" and {len(different) - _MOST_SHOWN} more" if len(different) > _MOST_SHOWN else ""
         super().__init__(
-            f"{REFUSAL}{said}: leave it out of the request. It chooses where the call goes, in whose name, or what is "
-            "asked, which is the operator's to say: on the deployment, or by letting clients of that deployment say "
-            f"it, with configurable_clientside_auth_params: {list(self.names)}"
+            f"{REFUSAL}{', '.join(shown)}{more}: leave it out of the request. It chooses where the call goes, in whose "
+            "name, or what is asked, which is the operator's to say: on the deployment, or by letting clients of that "
+            f"deployment say it, with configurable_clientside_auth_params: {shown}"
         )
 
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from litellm_sagemaker_openai.access import (
     Asked,
+    ClientRefused,
     UnknownClient,
     allows,
     is_deployments_model,
@@ -49,6 +50,12 @@ def test_the_names_that_a_client_said(body: dict[str, Any], names: tuple[str, ..
 
 def test_the_names_that_litellm_took_out() -> None:
     assert operators_names({}, ("api_key", "headers", "provider_specific_header")) == ("api_key", "headers")
+
+
+def test_a_refusal_of_very_many_names() -> None:
+    said = str(ClientRefused(f"aws_{number}{'x' * 1000}" for number in range(1000)))
+    assert "and 995 more" in said
+    assert len(said) < 2000
 
 
 def test_a_list_of_fallbacks_without_end() -> None:
