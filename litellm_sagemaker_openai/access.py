@@ -28,6 +28,7 @@ _OPERATORS = frozenset(
         "litellm_credential_name",
         "litellm_params",
         "model_id",
+        "model_list",
         "sagemaker_base_url",
         "shared_session",
         "ssl_certificate",
@@ -36,7 +37,13 @@ _OPERATORS = frozenset(
 )
 # LiteLLM rewrites the messages by these, after the proxy's guardrails have seen them.
 _REWRITE_MESSAGES = frozenset(
-    {"assistant_continue_message", "model_file_id_mapping", "supports_system_message", "user_continue_message"}
+    {
+        "assistant_continue_message",
+        "litellm_system_prompt",
+        "model_file_id_mapping",
+        "supports_system_message",
+        "user_continue_message",
+    }
 )
 # What a model is asked, in the words of every route of a container's: /invocations tells them apart by the body.
 _QUESTIONS = frozenset({"input", "inputs", "messages", "prompt", "prompt_embeds", "text_inputs"})

@@ -131,10 +131,11 @@ def allowed(litellm_params: Mapping[str, Any], asked: Asked) -> Allowed:
 def _with_the_deployments(deployment: Mapping[str, Any], asked: Asked) -> Allowed:
     """The client's dictionaries over the deployment's, which LiteLLM has put them in the place of."""
     parameters, headers = asked.parameters, asked.headers
-    own_body, own_headers = deployment.get("extra_body"), deployment.get("extra_headers")
-    if isinstance(own_body, Mapping) and own_body:
-        parameters = {**parameters, "extra_body": {**own_body, **(parameters.get("extra_body") or {})}}
-    if isinstance(own_headers, Mapping) and own_headers:
+    own_body, own_headers = deployment.get("extra_body") or {}, deployment.get("extra_headers") or {}
+    extra_body = parameters.get("extra_body") or {}
+    if own_body and isinstance(extra_body, Mapping):  # anything else is refused by its own check
+        parameters = {**parameters, "extra_body": {**own_body, **extra_body}}
+    if own_headers:
         headers = {**own_headers, **headers}
     return Allowed(parameters, headers)
 

@@ -233,6 +233,7 @@ SAID: dict[str, tuple[dict[str, Any], str]] = {
         {"context_window_fallback_dict": {"sagemaker_openai/shared/coder": "sagemaker_openai/other"}},
         "context_window_fallback_dict",
     ),
+    "a system prompt that no guardrail saw": ({"litellm_system_prompt": "secret"}, "litellm_system_prompt"),
     "a message that no guardrail saw": (
         {"user_continue_message": {"role": "user", "content": "secret"}, "ensure_alternating_roles": True},
         "user_continue_message",
@@ -375,6 +376,12 @@ def test_a_clients_dictionaries_do_not_take_the_place_of_the_deployments(house: 
     house.forget()
     assert house.chat("named", extra_body={"top_k": 7}).status_code == 200
     assert house.sagemaker.seen[0].json["model"] == "the-operators"
+    house.forget()
+    assert house.chat("named", extra_body=None).status_code == 200
+    assert house.sagemaker.seen[0].json["model"] == "the-operators"
+    refused = house.chat("named", extra_body=[["model", "x"]])
+    assert refused.status_code == 400
+    assert "extra_body must be a dictionary" in refused.text
 
 
 def test_a_name_that_the_operator_allows(house: House) -> None:
@@ -531,21 +538,31 @@ OWN = [
 KNOWN = sorted({*all_litellm_params, *OWN} - {"self", "async_call", "litellm_logging_obj", "prompt_id"})
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.dictionaries(st.sampled_from(KNOWN), VALUES, min_size=1, max_size=4), st.sampled_from(sorted(ROUTES)))
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.dictionaries(st.sampled_from(KNOWN), VALUES, min_size=2, max_size=4), st.sampled_from(sorted(ROUTES)))
 def test_whatever_a_client_says(house: House, said: dict[str, Any], route: str) -> None:
+    check(house, said, route)
+
+
+@pytest.mark.parametrize("value", ["secret", {"role": "user", "content": "secret"}])
+def test_each_parameter_that_litellm_knows(house: House, value: Any) -> None:
+    """One by one: most of them LiteLLM refuses in most forms, and with them all that stands beside."""
+    for name in KNOWN:
+        check(house, {name: value}, "chat")
+
+
+def check(house: House, said: dict[str, Any], route: str) -> None:
     """What reaches the runtime has the deployment's identity, region and target, and what the guardrails saw."""
     house.forget()
     path, body = ROUTES[route]
     house.post(path, {**body, **said})
     assert house.s3.seen == house.vendor.seen == []
+    target = (
+        "/endpoints/embedder/invocations" if route == "embeddings" else "/endpoints/shared/inference-components/coder/"
+    )
     for seen in house.sagemaker.seen:
         assert identity(seen) == (CREDENTIALS.access_key, REGION), said
-        target = (
-            "/endpoints/embedder/invocations" if route == "embeddings" else "/endpoints/shared/inference-components/"
-        )
         assert seen.path.startswith(target), said
-        assert "team-b" not in seen.path, said
         asked = seen.json["input"] if route == "embeddings" else seen.json["messages"]
         assert asked in (QUESTION, [QUESTION], MESSAGES), said
         assert seen.json.keys().isdisjoint({"prompt", "inputs", "text_inputs"}), said
