@@ -114,6 +114,11 @@ class TestOneAnswer:
                 "the container answered 500: [31mred",
             ),
         ],
+            (
+                json_answer({"message": 'Received client error (404) from primary with message "Unknown."'}, 404),
+                "the container answered 404: Unknown. (for a container that insists on its served model name, set "
+                "--hf-model-name to it)\n",
+            ),
     )
     def test_a_failure_is_a_line(self, answer: Answer, message: str, upstream: Upstream) -> None:
         upstream(answer)
@@ -128,7 +133,11 @@ class TestOneAnswer:
             (["my-endpoint"], 2, "a conversation needs a terminal; give a PROMPT, or pipe one in"),
             (["a/b/c", "Hello?"], 2, "model 'a/b/c' has 3 parts; write sagemaker_openai/<endpoint>"),
             (["my-endpoint", "Hello?", "--region", "moon"], 1, "'moon' is not an AWS region"),
-            (["my-endpoint", "Hello?", "--profile", "nobody"], 1, "The config profile (nobody) could not be found"),
+            (
+                ["my-endpoint", "Hello?", "--profile", "nobody"],
+                1,
+                "The config profile (nobody) could not be found; check --profile, AWS_PROFILE and the AWS config file",
+            ),
             (
                 ["arn:aws:sagemaker:eu-west-1:123456789012:endpoint/a", "Hello?", "--region", "us-west-2"],
                 1,
@@ -147,6 +156,17 @@ class TestOneAnswer:
 
 
 COUNTED = ["```\n", *(f"{n}\n" for n in range(60))]
+def test_no_credentials(upstream: Upstream, monkeypatch: pytest.MonkeyPatch) -> None:
+    server = upstream(said("Yes."))
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    refused = chat("my-endpoint", "Hello?")
+    assert refused.exit_code == 1
+    assert "AWS_PROFILE, give --profile, or run where a role is attached" in refused.stderr
+    assert "aws_" not in refused.stderr
+    assert server.seen == []
+
+
 LONG = "\n".join(f"step {number}()" for number in range(40))
 MARKDOWN = f"""# What I *found*
 

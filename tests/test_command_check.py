@@ -153,7 +153,7 @@ class TestBeforeTheFirstCall:
         [
             ({"AWS_REGION": ""}, [], "region", "no AWS region: give --region"),
             ({}, ["--region", "moon"], "region", "'moon' is not an AWS region"),
-            ({"AWS_REGION": ""}, ["--profile", "nobody"], "region", "The config profile (nobody) could not be found"),
+            ({"AWS_REGION": ""}, ["--profile", "nobody"], "region", "found; check --profile, AWS_PROFILE and the AWS"),
             ({"AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME": "http://example.com"}, [], "region", "must not go over plain http"),
             ({"AWS_ACCESS_KEY_ID": ""}, [], "credentials", "no AWS credentials found: set AWS_ACCESS_KEY_ID"),
             ({}, ["--profile", "nobody"], "region", "The config profile (nobody) could not be found"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,14 +11,17 @@ from typing import Any
 import httpx
 import litellm
 import pytest
+from click.testing import CliRunner
 from litellm.caching.llm_caching_handler import LLMClientCache
 from litellm.llms.custom_httpx import http_handler
 from litellm.llms.custom_httpx.http_handler import get_async_httpx_client
 
 from litellm_sagemaker_openai import aiohttp_post
+from litellm_sagemaker_openai.cli import main
 from tests.certificates import CLIENT, Certificates, connect_proxy, make_certificates
 from tests.conftest import MESSAGES
 from tests.scripted import Answer, Scripted, Seen, chunk, completion, json_answer, scripted, sse
+from tests.test_command_check import IDENTITY
 
 WAYS = ("whole", "stream", "whole async", "stream async")
 
@@ -43,6 +47,9 @@ async def clients_of_its_own(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def answer(seen: Seen) -> Answer:
+    if "authorization" in seen.headers and not seen.path.startswith("/endpoints/"):  # STS or the control plane
+        is_sts = seen.body.startswith(b"Action=")
+        return Answer([IDENTITY.encode()]) if is_sts else json_answer({"__type": "AccessDenied"}, 403)
     if seen.json.get("stream"):
         return Answer([sse(chunk({"content": "Hello."}), chunk(finish="stop"))])
     return json_answer(completion())
@@ -80,6 +87,42 @@ async def test_a_certificate_of_an_unknown_authority_is_refused(way: str, server
     with pytest.raises((litellm.APIConnectionError, litellm.ServiceUnavailableError), match="could not connect"):
         await text_of(way, server)
     assert not server.seen
+
+
+@pytest.fixture
+def everything(server: Scripted, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server is SageMaker's runtime, its control plane, and STS."""
+    for service in ("SAGEMAKER_RUNTIME", "SAGEMAKER", "STS"):
+        monkeypatch.setenv(f"AWS_ENDPOINT_URL_{service}", server.url)
+    for name in ("AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def told(*command: str) -> str:
+    return CliRunner().invoke(main, command).output
+
+
+@pytest.mark.usefixtures("everything")
+@pytest.mark.parametrize("known", [[], ["SSL_CERT_FILE"], ["AWS_CA_BUNDLE"], ["SSL_CERT_FILE", "AWS_CA_BUNDLE"]])
+def test_the_command_tells_what_to_set(
+    known: list[str], certificates: Certificates, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in known:
+        monkeypatch.setenv(name, str(certificates.authority))
+    asks_for = re.compile(r"an authority that is not trusted here, .*: name the authority's PEM file in (\w+)")
+    of_the_runtime, of_aws = {"SSL_CERT_FILE"} - set(known), {"AWS_CA_BUNDLE"} - set(known)
+    assert set(asks_for.findall(told("check", "my-endpoint"))) == of_the_runtime | of_aws
+    assert set(asks_for.findall(told("chat", "my-endpoint", "Hello?"))) == of_the_runtime
+    assert set(asks_for.findall(told("endpoints"))) == of_aws
+
+
+@pytest.mark.usefixtures("everything")
+def test_the_command_on_the_certificate_of_another_host(
+    server: Scripted, certificates: Certificates, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificates.authority))
+    monkeypatch.setenv("AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME", server.url.replace("127.0.0.1", "localhost"))
+    assert "→ the certificate is not valid: look at the host's name" in told("check", "my-endpoint")
 
 
 @pytest.mark.parametrize("way", WAYS)

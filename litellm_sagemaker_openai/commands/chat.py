@@ -14,6 +14,7 @@ import click
 from litellm_sagemaker_openai.commands.common import (
     aws_options,
     console,
+    certificate_advice,
     expected_failures,
     failure_line,
     quiet_litellm,
@@ -205,7 +206,7 @@ def _choices(model: Model, messages: list[dict[str, Any]], interrupts: _Interrup
                 return
             yield from chunk.choices[:1]
     except OpenAIError as error:
-        raise _CallFailed(failure_line(error)) from error
+        raise _CallFailed("; ".join(filter(None, [failure_line(error), certificate_advice(error)]))) from error
 
 
 def _shown(model: Model) -> AbstractContextManager[Answer]:

@@ -22,7 +22,7 @@ from litellm import ModelResponse
 from litellm_sagemaker_openai.address import chat_address, invocations_address
 from litellm_sagemaker_openai.chunks import ChunkStream, parsed, whole_response
 from litellm_sagemaker_openai.commands import diagnosis
-from litellm_sagemaker_openai.commands.common import resolve_region
+from litellm_sagemaker_openai.commands.common import reason, resolve_region
 from litellm_sagemaker_openai.commands.diagnosis import Step, Streamed, authenticated
 from litellm_sagemaker_openai.control_plane import Found, find
 from litellm_sagemaker_openai.credentials import CredentialsError, quiet_botocore
@@ -96,7 +96,7 @@ def _steps(asked: Asked, doing: Doing) -> Iterator[Step]:
         region, source = resolve_region(asked.region, asked.profile, asked.target.region)
         endpoint = Endpoint.of(asked, region)
     except (ValueError, BotoCoreError) as error:
-        yield Step("region", "failed", str(error))
+        yield Step("region", "failed", reason(error))
         return
     yield Step("region", "ok", f"{region}, from {source}; {urlsplit(endpoint.url).netloc}")
 

@@ -7,6 +7,8 @@ import os
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+import ssl
+import sys
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -18,6 +20,28 @@ if TYPE_CHECKING:
 
 # All of C0 but tab and newline, DEL, and C1.
 _CONTROL_CHARACTERS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+STOPPED = 130  # the exit status after Ctrl-C: 128 + SIGINT, as shells have it
+
+# For output that is not UTF-8. What has none of these is written as a question mark.
+_STAND_INS = {
+    **{"✓": "+", "✗": "x", "→": "->", "…": "...", "•": "*"},
+    **{"\u2013": "-", "\u2014": "-", "\u2018": "'", "\u2019": "'", "\u201c": '"', "\u201d": '"', "\u00a0": " "},
+}
+# Of openssl/x509_vfy.h: self-signed, alone or in the chain; no certificate of the one that signed.
+_UNKNOWN_AUTHORITY = (18, 19, 20, 21)
+_READABLE_ASCII = "readable_ascii"
+
+_NO_CREDENTIALS = (
+    "no AWS credentials found: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or AWS_PROFILE, give --profile, or run "
+    "where a role is attached"
+)
+# What messages name parameters of LiteLLM's calls for → what there is for it here.
+_OPTIONS = {
+    "aws_region_name": "--region",
+    "aws_profile_name": "--profile",
+    "hf_model_name": "--hf-model-name",
+}
+
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -99,7 +123,15 @@ def quiet_litellm() -> None:
 def failure_line(error: Exception) -> str:
     """What an exception of LiteLLM's says, in a line, without LiteLLM's name for it."""
     said = str(getattr(error, "original_exception", None) or error)  # MidStreamFallbackError says everything twice
-    return printable(" ".join(re.sub(r"^(litellm\.\w+: )+", "", said).split()))
+    return in_options(printable(" ".join(re.sub(r"^(litellm\.\w+: )+", "", said).split())))
+
+
+def in_options(message: str) -> str:
+    """What the package says to callers of LiteLLM, with the command's options in place of their parameters."""
+    from litellm_sagemaker_openai.credentials import NO_CREDENTIALS
+
+    message = message.replace(NO_CREDENTIALS, _NO_CREDENTIALS)  # most of what it names has no option
+    return re.sub("|".join(_OPTIONS), lambda named: _OPTIONS[named[0]], message)
 
 
 def printable(text: str) -> str:
@@ -124,14 +156,33 @@ def reason(error: Exception) -> str:
     """Why it was refused, in a line. AWS's own words name the IAM action that is missing."""
     from botocore.exceptions import ClientError, NoCredentialsError
 
-    from litellm_sagemaker_openai.credentials import NO_CREDENTIALS
-
-    if isinstance(error, NoCredentialsError) or str(error) == NO_CREDENTIALS:  # which names parameters of a call
-        return (
-            "no AWS credentials found: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or AWS_PROFILE, give --profile, "
-            "or run where a role is attached"
-        )
+    if isinstance(error, NoCredentialsError):
+        return _NO_CREDENTIALS
     if isinstance(error, ClientError):
         said = error.response.get("Error", {})
         return f"{error.operation_name}: {said.get('Code')}: {said.get('Message')}"
-    return str(error)
+    return "; ".join(filter(None, [in_options(str(error)), certificate_advice(error)]))
+
+
+def certificate_advice(error: BaseException) -> str:
+    """What to do about a certificate that was refused; empty where the error came of something else."""
+    from botocore.exceptions import SSLError
+
+    chain = list(_chain(error))
+    for each in chain:
+        if isinstance(each, ssl.SSLCertVerificationError):
+            if each.verify_code not in _UNKNOWN_AUTHORITY:
+                return "the certificate is not valid: look at the host's name, and at the clock of this machine"
+            variable = "AWS_CA_BUNDLE" if any(isinstance(each, SSLError) for each in chain) else "SSL_CERT_FILE"
+            return (
+                "the certificate is of an authority that is not trusted here, such as that of a proxy which reads TLS: "
+                f"name the authority's PEM file in {variable}"
+            )
+    return ""
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    """The error, and what it came of."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__

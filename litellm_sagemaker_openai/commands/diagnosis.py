@@ -13,7 +13,7 @@ from botocore.exceptions import ClientError
 from litellm import ModelResponse
 from litellm.types.utils import ModelResponseStream
 
-from litellm_sagemaker_openai.commands.common import failure_line, printable, reason
+from litellm_sagemaker_openai.commands.common import certificate_advice, failure_line, printable, reason
 from litellm_sagemaker_openai.control_plane import Found, Listed
 from litellm_sagemaker_openai.credentials import CredentialsError
 from litellm_sagemaker_openai.errors import CHAT, Refusal, Verdict, advice_on, connection_error, words
@@ -275,7 +275,7 @@ def unanswered(name: str, error: httpx.HTTPError) -> Step:
     """A call that got no answer, or none that was whole."""
     if isinstance(error, httpx.TimeoutException) and not isinstance(error, httpx.ConnectTimeout):
         advice = "a longer --timeout; SageMaker gives a container 60 s for a whole answer and 8 min for a stream"
-    else:
+    elif not (advice := certificate_advice(error)):
         advice = "the region; the network: a VPC without internet needs an endpoint for sagemaker.runtime; HTTPS_PROXY"
     return Step(name, "failed", failure_line(connection_error(error, model="")), advice)
 
