@@ -2,18 +2,36 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from litellm_sagemaker_openai._version import __version__
 from litellm_sagemaker_openai.commands.chat import chat
 from litellm_sagemaker_openai.commands.check import check
+from litellm_sagemaker_openai.commands.common import STOPPED, write_stand_ins
 from litellm_sagemaker_openai.commands.config import config
 from litellm_sagemaker_openai.commands.endpoints import endpoints
 from litellm_sagemaker_openai.commands.local import local
 from litellm_sagemaker_openai.commands.token import token
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class _Commands(click.Group):
+    """What holds for each subcommand: nothing that the output cannot encode ends it, and Ctrl-C is no failure."""
+
+    def main(self, *arguments: Any, **keywords: Any) -> Any:
+        write_stand_ins()
+        return super().main(*arguments, **keywords)
+
+    def invoke(self, context: click.Context) -> Any:
+        try:
+            return super().invoke(context)
+        except KeyboardInterrupt:  # click itself would say "Aborted!", with exit status 1
+            click.echo(err=True)
+            context.exit(STOPPED)
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="litellm-sagemaker-openai")
 def main() -> None:
     """Models on your own Amazon SageMaker endpoints, over their OpenAI-compatible path."""

@@ -20,6 +20,7 @@ import pyte
 _RUN = """
 import fcntl, termios
 fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+{first}
 from {module} import main
 main(prog_name="litellm-sagemaker-openai")
 """
@@ -95,20 +96,25 @@ def in_terminal(
     *,
     columns: int = 80,
     rows: int = 24,
+    kind: str = "xterm-256color",
+    first: str = "",
     module: str = "litellm_sagemaker_openai.cli",
 ) -> Iterator[Terminal]:
-    """The ``main`` of a module, with these arguments, in a terminal of its own; it is gone afterwards."""
+    """The ``main`` of a module, with these arguments, in a terminal of its own; it is gone afterwards.
+
+    ``kind`` is what ``TERM`` says of it; ``first`` is Python to run before.
+    """
     # pytest-xdist sets COLUMNS, which says more than the terminal itself.
     without_size = {name: value for name, value in env.items() if name not in ("COLUMNS", "LINES")}
     ours, theirs = pty.openpty()
     try:
         fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
         process = subprocess.Popen(
-            [sys.executable, "-c", _RUN.format(module=module), *command],
+            [sys.executable, "-c", _RUN.format(module=module, first=first), *command],
             stdin=theirs,
             stdout=theirs,
             stderr=theirs,
-            env={**without_size, "TERM": "xterm-256color"},
+            env={**without_size, "TERM": kind},
             start_new_session=True,
         )
     finally:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 
@@ -113,12 +114,12 @@ class TestOneAnswer:
                 Answer([sse(chunk({"content": "x"}), {"error": {"message": "\x1b[31mred", "code": 500}}, done=False)]),
                 "the container answered 500: [31mred",
             ),
-        ],
             (
                 json_answer({"message": 'Received client error (404) from primary with message "Unknown."'}, 404),
                 "the container answered 404: Unknown. (for a container that insists on its served model name, set "
                 "--hf-model-name to it)\n",
             ),
+        ],
     )
     def test_a_failure_is_a_line(self, answer: Answer, message: str, upstream: Upstream) -> None:
         upstream(answer)
@@ -155,7 +156,6 @@ class TestOneAnswer:
         assert server.seen == []
 
 
-COUNTED = ["```\n", *(f"{n}\n" for n in range(60))]
 def test_no_credentials(upstream: Upstream, monkeypatch: pytest.MonkeyPatch) -> None:
     server = upstream(said("Yes."))
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
@@ -167,6 +167,7 @@ def test_no_credentials(upstream: Upstream, monkeypatch: pytest.MonkeyPatch) -> 
     assert server.seen == []
 
 
+COUNTED = ["```\n", *(f"{n}\n" for n in range(60))]
 LONG = "\n".join(f"step {number}()" for number in range(40))
 MARKDOWN = f"""# What I *found*
 
@@ -293,3 +294,9 @@ def prompted(shown: Terminal) -> bool:
 
 def first(seen: Seen) -> bool:
     return len(seen.json["messages"]) == 1
+def broken_at(columns: int, line: str) -> str:
+    """As a terminal shows it that is not told where to break it."""
+    pieces = [line[start : start + columns] for start in range(0, len(line), columns)]
+    return "\n".join(piece.rstrip() for piece in pieces)
+
+

@@ -546,6 +546,17 @@ def test_on_a_screen(upstream: Upstream) -> None:
     assert b"\x1b[31mUser" not in terminal.written
 
 
+def test_ctrl_c_is_no_failure(upstream: Upstream) -> None:
+    upstream(Answer(end="stall"))
+    with in_terminal(["check", "my-endpoint"], os.environ) as terminal:
+        terminal.wait_for("Waiting for a chat")
+        terminal.type("\x03")
+        assert terminal.wait_for_the_end() == 130
+        assert not terminal.cursor_is_hidden
+    shown = [line for line in terminal.screen.splitlines() if line.strip() != "^C"]
+    assert [line[:20].strip() for line in shown] == ["✓ region", "✓ credentials", "", "– endpoint"]  # noqa: RUF001
+
+
 ON_A_SCREEN = """
 ✓ region
 ✓ credentials         AKIAIOSFODNN7EXAMPLE; whose was not asked: the runtime is

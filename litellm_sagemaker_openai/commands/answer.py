@@ -41,7 +41,8 @@ class Answer(Protocol):
 
 @contextmanager
 def plain_answer(output: TextIO) -> Iterator[Answer]:
-    """The answer alone, as it was written, into a pipe or a file; with an end of line at its end."""
+    """The answer alone, with an end of line at its end: into a pipe or a file as it was written, and into a terminal
+    that cannot be drawn in without what it would obey."""
     answer = _Plain(output)
     try:
         yield answer
@@ -95,12 +96,13 @@ def _keys_unseen(terminal: int) -> Iterator[None]:
 class _Plain:
     def __init__(self, output: TextIO) -> None:
         self._output = output
+        self._shown = printable if output.isatty() else str
         self.ends_a_line = True
 
     def reasoning(self, piece: str) -> None: ...
 
     def content(self, piece: str) -> None:
-        self._output.write(piece)
+        self._output.write(self._shown(piece))
         self._output.flush()
         self.ends_a_line = piece.endswith("\n")
 

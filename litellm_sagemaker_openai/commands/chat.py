@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from litellm_sagemaker_openai.commands.common import (
+    STOPPED,
     aws_options,
-    console,
     certificate_advice,
+    console,
     expected_failures,
     failure_line,
     quiet_litellm,
@@ -67,9 +68,7 @@ def chat(
     In a terminal Markdown is rendered and reasoning is dimmed. Into a pipe or a file goes the answer alone, as it was
     written. The exit status of a single answer is 0, 1 where it failed, and 130 where you stopped it.
     """
-    # A diff may hold bytes that are no text here, and a model send half a character, which no encoding can write.
-    for stream in (sys.stdin, sys.stdout):
-        stream.reconfigure(errors="replace")  # type: ignore[union-attr]
+    sys.stdin.reconfigure(errors="replace")  # type: ignore[union-attr]  # a diff may hold bytes that are no text here
     question = _question(prompt)
     if question is None and not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise click.UsageError("a conversation needs a terminal; give a PROMPT, or pipe one in")
@@ -95,7 +94,7 @@ def chat(
     if reply.failure is not None:
         raise click.ClickException(reply.failure)
     if reply.stopped:
-        click.get_current_context().exit(_STOPPED)
+        click.get_current_context().exit(STOPPED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,10 +142,10 @@ def _converse(model: Model, history: Sequence[dict[str, Any]]) -> None:
 def _next_question() -> str | None:
     """What is typed next, or None at the end."""
     try:
-        return input("> ")
-    except (EOFError, KeyboardInterrupt):
-        click.echo()
-        return None
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def _ask(model: Model, messages: list[dict[str, Any]]) -> Reply:
@@ -168,8 +167,13 @@ def _ask(model: Model, messages: list[dict[str, Any]]) -> Reply:
         except _CallFailed as failed:
             return Reply("".join(said), failure=str(failed))
     if note := "stopped" if stopped else _note(finish_reason, "".join(said)):
-        click.secho(f"({note})", dim=True, err=True)
+        _aside(f"({note})", stderr=True)
     return Reply("".join(said), stopped)
+
+
+def _aside(text: str, *, stderr: bool = False) -> None:
+    """Say something that is no part of the conversation."""
+    console(stderr=stderr).print(text, style="dim", markup=False)
 
 
 def _note(finish_reason: str | None, text: str) -> str:
@@ -212,9 +216,10 @@ def _choices(model: Model, messages: list[dict[str, Any]], interrupts: _Interrup
 def _shown(model: Model) -> AbstractContextManager[Answer]:
     from litellm_sagemaker_openai.commands.answer import drawn_answer, plain_answer
 
-    if not sys.stdout.isatty():
+    output = console()
+    if not (sys.stdout.isatty() and output.is_terminal):
         return plain_answer(sys.stdout)
-    return drawn_answer(console(), f"Waiting for {model.name}", markdown=model.markdown)
+    return drawn_answer(output, f"Waiting for {model.name}", markdown=model.markdown)
 
 
 class _Interrupts:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import codecs
+import io
 import logging
 import os
 import re
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 import ssl
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -18,8 +20,6 @@ from litellm_sagemaker_openai.target import Target, agreed_region, checked_regio
 if TYPE_CHECKING:
     from rich.console import Console
 
-# All of C0 but tab and newline, DEL, and C1.
-_CONTROL_CHARACTERS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 STOPPED = 130  # the exit status after Ctrl-C: 128 + SIGINT, as shells have it
 
 # For output that is not UTF-8. What has none of these is written as a question mark.
@@ -42,6 +42,8 @@ _OPTIONS = {
     "hf_model_name": "--hf-model-name",
 }
 
+# All of C0 but tab and newline, DEL, and C1.
+_CONTROL_CHARACTERS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -76,11 +78,46 @@ def parsed_target(context: click.Context, argument: click.Parameter, value: str)
         raise click.BadParameter(str(error), context, argument) from error
 
 
+def write_stand_ins() -> None:
+    """Let standard output and standard error write a stand-in for what their encodings cannot.
+
+    That is any mark or emoji where the encoding is not UTF-8, and half a character where it is.
+    """
+    codecs.register_error("stand-in", _stand_in)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            encoding = stream.encoding
+            if codecs.lookup(encoding).name == "ascii":
+                codecs.register(_readable_ascii)
+                encoding = _READABLE_ASCII
+            stream.reconfigure(encoding=encoding, errors="stand-in")
+
+
+def _stand_in(error: UnicodeError) -> tuple[str, int]:
+    assert isinstance(error, UnicodeEncodeError)
+    return "".join(_STAND_INS.get(each, "?") for each in error.object[error.start : error.end]), error.end
+
+
+def _readable_ascii(name: str) -> codecs.CodecInfo | None:
+    """ASCII by another name: by its own click takes it for a mistake, and writes UTF-8 (click._compat, 8.5.1)."""
+    if name != _READABLE_ASCII:
+        return None
+    plain = codecs.lookup("ascii")
+    return codecs.CodecInfo(*plain, plain.incrementalencoder, plain.incrementaldecoder, name)
+
+
 def console(*, stderr: bool = False) -> Console:
-    """A console that draws in a terminal, and writes plain text into a pipe or a file."""
+    """A console that draws in a terminal, and writes plain text anywhere else, of which no line is broken.
+
+    Anything else is a pipe or a file, and a terminal whose cursor cannot be moved or whose encoding is not UTF-8.
+    """
     from rich.console import Console
 
-    return Console(stderr=stderr, highlight=False)
+    output = Console(stderr=stderr, highlight=False)
+    if output.is_dumb_terminal or output.options.ascii_only:
+        output = Console(stderr=stderr, highlight=False, force_terminal=False)
+    output.soft_wrap = not output.is_terminal
+    return output
 
 
 def resolve_region(region: str | None, profile: str | None, arn_region: str | None = None) -> tuple[str, str]:

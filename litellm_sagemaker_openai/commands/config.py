@@ -106,7 +106,7 @@ def proxy_config(
     others = "".join(f"#   sagemaker_openai/{target}: {why}\n" for target, why in (left_out or {}).items())
     comments = f"# Left out, by their state when this was written:\n{others}" if others else ""
     export_region = "" if region else "#   export AWS_REGION=us-west-2       # where the endpoints are\n"
-    use_profile = f"\n      aws_profile_name: {json.dumps(profile, ensure_ascii=False)}" if profile else ""
+    use_profile = f"\n      aws_profile_name: {_quoted(profile)}" if profile else ""
     return f"""\
 # LiteLLM's proxy before SageMaker endpoints. Start it:
 #
@@ -140,6 +140,11 @@ general_settings:
   master_key: os.environ/LITELLM_MASTER_KEY
   trusted_proxy_ranges: [] # the addresses (CIDR) of load balancers before this proxy
 """
+
+
+def _quoted(text: str) -> str:
+    """As YAML has it in ASCII, so that it is right in whichever encoding the file is written and read."""
+    return json.dumps(text, ensure_ascii=False).encode("ascii", "backslashreplace").decode()
 
 
 def _deployment(name: str, target: Target, asynchronous: bool) -> str:

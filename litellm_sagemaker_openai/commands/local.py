@@ -63,8 +63,8 @@ def local(
         raise click.ClickException(f"cannot listen on {host}:{port}: {error.strerror}") from error
     config = RuntimeConfig(endpoints, credentials, region, upstream=upstream, cold_start=cold_start, remembered=0)
     exports = [f"export AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME={url_of(listener)}", f"export AWS_REGION={region}", *exports]
-    _announce(endpoints, upstream or "an echo container (no model)", exports)
     with suppress(KeyboardInterrupt):
+        _announce(endpoints, upstream or "an echo container (no model)", exports)
         serve_forever(config, listener)
 
 
