@@ -186,6 +186,14 @@ The end.\x1b]0;owned\x07
 """
 
 
+# Another thread than the main one gets Ctrl-C, so that it interrupts no wait: as where it comes just before one.
+SIGNALS_ELSEWHERE = """
+import signal, threading
+threading.Thread(target=threading.Event().wait, daemon=True).start()
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+"""
+
+
 @pytest.fixture
 def terminal(request: pytest.FixtureRequest) -> Callable[..., AbstractContextManager[Terminal]]:
     """Starts the command in a terminal, with the environment that the test has by then."""
@@ -213,7 +221,7 @@ class TestInATerminal:
             assert shown.wait_for_the_end() == 0
         assert gone_and_shown == "\n".join(
             [
-                "my-endpoint in us-west-2. Ctrl-C stops an answer, Ctrl-D ends.",
+                "my-endpoint in us-west-2. Ctrl-C stops an answer, only Ctrl-D ends.",
                 "> Why?",
                 "They want",
                 "to know.",
@@ -270,11 +278,66 @@ class TestInATerminal:
             shown.wait_for(prompted)
             lines = [line.strip() for line in shown.everything.splitlines()]
             assert [line for line in lines if line.isdecimal()] == [str(n) for n in range(60)]  # each once
-            shown.type("\x03")
+            shown.type("\x04")
             assert shown.wait_for_the_end() == 0
         asked = [message["content"] for message in server.seen[-1].json["messages"]]
         assert asked == ["Count.", "".join(COUNTED), "And now?"]
         assert CREDENTIALS.secret_key.encode() not in shown.written
+
+    @each("first", ["", SIGNALS_ELSEWHERE], ids=["", "not in a wait"])
+    def test_ctrl_c_clears_the_line(self, first: str, upstream: Upstream) -> None:
+        server = upstream(said("Yes."))
+        with in_terminal(["chat", "my-endpoint"], os.environ, first=first) as shown:
+            shown.wait_for(prompted)
+            shown.type("\x03")
+            shown.wait_for("\n>\n>")
+            shown.type("Not th")
+            shown.wait_for("\n> Not th")
+            shown.type("\x03")
+            shown.wait_for(prompted)
+            shown.type("This?\r")
+            shown.wait_for("Yes.")
+            shown.wait_for(prompted)
+            shown.type("\x04")
+            assert shown.wait_for_the_end() == 0
+        assert server.seen[0].json["messages"] == [{"role": "user", "content": "This?"}]
+
+    def test_a_terminal_whose_cursor_cannot_be_moved(self, upstream: Upstream) -> None:
+        server = upstream(said("**Wait** \x1b[1m", "for it: ", "words " * 9 + "end.", reasoning="Hm."))
+        with in_terminal(["chat", "my-endpoint"], os.environ, columns=32, kind="dumb") as shown:
+            shown.wait_for(prompted)
+            shown.type("Why?\r")
+            shown.wait_for("end.\n\n>")
+            server.script = lambda _: endpoint_not_found()
+            shown.type("And?\r")
+            shown.wait_for("region\n\n>")
+            shown.type("\x04")
+            assert shown.wait_for_the_end() == 0
+        assert b"\x1b" not in shown.written
+        answer = "**Wait** [1mfor it: " + "words " * 9 + "end."
+        assert f"\n> Why?\n{broken_at(32, answer)}\n\n> And?\nError: SageMaker answered" in shown.everything
+
+    def test_no_color(
+        self,
+        upstream: Upstream,
+        terminal: Callable[..., AbstractContextManager[Terminal]],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        monkeypatch.setenv("NO_COLOR", "1")
+        server = upstream(said("```python\nimport this\n```\n"))
+        with terminal("my-endpoint") as shown:
+            shown.wait_for(prompted)
+            shown.type("Why?\r")
+            shown.wait_for("import this")
+            shown.wait_for(prompted)
+            server.script = lambda _: endpoint_not_found()
+            shown.type("And?\r")
+            shown.wait_for("Error: ")
+            shown.wait_for(prompted)
+            shown.type("\x04")
+            assert shown.wait_for_the_end() == 0
+        styles = {style for escape in re.findall(rb"\x1b\[([\d;]*)m", shown.written) for style in escape.split(b";")}
+        assert styles <= {b"", b"0", b"1", b"2"}  # bold and dim are no colours
 
     def test_ctrl_c_ends_a_single_answer(
         self, upstream: Upstream, terminal: Callable[..., AbstractContextManager[Terminal]]
@@ -292,11 +355,11 @@ def prompted(shown: Terminal) -> bool:
     return shown.screen.endswith("\n>")
 
 
-def first(seen: Seen) -> bool:
-    return len(seen.json["messages"]) == 1
 def broken_at(columns: int, line: str) -> str:
     """As a terminal shows it that is not told where to break it."""
     pieces = [line[start : start + columns] for start in range(0, len(line), columns)]
     return "\n".join(piece.rstrip() for piece in pieces)
 
 
+def first(seen: Seen) -> bool:
+    return len(seen.json["messages"]) == 1

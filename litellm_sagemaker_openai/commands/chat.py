@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from litellm_sagemaker_openai.commands.answer import Answer
     from litellm_sagemaker_openai.target import Target
 
-_STOPPED = 130  # 128 + SIGINT, as shells have it
+_PROMPT_SECONDS = 0.5  # how late Ctrl-C may be noticed at the prompt
 
 
 @click.command()
@@ -57,8 +57,8 @@ def chat(
 ) -> None:
     """Talk with the model of an endpoint or an inference component.
 
-    With a PROMPT, or something in a pipe, it prints one answer; else it is a conversation. Ctrl-C stops an answer; at
-    the prompt Ctrl-C and Ctrl-D end the conversation.
+    With a PROMPT, or something in a pipe, it prints one answer; else it is a conversation. Ctrl-C stops an answer, and
+    clears the line at the prompt; Ctrl-D ends the conversation.
 
     \b
       litellm-sagemaker-openai chat my-endpoint
@@ -90,7 +90,8 @@ def chat(
     if question is None:
         _converse(model, history)
         return
-    reply = _ask(model, [*history, {"role": "user", "content": question}])
+    with _Interrupts() as interrupts:
+        reply = _ask(model, [*history, {"role": "user", "content": question}], interrupts)
     if reply.failure is not None:
         raise click.ClickException(reply.failure)
     if reply.stopped:
@@ -125,22 +126,46 @@ def _converse(model: Model, history: Sequence[dict[str, Any]]) -> None:
     with suppress(ImportError):  # not on Windows
         import readline  # noqa: F401 - gives input() its keys and its history
 
-    click.secho(f"{model.name} in {model.options['aws_region_name']}. Ctrl-C stops an answer, Ctrl-D ends.", dim=True)
-    while (question := _next_question()) is not None:
-        if not question.strip():
-            continue
-        asked = [*history, {"role": "user", "content": question}]
-        reply = _ask(model, asked)
-        if reply.failure is not None:
-            console(stderr=True).print(f"Error: {reply.failure}", style="red", markup=False)
-        elif reply.text:
-            # Also where it was stopped: chat templates want questions and answers to alternate.
-            history = [*asked, {"role": "assistant", "content": reply.text}]
-        click.echo()
+    _aside(f"{model.name} in {model.options['aws_region_name']}. Ctrl-C stops an answer, only Ctrl-D ends.")
+    with _Interrupts() as interrupts:
+        while (question := _next_question(interrupts)) is not None:
+            if not question.strip():
+                continue
+            asked = [*history, {"role": "user", "content": question}]
+            reply = _ask(model, asked, interrupts)
+            if reply.failure is not None:
+                console(stderr=True).print(f"Error: {reply.failure}", style="red", markup=False)
+            elif reply.text:
+                # Also where it was stopped: chat templates want questions and answers to alternate.
+                history = [*asked, {"role": "assistant", "content": reply.text}]
+            click.echo()
 
 
-def _next_question() -> str | None:
+def _next_question(interrupts: _Interrupts) -> str | None:
     """What is typed next, or None at the end."""
+    while True:
+        try:
+            with interrupts.end_the_wait(), _woken():
+                return input("> ")
+        except KeyboardInterrupt:
+            click.echo()
+        except EOFError:
+            click.echo()
+            return None
+
+
+@contextmanager
+def _woken() -> Iterator[None]:
+    """Let Ctrl-C be noticed that came after the prompt was written and before readline waits for a key.
+
+    CPython's readline_until_enter_or_signal looks for signals only where one interrupts its select(); that one did
+    not. So another signal interrupts it, again and again.
+    """
+    if not hasattr(signal, "setitimer"):  # Windows
+        yield
+        return
+    before = signal.signal(signal.SIGALRM, lambda *_: None)
+    signal.setitimer(signal.ITIMER_REAL, _PROMPT_SECONDS, _PROMPT_SECONDS)
     try:
         yield
     finally:
@@ -148,24 +173,23 @@ def _next_question() -> str | None:
         signal.signal(signal.SIGALRM, before)
 
 
-def _ask(model: Model, messages: list[dict[str, Any]]) -> Reply:
+def _ask(model: Model, messages: list[dict[str, Any]], interrupts: _Interrupts) -> Reply:
     """Ask, and show the answer as it comes."""
     said: list[str] = []
     finish_reason, stopped = None, False
-    with _Interrupts() as interrupts:
-        try:
-            with _shown(model) as answer:
-                for choice in _choices(model, messages, interrupts):
-                    if reasoning := getattr(choice.delta, "reasoning_content", None):
-                        answer.reasoning(reasoning)
-                    if content := choice.delta.content:
-                        said.append(content)
-                        answer.content(content)
-                    finish_reason = choice.finish_reason or finish_reason
-        except KeyboardInterrupt:
-            stopped = True
-        except _CallFailed as failed:
-            return Reply("".join(said), failure=str(failed))
+    try:
+        with _shown(model) as answer:
+            for choice in _choices(model, messages, interrupts):
+                if reasoning := getattr(choice.delta, "reasoning_content", None):
+                    answer.reasoning(reasoning)
+                if content := choice.delta.content:
+                    said.append(content)
+                    answer.content(content)
+                finish_reason = choice.finish_reason or finish_reason
+    except KeyboardInterrupt:
+        stopped = True
+    except _CallFailed as failed:
+        return Reply("".join(said), failure=str(failed))
     if note := "stopped" if stopped else _note(finish_reason, "".join(said)):
         _aside(f"({note})", stderr=True)
     return Reply("".join(said), stopped)
@@ -223,7 +247,7 @@ def _shown(model: Model) -> AbstractContextManager[Answer]:
 
 
 class _Interrupts:
-    """While it is entered, Ctrl-C ends the wait for an answer's next piece, and comes between nothing else.
+    """While it is entered, Ctrl-C ends a wait, for a question or for a piece of an answer, and nothing else.
 
     Anywhere else it would leave an import half done, or the cursor hidden.
     """
@@ -249,5 +273,8 @@ class _Interrupts:
             if self._pressed:
                 raise KeyboardInterrupt
             yield
+        except KeyboardInterrupt:
+            self._pressed = False
+            raise
         finally:
             self._waiting = False
