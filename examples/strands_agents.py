@@ -134,8 +134,8 @@ def main() -> None:
     if proxy:
         coder_model, reviewer_model = proxy_model(proxy, "coder"), proxy_model(proxy, "reviewer")
     else:
-        coder_model = direct_model("SAGEMAKER_CODER_MODEL", "sagemaker_openai/shared-endpoint/coder")
-        reviewer_model = direct_model("SAGEMAKER_REVIEWER_MODEL", "sagemaker_openai/shared-endpoint/reviewer")
+        coder_model = direct_model("SAGEMAKER_CODER_MODEL", "sagemaker_openai/my-gpus/coder")
+        reviewer_model = direct_model("SAGEMAKER_REVIEWER_MODEL", "sagemaker_openai/my-gpus/reviewer")
     for agent in asyncio.run(review(coder_model, reviewer_model)):
         show(agent)
 

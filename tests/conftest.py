@@ -71,9 +71,14 @@ def upstream(monkeypatch: pytest.MonkeyPatch) -> Iterator[Upstream]:
 
 @pytest.fixture(scope="session")
 def local_runtime() -> Iterator[Running]:
-    """The local SageMaker runtime: a single-model endpoint, one with two components, and an asynchronous one."""
+    """The local SageMaker runtime: a single-model endpoint, two with two components, and an asynchronous one."""
     config = RuntimeConfig(
-        endpoints={"my-endpoint": (), "shared-endpoint": ("coder", "reviewer"), "my-async-endpoint": ()},
+        endpoints={
+            "my-endpoint": (),
+            "shared-endpoint": ("coder", "reviewer"),
+            "my-gpus": ("coder", "reviewer"),  # README's
+            "my-async-endpoint": (),
+        },
         credentials=CREDENTIALS,
         region=REGION,
         asynchronous={"my-async-endpoint": AsyncInferenceConfig("s3://my-bucket/results", "s3://my-bucket/failures")},

@@ -241,7 +241,8 @@ def test_proxy_start(block: Block, tmp_path: Path) -> None:
 
 @each("block", LOCAL, ids=str)
 def test_local_runtime(block: Block, tmp_path: Path) -> None:
-    """It prints what the README shows, and with that pasted into a shell the first Python block runs."""
+    """It prints what the README shows, and with that pasted into a shell the first Python block runs. It serves what
+    the README's proxy asks for."""
     command = [*shlex.split(block.text), "--port", "0"]
     with subprocess.Popen(command, env=environment(tmp_path), stdout=subprocess.PIPE, text=True) as runtime:
         try:
@@ -252,6 +253,7 @@ def test_local_runtime(block: Block, tmp_path: Path) -> None:
                 if line.startswith("# Ready."):
                     break
             assert re.sub(r"http://127\.0\.0\.1:\d+", LOCAL_URL, printed) == block.output
+            assert set(re.findall(r"(?m)^#   (\S+)$", printed)) == set(MODELS.values())
             script = f"{printed}\nexec {shlex.join([sys.executable, '-c', PYTHON[0].text])}"
             assert run(["bash", "-euc", script], environment(tmp_path)) == PYTHON[0].output
         finally:
