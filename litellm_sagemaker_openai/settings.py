@@ -204,9 +204,13 @@ class _Options:
 
 
 def _checked_token(api_key: Any) -> str | None:
-    """The token made elsewhere, without the white space that a file's end leaves. It is never shown."""
-    if api_key is None or (isinstance(api_key, str) and re.fullmatch(r"[\x21-\x7e]+", api_key.strip())):
-        return api_key.strip() if api_key else None
+    """The token made elsewhere, without the white space that a file's end leaves; an empty one is none.
+
+    It is never shown.
+    """
+    token = api_key.strip() if isinstance(api_key, str) else api_key
+    if token is None or (isinstance(token, str) and re.fullmatch(r"[\x21-\x7e]*", token)):
+        return token or None
     raise ValueError("api_key is no bearer token: it must be a string of printable ASCII characters without spaces")
 
 

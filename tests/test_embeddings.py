@@ -605,6 +605,11 @@ async def test_a_bearer_token_will_not_do(upstream: Upstream, is_async: bool) ->
 
 
 @both
+async def test_a_token_that_is_empty_is_none(runtime: Running, is_async: bool) -> None:
+    assert (await embed(is_async, api_key="")).data
+
+
+@both
 async def test_no_credentials(upstream: Upstream, is_async: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     server = upstream(b"")
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):

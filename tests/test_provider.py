@@ -164,6 +164,14 @@ async def test_a_token_made_elsewhere(runtime: Running, ask: Any, monkeypatch: p
     assert (await ask(api_key=f"{token}\n")).choices  # as a file has it
 
 
+@pytest.mark.parametrize("empty", ["", " ", "\n"], ids=repr)
+async def test_a_token_that_is_empty_is_none(runtime: Running, ask: Any, router_of: Any, empty: str) -> None:
+    assert (await ask(api_key=empty)).choices
+    deployment = {"model": "sagemaker_openai/my-endpoint", "api_key": empty}
+    router = router_of({"model_name": "m", "litellm_params": deployment}, num_retries=0)
+    assert (await router.acompletion("m", MESSAGES)).choices
+
+
 async def test_an_endpoint_in_another_region_than_the_environments(ask: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     config = RuntimeConfig(endpoints={"my-endpoint": ()}, credentials=CREDENTIALS, region="eu-west-1")
     with running(config) as runtime:
