@@ -65,6 +65,7 @@ from litellm_sagemaker_openai.transport import (
     send,
 )
 
+_NOT_SERVED = "sagemaker_openai/ serves chat completions and embeddings, and no images"
 _MOST_LOGGED = 4000  # characters of an answer's detail in the operator's log
 
 
@@ -144,6 +145,13 @@ class SageMakerOpenAI(CustomLLM):
         _install()
         prepared = _prepare_embedding(call, is_async=True)
         return _Unstarted(lambda: _aembed(prepared))
+
+    def image_generation(self, *_: Any, **call: Any) -> Any:
+        """Refused, as the other operations are that LiteLLM asks of a custom provider: they would come back as 500, and
+        be tried again."""
+        raise bad_request(ValueError(_NOT_SERVED), model=call["model"])
+
+    aimage_generation = image_edit = aimage_edit = image_generation
 
 
 def _install() -> None:

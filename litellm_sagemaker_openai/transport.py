@@ -316,7 +316,8 @@ def as_timeout(timeout: float | str | httpx.Timeout | None) -> httpx.Timeout:
         ValueError: it is not a number above 0, or one of an ``httpx.Timeout`` is not.
     """
     if isinstance(timeout, httpx.Timeout):
-        return httpx.Timeout(**{kind: None if value is None else _checked_seconds(value) for kind, value in timeout.as_dict().items()})
+        given = timeout.as_dict()
+        return httpx.Timeout(**{kind: None if each is None else _checked_seconds(each) for kind, each in given.items()})
     seconds = _checked_seconds(600.0 if timeout is None else timeout)
     return httpx.Timeout(seconds, connect=min(seconds, _CONNECT_SECONDS))
 
