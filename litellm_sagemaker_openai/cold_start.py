@@ -8,9 +8,10 @@ tells the others. There is nothing that a caller who leaves could take along: th
 from __future__ import annotations
 
 import math
-import os
 import threading
 from dataclasses import dataclass
+
+from litellm_sagemaker_openai.table import Table
 
 _LONGEST_INTERVAL = 5.0
 _SHORTEST_INTERVAL = 0.2
@@ -85,25 +86,9 @@ class Patience:
         return min(_LONGEST_INTERVAL, max(_SHORTEST_INTERVAL, self.seconds / 20))
 
 
-_gates: dict[str, Gate] = {}
-_gates_lock = threading.Lock()
+_gates: Table[str, Gate] = Table(_MOST_TARGETS)
 
 
 def patience_for(url: str, seconds: float) -> Patience | None:
     """A caller's patience with the target at ``url``; None where it has none: then nothing is waited for."""
-    if seconds <= 0:
-        return None
-    with _gates_lock:
-        if url not in _gates and len(_gates) >= _MOST_TARGETS:
-            _gates.pop(next(iter(_gates)))
-        return Patience(seconds, _gates.setdefault(url, Gate()))
-
-
-def _forget_gates() -> None:
-    global _gates_lock
-    _gates_lock = threading.Lock()
-    _gates.clear()
-
-
-if hasattr(os, "register_at_fork"):  # not on Windows
-    os.register_at_fork(after_in_child=_forget_gates)  # another thread may hold a lock, and is not there any more
+    return Patience(seconds, _gates.get(url, Gate)) if seconds > 0 else None

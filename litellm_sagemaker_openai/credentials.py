@@ -19,10 +19,12 @@ import botocore.session
 from botocore.exceptions import BotoCoreError, ClientError, ProfileNotFound
 
 from litellm_sagemaker_openai.sigv4 import FrozenCredentials
+from litellm_sagemaker_openai.table import Table
 
 # BaseAWSLLM hands out assumed-role credentials until 60 s before they end (litellm.constants
 # STS_CREDENTIAL_EXPIRY_SAFETY_MARGIN_SECONDS, 1.106.2), botocore refreshes its own 10 min before: ask well within.
 HOLD_SECONDS = 20.0
+_MOST_KEPT = 1000  # profiles' regions, and runtimes' URLs
 # What in the environment decides the region and the host that botocore resolves; a part of the caches' keys.
 _ENDPOINT_VARIABLES = (
     "AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME",
@@ -171,8 +173,8 @@ def default_credentials(profile: str | None = None) -> Any:
     return botocore.session.Session(profile=profile).get_credentials()
 
 
-_profile_regions: dict[Any, str] = {}
-_runtime_urls: dict[Any, str] = {}
+_profile_regions: Table[Any, str | None] = Table(_MOST_KEPT)
+_runtime_urls: Table[Any, str] = Table(_MOST_KEPT)
 
 
 def profile_region(profile: str | None) -> str | None:
@@ -182,12 +184,7 @@ def profile_region(profile: str | None) -> str | None:
         ValueError: there is no such profile.
     """
     key = (profile, environment(_ENDPOINT_VARIABLES))
-    region = _profile_regions.get(key)
-    if region is None:
-        region = _session(profile).get_config_variable("region")
-        if region:  # one that is not there may come yet
-            _profile_regions[key] = region
-    return region
+    return _profile_regions.get(key, lambda: _session(profile).get_config_variable("region") or None)
 
 
 def runtime_url(region: str, profile: str | None = None) -> str:
@@ -195,19 +192,23 @@ def runtime_url(region: str, profile: str | None = None) -> str:
 
     So each partition's host, FIPS and dual-stack, ``AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME``, ``AWS_ENDPOINT_URL`` and
     the profile's ``endpoint_url`` are right. Costs some 50 ms the first time, and a look-up afterwards.
+
+    Raises:
+        ValueError: there is no such profile, or no such host.
     """
-    key = (region, profile, environment(_ENDPOINT_VARIABLES))
-    url = _runtime_urls.get(key)
-    if url is None:
-        try:
-            # The keys are only so that botocore does not search for some: the client signs nothing.
-            client = _session(profile).create_client(
-                "sagemaker-runtime", region_name=region, aws_access_key_id="unused", aws_secret_access_key="unused"
-            )
-        except BotoCoreError as error:
-            raise ValueError(f"no SageMaker runtime host for region {region!r}: {error}") from error
-        url = _runtime_urls[key] = str(client.meta.endpoint_url)
-        client.close()
+    return _runtime_urls.get((region, profile, environment(_ENDPOINT_VARIABLES)), lambda: _resolve_url(region, profile))
+
+
+def _resolve_url(region: str, profile: str | None) -> str:
+    try:
+        # The keys are only so that botocore does not search for some: the client signs nothing.
+        client = _session(profile).create_client(
+            "sagemaker-runtime", region_name=region, aws_access_key_id="unused", aws_secret_access_key="unused"
+        )
+    except BotoCoreError as error:
+        raise ValueError(f"no SageMaker runtime host for region {region!r}: {error}") from error
+    url = str(client.meta.endpoint_url)
+    client.close()
     return url
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import os
-import threading
 from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
@@ -22,6 +21,7 @@ from litellm.secret_managers.main import get_secret
 
 from litellm_sagemaker_openai.credentials import CredentialsError, CredentialSource, environment
 from litellm_sagemaker_openai.settings import AwsIdentity
+from litellm_sagemaker_openai.table import Table
 
 _MOST_SOURCES = 1000
 
@@ -38,30 +38,17 @@ _IDENTITY_VARIABLES = (
     "AWS_CONFIG_FILE",
 )
 
-_sources: dict[Any, CredentialSource] = {}
-_sources_lock = threading.Lock()
+# A proxy's clients may give access keys, as many as they like: these have a table of their own, and push out only each
+# other's.
+_sources: Table[Any, CredentialSource] = Table(_MOST_SOURCES)
+_sources_of_given_keys: Table[Any, CredentialSource] = Table(_MOST_SOURCES)
 
 
 def source_for(identity: AwsIdentity, region: str) -> CredentialSource:
     """The source of an identity's credentials, the same one for every call that has the same identity."""
+    sources = _sources_of_given_keys if identity.aws_access_key_id else _sources
     key = (identity, region, environment(_IDENTITY_VARIABLES))
-    with _sources_lock:
-        source = _sources.get(key)
-        if source is None:
-            if len(_sources) >= _MOST_SOURCES:
-                _sources.pop(next(iter(_sources)))
-            source = _sources[key] = CredentialSource(functools.partial(_litellm_resolver, identity, region))
-        return source
-
-
-def _forget_sources() -> None:
-    global _sources_lock
-    _sources_lock = threading.Lock()
-    _sources.clear()
-
-
-if hasattr(os, "register_at_fork"):  # not on Windows
-    os.register_at_fork(after_in_child=_forget_sources)  # another thread may hold a lock, and is not there any more
+    return sources.get(key, lambda: CredentialSource(functools.partial(_litellm_resolver, identity, region)))
 
 
 def _litellm_resolver(identity: AwsIdentity, region: str) -> Callable[[], Any]:

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import Future
 from datetime import datetime, timedelta, timezone
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote
 
@@ -17,11 +18,13 @@ import litellm
 import pytest
 from botocore.credentials import Credentials, RefreshableCredentials
 
+from litellm_sagemaker_openai import credentials
 from litellm_sagemaker_openai.auth import authorizations, bearer
 from litellm_sagemaker_openai.credentials import HOLD_SECONDS, CredentialsError, CredentialSource, freeze
 from litellm_sagemaker_openai.identity import source_for
 from litellm_sagemaker_openai.settings import AwsIdentity
 from litellm_sagemaker_openai.sigv4 import FrozenCredentials
+from litellm_sagemaker_openai.table import Table
 from tests.conftest import CREDENTIALS, MESSAGES, REGION, Upstream
 from tests.scripted import Answer, Scripted, Seen, chunk, completion, json_answer, scripted, sse
 
@@ -281,6 +284,54 @@ class TestSource:
             "sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))\n"
         )
         assert subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=False).returncode == 0
+
+
+class TestManyIdentities:
+    def test_those_with_keys_of_their_own_do_not_push_out_the_operators(self, sts: Sts) -> None:
+        operators = AwsIdentity(aws_role_name=ROLE, aws_session_name="litellm")
+        resolve(operators)
+        for number in range(1100):
+            source_for(AwsIdentity(aws_access_key_id=f"AKIA{number}", aws_secret_access_key="made up"), REGION)
+        resolve(operators)
+        assert len(sts.asked("AssumeRole")) == 1
+
+    @pytest.mark.parametrize("keys", [{}, {"aws_access_key_id": "AKIA", "aws_secret_access_key": "s"}], ids=len)
+    def test_what_is_in_use_stays(self, sts: Sts, keys: dict[str, Any]) -> None:
+        used = AwsIdentity(aws_role_name=ROLE, aws_session_name="used", **keys)
+        for number in range(1100):
+            resolve(used)
+            source_for(AwsIdentity(aws_role_name=ROLE, aws_session_name=f"other-{number}", **keys), REGION)
+        assert len(sts.asked("AssumeRole")) == 1
+
+
+class TestConfiguration:
+    def test_the_runtimes_of_made_up_regions_do_not_pile_up(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(credentials, "_runtime_urls", Table(2))
+        looked_up = _counted_sessions(monkeypatch)
+        regions = ["us-west-2", "made-up-1", "us-west-2", "made-up-2", "us-west-2", "made-up-1"]
+        assert [credentials.runtime_url(region).split(".")[2] for region in regions] == regions
+        assert len(looked_up) == 4  # the one in use once, the others each time
+
+    def test_nor_do_the_regions_of_profiles(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        names = ["used", "a", "used", "b", "used", "a"]
+        (tmp_path / "config").write_text("".join(f"[profile {each}]\nregion = us-{each}-1\n" for each in set(names)))
+        monkeypatch.setattr(credentials, "_profile_regions", Table(2))
+        looked_up = _counted_sessions(monkeypatch)
+        assert [credentials.profile_region(name) for name in names] == [f"us-{name}-1" for name in names]
+        assert looked_up == ["used", "a", "b", "a"]
+
+
+def _counted_sessions(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """The profiles whose configuration was read."""
+    read: list[Any] = []
+    session = credentials._session
+
+    def counted(profile: str | None) -> Any:
+        read.append(profile)
+        return session(profile)
+
+    monkeypatch.setattr(credentials, "_session", counted)
+    return read
 
 
 @pytest.mark.parametrize("is_async", [False, True])
