@@ -26,6 +26,11 @@ from litellm_sagemaker_openai.sse import DONE, Decoder, Event
 _MOST_FAKE_PIECES = 64
 _LEAST_FAKE_PIECE = 8  # characters
 
+# Where `_hidden_params` have the container's name for its model. Not `provider_response_model`, which is LiteLLM's for
+# the same: LiteLLM (1.106.2, select_model_name_for_cost_calc) looks up a price by that name first, and a container may
+# call its model as it likes.
+_SERVED_MODEL = "sagemaker_served_model"
+
 # What every chunk of a stream repeats; the other fields beside `choices` and `usage` belong to their own chunk.
 _IDENTIFYING = ("id", "created", "object", "system_fingerprint", "service_tier")
 _TEXT = {"content"}  # what the delta of most chunks has, and nothing else
@@ -37,7 +42,8 @@ class ChunkStream:
 
     Args:
         decoder: turns them into events.
-        model: the model that each chunk names: LiteLLM's last chunk names the requested one, so all do.
+        model: the model that each chunk names: LiteLLM's last chunk names the requested one, so all do. The container's
+            name for it is in ``_hidden_params``, as for whole answers.
         headers: what ``_hidden_params["additional_headers"]`` of each chunk holds.
         hidden: what else each chunk's ``_hidden_params`` hold.
     """
@@ -116,6 +122,7 @@ class ChunkStream:
         choices = event.get("choices") or []
         if not isinstance(choices, list):
             raise MalformedAnswer(f"choices that are not a list but {type(choices).__name__}")
+        self._hidden.update(served_model(event))
         identity = {**self._identity, **_identity(event)}
         if identity != self._identity:
             self._identity, self._text = identity, None
@@ -199,6 +206,12 @@ def whole_response(
 ) -> ModelResponse:
     """LiteLLM's response for a container's whole answer, with all that the container sent.
 
+    Args:
+        answer: the container's.
+        model: what the response names where the container names no model.
+        model_response: LiteLLM's, to fill in.
+        headers: what ``_hidden_params["additional_headers"]`` holds.
+
     Raises:
         StreamedError: the answer is an error, although its status was 200.
         MalformedAnswer: it is no chat completion.
@@ -222,7 +235,14 @@ def whole_response(
     for choice, sent in zip(response.choices, choices, strict=True):
         choice.index = sent["index"]  # LiteLLM counts them instead
     response.model = answer.get("model") or model
+    response._hidden_params.update(served_model(answer))
     return response
+
+
+def served_model(answer: Mapping[str, Any]) -> dict[str, Any]:
+    """What ``_hidden_params`` say of the container's name for the model, where an answer or a chunk has it."""
+    name = answer.get("model")
+    return {_SERVED_MODEL: name} if name and isinstance(name, str) else {}
 
 
 def pieces_of(answer: Mapping[str, Any]) -> Iterator[dict[str, Any]]:

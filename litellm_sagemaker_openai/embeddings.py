@@ -18,6 +18,7 @@ import litellm
 from litellm import EmbeddingResponse
 from litellm.utils import convert_to_model_response_object
 
+from litellm_sagemaker_openai.chunks import served_model
 from litellm_sagemaker_openai.errors import MalformedAnswer, StreamedError, error_in
 
 # Each format's name → the field of its inputs. vLLM's /invocations takes OpenAI's request (vLLM's
@@ -64,6 +65,7 @@ def embedding_response(
 ) -> EmbeddingResponse:
     """LiteLLM's response for a container's answer.
 
+    It names ``model``, as whole answers and chunks do; the container's name is in ``_hidden_params``.
     The vectors are in the order of the inputs and as ``encoding_format`` asks: base64 of little-endian 32-bit floats,
     or lists of floats; where the container wrote them down otherwise, they are converted. The usage is the container's.
     A container that gives none gets LiteLLM's count: its tokenizer is not the container's.
@@ -81,7 +83,7 @@ def embedding_response(
     said = answer if isinstance(answer, Mapping) else {}
     openai = {
         "object": "list",
-        "model": said.get("model") or model,
+        "model": model,
         "data": [{"object": "embedding", "index": index, "embedding": vector} for index, vector in enumerate(vectors)],
         "usage": _usage(said.get("usage"), inputs, model),
     }
@@ -92,6 +94,7 @@ def embedding_response(
         _response_headers=dict(headers),
     )
     assert isinstance(converted, EmbeddingResponse)
+    converted._hidden_params.update(served_model(said))
     return converted
 
 

@@ -350,6 +350,7 @@ def _whole(call: Call, response: httpx.Response) -> ModelResponse:
         answer, headers = parsed(response.content), dict(response.headers)
         whole = whole_response(answer, model=call.model, model_response=call.model_response, headers=headers)
     whole._hidden_params.update(hidden_params(response.headers))
+    whole.model = call.model  # as a stream's chunks: by this name LiteLLM finds a price
     return whole
 
 
@@ -485,7 +486,8 @@ async def _achunks(call: Call, response: httpx.Response) -> AsyncGenerator[Model
 
 def _chunk_stream(call: Call, response: httpx.Response) -> ChunkStream:
     decoder = decoder_for(response.headers.get("content-type", ""))
-    hidden = hidden_params(response.headers)
+    # LiteLLM 1.110.2 finds the price of what `stream_chunk_builder` builds by its first chunk's provider.
+    hidden = {"custom_llm_provider": PROVIDER, **hidden_params(response.headers)}
     return ChunkStream(decoder, call.model, process_response_headers(response.headers), hidden)
 
 

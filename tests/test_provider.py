@@ -216,7 +216,7 @@ async def test_everything_that_the_container_sent_is_in_the_answer(upstream: Ups
     upstream(Answer([json.dumps(sent).encode()], content_type="application/json", headers={"X-Amzn-RequestId": "r-1"}))
     response = await whole(is_async)
     assert response.id == "chatcmpl-1"
-    assert response.model == "served"
+    assert (response.model, response._hidden_params["sagemaker_served_model"]) == ("my-endpoint", "served")
     assert response.created == 1795169406
     assert response.system_fingerprint == "fp"
     assert response.prompt_logprobs == [1]
