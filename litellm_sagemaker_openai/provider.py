@@ -10,7 +10,6 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Generator, Iterator, Mapping
 from contextlib import aclosing, closing, contextmanager
 from dataclasses import dataclass, field
-from itertools import chain
 from typing import Any
 
 import httpx
@@ -21,7 +20,7 @@ from litellm.litellm_core_utils.core_helpers import process_response_headers
 from litellm.types.utils import ModelResponseStream
 from litellm.utils import custom_llm_setup
 
-from litellm_sagemaker_openai import embedding_parameters, proxy_client, response_cache, stream_opening
+from litellm_sagemaker_openai import embedding_parameters, proxy_client, response_cache, stream_opening, stream_wrapper
 from litellm_sagemaker_openai.access import Asked
 from litellm_sagemaker_openai.address import chat_address, invocations_address
 from litellm_sagemaker_openai.async_inference import AsyncInference, ainvoke, invoke, plan, queue_address
@@ -159,6 +158,7 @@ def _install() -> None:
     embedding_parameters.install()
     proxy_client.install()
     response_cache.install()
+    stream_wrapper.install()
 
 
 sagemaker_openai = SageMakerOpenAI()
@@ -407,10 +407,25 @@ def _begun(call: Call) -> Iterator[ModelResponseStream]:
         except Exception as error:
             time.sleep(tries.pause_after(error))
     _log_stream(call)
-    return chain([first], chunks)
+    return _Begun([first], chunks)
 
 
-async def _abegun(call: Call) -> _Begun:
+class _Begun(Iterator[ModelResponseStream]):
+    """A stream whose first chunks were read already. Closing it closes the connection at once."""
+
+    def __init__(self, first: list[ModelResponseStream], rest: Generator[ModelResponseStream, None, None]) -> None:
+        self._first = first
+        self._rest = rest
+
+    def __next__(self) -> ModelResponseStream:
+        return self._first.pop() if self._first else next(self._rest)
+
+    def close(self) -> None:
+        self._first.clear()
+        self._rest.close()
+
+
+async def _abegun(call: Call) -> _AsyncBegun:
     """``_begun`` for an event loop."""
     tries = Tries(call.retries, call.request.timeout.read)
     while True:
@@ -424,11 +439,11 @@ async def _abegun(call: Call) -> _Begun:
         except Exception as error:
             await asyncio.sleep(tries.pause_after(error))
     _log_stream(call)
-    return _Begun([first], chunks, dict(response.headers))
+    return _AsyncBegun([first], chunks, dict(response.headers))
 
 
-class _Begun:
-    """An asynchronous stream whose first chunks were read already. Closing it closes the connection at once."""
+class _AsyncBegun:
+    """``_Begun`` for an event loop."""
 
     def __init__(
         self,
@@ -447,6 +462,7 @@ class _Begun:
         return self._first.pop() if self._first else await anext(self._rest)
 
     async def aclose(self) -> None:
+        self._first.clear()
         await self._rest.aclose()
 
 
@@ -463,7 +479,7 @@ def _log_stream(call: Call) -> None:
     )
 
 
-def _chunks(call: Call, response: httpx.Response) -> Iterator[ModelResponseStream]:
+def _chunks(call: Call, response: httpx.Response) -> Generator[ModelResponseStream, None, None]:
     """The answer's chunks. The response is closed when they end, and when the caller leaves."""
     stream = _chunk_stream(call, response)
     with closing(response), _litellm_errors(call, response, stream):

@@ -7,6 +7,8 @@ tests/test_stream_fidelity.py compares what callers get of either.
 
 from __future__ import annotations
 
+from typing import Any
+
 from litellm import CustomStreamWrapper
 from litellm.types.utils import ModelResponseStream
 
@@ -22,3 +24,20 @@ class StreamWrapper(CustomStreamWrapper):
             self.received_finish_reason = chunk.choices[0].finish_reason
             return None
         return chunk
+
+
+def install() -> None:
+    """Give LiteLLM's streams a ``close`` where they have none: 1.110.2 has it, 1.106.2 does not. Idempotent.
+
+    A provider cannot do it for its own: LiteLLM puts a synchronous stream into a ``CustomStreamWrapper`` after the
+    provider gave it away (``_complete_custom_providers`` in main.py). LiteLLM's Router closes what has a ``close``.
+    """
+    if not hasattr(CustomStreamWrapper, "close"):
+        CustomStreamWrapper.close = _close  # type: ignore[attr-defined]
+
+
+def _close(wrapper: Any) -> None:
+    """End a synchronous stream that is not read any more, and free its connection at once."""
+    stream, wrapper.completion_stream = wrapper.completion_stream, None
+    if hasattr(stream, "close"):
+        stream.close()

@@ -7,7 +7,8 @@ import gc
 import logging
 import threading
 from collections.abc import Iterator
-from typing import Any
+from contextlib import closing
+from typing import Any, cast
 
 import litellm
 import pytest
@@ -212,6 +213,57 @@ class TestLeaving:
         del stream
         gc.collect()
         assert stalled.left.acquire(timeout=30)
+
+    @pytest.mark.parametrize("end", ["stall", "goes on"])
+    @pytest.mark.parametrize(
+        ("through", "reads"),
+        [
+            *((through, reads) for through in ("litellm", "closing", "handler's stream") for reads in (0, 2)),
+            ("router", 2),  # a Router's stream, a generator, closes nothing before its first chunk (1.106.2, 1.110.2)
+        ],
+    )
+    def test_closing_a_synchronous_stream(
+        self, upstream: Upstream, router_of: Any, end: str, through: str, reads: int
+    ) -> None:
+        """While the caller still has it: nothing waits for the garbage collector."""
+        gone = threading.Event()
+
+        def pieces() -> Iterator[bytes]:
+            try:
+                yield BEGUN
+                while end == "goes on":
+                    yield sse(chunk({"content": "and on "}), done=False)
+            finally:
+                gone.set()
+
+        server = upstream(lambda _: Answer(pieces(), end="stall"))
+        complete: Any = litellm.completion
+        if through == "router":
+            complete = router_of({"model_name": MODEL, "litellm_params": {"model": MODEL}}).completion
+        stream: Any = complete(MODEL, MESSAGES, stream=True)
+        for _ in range(reads):
+            next(stream)
+        if through == "closing":
+            with closing(stream):
+                pass
+        else:
+            (stream.completion_stream if through == "handler's stream" else stream).close()
+        assert gone.wait(30) if end == "goes on" else server.left.acquire(timeout=30)
+        stream.close()  # again, which changes nothing
+
+    def test_a_loop_that_is_left(self, stalled: Scripted) -> None:
+        with closing(cast(Any, litellm.completion(MODEL, MESSAGES, stream=True))) as stream:
+            for _ in stream:
+                break
+        assert stalled.left.acquire(timeout=30)
+
+    def test_closing_what_was_read_to_its_end(self, upstream: Upstream) -> None:
+        server = upstream(Answer([sse(chunk({"content": "Hello."}), chunk({}, finish="stop"))]))
+        stream: Any = litellm.completion(MODEL, MESSAGES, stream=True)
+        assert list(stream)
+        stream.close()
+        assert list(cast(Any, litellm.completion(MODEL, MESSAGES, stream=True)))
+        assert server.connections == 1  # kept, to be used again
 
     async def test_a_thousand_left_streams_leave_nothing_behind(
         self, stalled: Scripted, caplog: pytest.LogCaptureFixture
