@@ -19,10 +19,16 @@ _REFUSED_WITHIN = 3.0  # seen: a target without capacity refuses about a second 
 _GLANCE = 0.05  # how often those who wait look whether the one who asked was refused
 _WARM_FOR = 300.0  # no target that was in use a few minutes ago is scaled to zero: alarms take longer to go off
 _MOST_TARGETS = 1000
+LONGEST_WAIT = 3600.0  # seconds; what takes longer to start does not start
+NOTICE_WITHIN = 0.5  # how often those who wait look whether their server is stopping
 
 
-class ColdStartTimeout(Exception):
-    """The target had no capacity for as long as the caller wanted to wait."""
+class ColdStartError(Exception):
+    """A caller waited for the target's capacity, and it has none yet."""
+
+
+class ColdStartTimeout(ColdStartError):
+    """For as long as the caller wanted to wait."""
 
     def __init__(self, seconds: float) -> None:
         super().__init__(
@@ -31,6 +37,13 @@ class ColdStartTimeout(Exception):
             "alarm on NoCapacityInvocationFailures), that the endpoint's instances have room or may grow, and the "
             "account's instance quota"
         )
+
+
+class ServerStopping(ColdStartError):
+    """The server in which the caller waited is stopping, and waits for its open requests."""
+
+    def __init__(self) -> None:
+        super().__init__("no capacity yet, and this server is stopping and waits no longer; ask another one, or again")
 
 
 class Gate:
@@ -42,12 +55,17 @@ class Gate:
         self._next_try = -math.inf
         self._asked_at: float | None = None  # since when somebody's request is under way
 
+    @property
+    def is_cold(self) -> bool:
+        """Whether the target had no capacity when it last answered."""
+        return self._next_try > -math.inf
+
     def wait(self, now: float) -> float:
         """Seconds until the caller should come again; 0: it may send now. It then says what came of it."""
         with self._lock:
             if self._asked_at is not None and now - self._asked_at >= _REFUSED_WITHIN:
                 # Whoever asked is being answered, which may take a minute.
-                self._warm_until, self._asked_at = now + _WARM_FOR, None
+                self._mark_warm(now)
             if now < self._warm_until:
                 return 0.0
             if self._asked_at is not None:
@@ -66,12 +84,15 @@ class Gate:
     def open(self, now: float) -> None:
         """The target was asked and gave any other answer."""
         with self._lock:
-            self._asked_at, self._warm_until = None, now + _WARM_FOR
+            self._mark_warm(now)
 
     def leave(self) -> None:
         """Whoever asked left, or could not ask: the next one may."""
         with self._lock:
             self._asked_at = None
+
+    def _mark_warm(self, now: float) -> None:
+        self._asked_at, self._warm_until, self._next_try = None, now + _WARM_FOR, -math.inf
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,7 @@ from litellm_sagemaker_openai.async_inference import AsyncInference, ainvoke, in
 from litellm_sagemaker_openai.async_request import MAX_INPUT_BYTES, hidden_params
 from litellm_sagemaker_openai.chunks import ChunkStream, parsed, whole_response
 from litellm_sagemaker_openai.client_certificate import with_client_certificate
-from litellm_sagemaker_openai.cold_start import ColdStartTimeout, patience_for
+from litellm_sagemaker_openai.cold_start import ColdStartError, ServerStopping, patience_for
 from litellm_sagemaker_openai.credentials import CredentialsError
 from litellm_sagemaker_openai.embedding_parameters import CARRIED, carried_by, unpacked
 from litellm_sagemaker_openai.embeddings import embedding_body, embedding_response
@@ -527,8 +527,11 @@ def _litellm_errors(
         raise _exception(call, Refusal(502, str(error), verdict=Verdict.BROKEN), response) from error
     except httpx.HTTPError as error:
         raise connection_error(error, model=call.model, begun=stream is not None and stream.begun) from error
-    except ColdStartTimeout as error:
-        raise to_exception(Refusal(503, str(error), verdict=Verdict.NO_CAPACITY), model=call.model) from error
+    except ColdStartError as error:
+        failure = to_exception(Refusal(503, str(error), verdict=Verdict.NO_CAPACITY), model=call.model)
+        if isinstance(error, ServerStopping):
+            failure.num_retries = 0  # type: ignore[attr-defined]  # before each, LiteLLM's Router waits for seconds
+        raise failure from error
     except CredentialsError as error:
         _log(call, "credentials", repr(error.__cause__ or error))
         raise no_credentials(error, model=call.model) from error

@@ -16,6 +16,7 @@ from typing import Any
 from litellm.types.utils import all_litellm_params
 
 from litellm_sagemaker_openai.async_request import MEMBERS, AsyncOptions, Text, parse_prefix
+from litellm_sagemaker_openai.cold_start import LONGEST_WAIT
 from litellm_sagemaker_openai.embeddings import FORMATS
 from litellm_sagemaker_openai.stream_opening import MARK
 from litellm_sagemaker_openai.target import Target, agreed_region, checked_region
@@ -115,7 +116,7 @@ def sort_settings(
         model_name=_Options(litellm_params).text("hf_model_name") or options.text("hf_model_name") or "",
         token_expiry=_named("aws_sagemaker_token_expiry", expiry_in_seconds, expiry),
         fake_stream=options.flag("fake_stream"),
-        cold_start_timeout=options.duration("aws_sagemaker_cold_start_timeout"),
+        cold_start_timeout=options.duration("aws_sagemaker_cold_start_timeout", LONGEST_WAIT),
         embedding_format=options.choice("aws_sagemaker_embedding_format", tuple(FORMATS)),
         ssl_verify=litellm_params.get("ssl_verify"),
         max_retries=options.count("max_retries"),
@@ -196,10 +197,10 @@ class _Options:
             return int(value)
         raise ValueError(f"{name} must be a whole number, 0 or more, not {value!r}")
 
-    def duration(self, name: str) -> float:
+    def duration(self, name: str, longest: float) -> float:
         seconds = self.number(name, 0.0)
-        if not 0 <= seconds < float("inf"):
-            raise ValueError(f"{name} must be a number of seconds, 0 or more, not {seconds}")
+        if not 0 <= seconds <= longest:
+            raise ValueError(f"{name} must be a number of seconds from 0 to {longest:g}, not {seconds:g}")
         return seconds
 
 
@@ -231,7 +232,7 @@ def _asynchronous(options: _Options) -> AsyncOptions | None:
     given = options.text("aws_sagemaker_async_input")
     prefix = None if given is None else _named("aws_sagemaker_async_input", parse_prefix, given)
     if options.flag("aws_sagemaker_async"):
-        if options.duration("aws_sagemaker_cold_start_timeout"):
+        if options.duration("aws_sagemaker_cold_start_timeout", LONGEST_WAIT):
             raise ValueError(
                 "aws_sagemaker_cold_start_timeout has no meaning with aws_sagemaker_async: SageMaker keeps the request "
                 "until the endpoint has capacity. Leave it out; timeout is how long the call waits for the result"

@@ -23,9 +23,10 @@ from litellm.llms.custom_httpx.http_handler import get_async_httpx_client, get_h
 
 from litellm_sagemaker_openai.aiohttp_post import aiohttp_transport, post
 from litellm_sagemaker_openai.auth import Authorizations, authorizations, bearer
-from litellm_sagemaker_openai.cold_start import ColdStartTimeout, Patience
+from litellm_sagemaker_openai.cold_start import NOTICE_WITHIN, ColdStartTimeout, Patience, ServerStopping
 from litellm_sagemaker_openai.credentials import CredentialSource
 from litellm_sagemaker_openai.errors import PROVIDER, Verdict, read_refusal
+from litellm_sagemaker_openai.server_shutdown import server_is_stopping
 from litellm_sagemaker_openai.sigv4 import FrozenCredentials, signed_headers
 
 # LiteLLM's own default to connect within (litellm.llms.custom_httpx.http_handler._DEFAULT_TIMEOUT, 1.106.2).
@@ -126,7 +127,8 @@ def send(request: Request) -> httpx.Response:
     Raises:
         httpx.HTTPError: no answer, or it broke off; no credentials in time.
         CredentialsError: the credentials could not be resolved.
-        ColdStartTimeout: the target had no capacity for longer than the request's patience.
+        ColdStartError: the target had no capacity for longer than the request's patience, or until the server in this
+            process began to stop.
     """
     client = _sync_client(request)
     with closing(_steps(request)) as steps:
@@ -186,6 +188,8 @@ def _steps(request: Request, clock: Callable[[], float] = time.monotonic) -> Ste
     patience, started = request.patience, clock()
     while patience is not None:
         left = patience.seconds - (clock() - started)
+        if patience.gate.is_cold and server_is_stopping():
+            raise ServerStopping
         pause = patience.gate.wait(clock())
         if pause == 0:
             try:
@@ -200,7 +204,7 @@ def _steps(request: Request, clock: Callable[[], float] = time.monotonic) -> Ste
         elif left <= 0:
             raise ColdStartTimeout(patience.seconds)
         else:
-            yield Pause(min(pause, left))
+            yield Pause(min(pause, left, NOTICE_WITHIN))
     return (yield from _tries(request))
 
 

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import threading
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 from typing import Any
 
 import litellm
 import pytest
+import uvicorn
 from hypothesis import given
 from hypothesis import strategies as st
 
 from litellm_sagemaker_openai.cold_start import Gate, Patience, patience_for
+from litellm_sagemaker_openai.server_shutdown import server_is_stopping
 from tests.conftest import MESSAGES, Upstream
 from tests.scripted import Answer, Seen, chunk, completion, json_answer, sse
 
@@ -124,6 +128,64 @@ async def test_one_who_cannot_ask_does_not_keep_the_others_waiting(upstream: Ups
     assert answers.count("Hello.") == 9
 
 
+@pytest.fixture
+def stopping() -> Iterator[Callable[[], None]]:
+    """This process as a uvicorn server's; called, it tells the server to stop, as SIGTERM does."""
+    before = signal.signal(signal.SIGTERM, lambda *_: None)  # uvicorn raises what it caught once more at its end
+    try:
+        with uvicorn.Server(uvicorn.Config("no:app")).capture_signals():
+            yield lambda: signal.raise_signal(signal.SIGTERM)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+class TestServerThatStops:
+    @kinds
+    async def test_it_need_not_wait(
+        self, upstream: Upstream, stopping: Callable[[], None], is_async: bool, stream: bool
+    ) -> None:
+        server = upstream(cold_until(threading.Event()))
+        calls = [asyncio.create_task(ask(is_async, stream, aws_sagemaker_cold_start_timeout=600)) for _ in range(5)]
+        while not server.seen:
+            await asyncio.sleep(0.01)
+        stopping()
+        for call in calls:
+            with pytest.raises(litellm.ServiceUnavailableError, match="no capacity yet, and this server is stopping"):
+                await call
+        assert len(server.seen) == 1
+
+    async def test_a_router_does_not_try_again(
+        self, upstream: Upstream, stopping: Callable[[], None], router_of: Any
+    ) -> None:
+        server = upstream(cold_until(threading.Event()))
+        deployment = {"model": MODEL, "aws_sagemaker_cold_start_timeout": 2}
+        router = router_of({"model_name": "m", "litellm_params": deployment}, num_retries=3, retry_after=1)
+        call = asyncio.create_task(router.acompletion("m", MESSAGES))
+        while not server.seen:
+            await asyncio.sleep(0.01)
+        stopping()
+        with pytest.raises(litellm.ServiceUnavailableError, match="this server is stopping") as told:
+            await call
+        assert told.value.num_retries == 0
+        assert len(server.seen) == 1
+
+    async def test_what_is_still_to_be_sent_is_sent(self, upstream: Upstream, stopping: Callable[[], None]) -> None:
+        server = upstream(json_answer(completion()))
+        stopping()
+        assert await ask(True, False, aws_sagemaker_cold_start_timeout=600) == "Hello."
+        assert await ask(True, False, aws_sagemaker_cold_start_timeout=600) == "Hello."
+        assert len(server.seen) == 2
+
+
+@pytest.mark.parametrize("handler", [signal.SIG_DFL, signal.SIG_IGN, lambda *_: None, Gate().wait], ids=repr)
+def test_without_uvicorn_no_server_is_stopping(handler: Any) -> None:
+    before = signal.signal(signal.SIGTERM, handler)
+    try:
+        assert not server_is_stopping()
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 @kinds
 async def test_words_that_a_container_echoes_are_no_cold_start(
     upstream: Upstream, is_async: bool, stream: bool
@@ -152,6 +214,21 @@ class TestGate:
         assert [gate.wait(15.0) for _ in range(2)] == [0.0, 0.05]
         gate.close(16.0, 5.0)
         assert gate.wait(17.0) == 4.0
+
+    def test_it_is_cold_from_a_refusal_to_another_answer(self) -> None:
+        gate = Gate()
+        assert not gate.is_cold
+        gate.close(0.0, 5.0)
+        assert gate.is_cold
+        assert gate.wait(5.0) == 0.0
+        gate.leave()
+        assert gate.is_cold
+        gate.open(6.0)
+        assert not gate.is_cold
+        gate.close(7.0, 5.0)
+        gate.wait(12.0)
+        gate.wait(15.0)  # whoever asked is being answered
+        assert not gate.is_cold
 
     def test_where_the_one_who_asked_left_the_next_asks(self) -> None:
         gate = Gate()

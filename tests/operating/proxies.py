@@ -58,6 +58,7 @@ class Proxy:
     key: str = field(repr=False)
     folder: Path
     client: httpx.Client = field(repr=False)
+    process: subprocess.Popen[bytes] = field(repr=False)
 
     @property
     def log(self) -> str:
@@ -198,7 +199,7 @@ def proxy(
             base_url=url, headers={"Authorization": f"Bearer {key}"}, trust_env=False, timeout=60
         ) as client:
             client.get("/health/readiness").raise_for_status()
-            yield Proxy(url, key, folder, client)
+            yield Proxy(url, key, folder, client, process)
     finally:
         process.terminate()
         try:
