@@ -5,9 +5,11 @@ Each waits for ten minutes, so that nothing here ends because its time is over.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
@@ -97,10 +99,14 @@ def test_nobody_waits_for_a_client_that_left(tmp_path: Path, stream: bool) -> No
     """Where ``cancel_on_disconnect`` says so; without it LiteLLM's proxy does not look whether a client is there."""
     call: dict[str, Any] = {"model": "asleep", "messages": [{"role": "user", "content": "Hello?"}], "stream": stream}
     with scripted(NO_CAPACITY) as sagemaker, proxy(tmp_path, WAITING, LEAVING, sagemaker=sagemaker.url) as started:
-        headers = {"Authorization": f"Bearer {started.key}"}
-        with pytest.raises(httpx.ReadTimeout), httpx.Client(trust_env=False, headers=headers, timeout=2) as client:
-            client.post(f"{started.url}/v1/chat/completions", json=call)
+        headers = {"Authorization": f"Bearer {started.key}", "Content-Type": "application/json"}
+        connection = HTTPConnection(started.client.base_url.host, started.client.base_url.port)
+        connection.request("POST", "/v1/chat/completions", json.dumps(call), headers)
+        for _ in until("it to wait"):
+            if sagemaker.seen:
+                break
+        assert in_flight(started) == 1
+        connection.close()
         for _ in until("the proxy to be idle"):
             if in_flight(started) == 0:
                 break
-        assert sagemaker.seen
