@@ -2,6 +2,21 @@
 
 What to do next is decided once, by a generator that does no I/O (``_steps``); ``invoke`` and ``ainvoke`` carry its
 steps out. Both give the result as the answer that the container would have given to a request of its own.
+
+Whose result it is. SageMaker says where the result will be only when the request is queued, and an inference can be
+faster than a look at S3: so nobody can tell from the object whether it was there before, nor which of two calls it
+answers. The location alone has to tell. SageMaker gives a random name of its own where the caller gives neither a file
+name nor an inference id. Where the caller gives either, a part that no other call has is added to the path
+(``S3OutputPathExtension``), and an answer of SageMaker's that names a location without it is refused, unread. So the
+order of events does not matter, and neither does who else uses the same names, in this process or in another. A failure
+is taken for the call's where its location has that part, or a random name of SageMaker's; elsewhere an object is
+reported unread. What cannot be told: whether SageMaker keeps its own names apart, and who else may write to the bucket.
+
+What is stored. Before a large request is stored, SageMaker is asked with neither body nor input. It cannot queue that
+(a request whose input is in S3 has an empty body too, so an empty one is none), and it refuses an endpoint that is not
+there, is not asynchronous or is not permitted. What cannot be told: whether SageMaker looks at the endpoint before it
+misses the input. Where it does not, the request is stored, refused and removed. However a call ends, what was stored
+for it is removed.
 """
 
 from __future__ import annotations
@@ -14,6 +29,7 @@ import uuid
 from collections.abc import Callable, Generator
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, TypeAlias, TypeVar, cast
 
 import httpx
@@ -23,14 +39,18 @@ from litellm_sagemaker_openai.async_request import (
     MAX_INLINE_BYTES,
     ROUTE,
     AsyncOptions,
-    NoResultYet,
     S3Location,
+    another_failure,
+    another_result,
     async_headers,
     intervals,
+    is_own,
+    may_take_requests,
     no_result_yet,
     object_under,
     read_accepted,
     result_headers,
+    set_apart,
 )
 from litellm_sagemaker_openai.credentials import CredentialsError
 from litellm_sagemaker_openai.errors import AnswerError, Refusal, Verdict, read_failure
@@ -56,23 +76,28 @@ class AsyncInference:
         request: to InvokeEndpointAsync, with the body where it is short enough.
         s3: where its result is read.
         seconds: how long the whole may take.
+        options: what tells its result from another call's.
         stored: where the body is stored first, if it is too long.
         body: what is stored there.
+        question: the request without body or input, which SageMaker is asked before anything is stored.
     """
 
     request: Request
     s3: S3
     seconds: float
+    options: AsyncOptions = field(default_factory=lambda: AsyncOptions({}))
     stored: S3Location | None = None
     body: bytes = field(default=b"", repr=False)
+    question: Request | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Wait for a future, so many seconds at most."""
+    """Wait for a future, so many seconds at most. What is ``kept`` is done even when nobody waits for it any more."""
 
     future: Future[Any]
     seconds: float
+    kept: bool = False
 
 
 # Send this, wait for that, or pause. Each is answered with what came of it, or with the exception that it raised.
@@ -104,6 +129,7 @@ def plan(request: Request, settings: Settings) -> AsyncInference:
     options, signer, timeout = settings.asynchronous, request.signer, request.timeout
     assert options is not None
     assert isinstance(signer, RequestSigner)
+    options = set_apart(options, str(uuid.uuid4()))
     stored = _stored_at(options, len(request.body))
     seconds = min(threading.TIMEOUT_MAX, timeout.read or threading.TIMEOUT_MAX)
     submission = replace(
@@ -115,7 +141,10 @@ def plan(request: Request, settings: Settings) -> AsyncInference:
         ),
     )
     s3 = S3(signer.source, signer.region, settings.identity.aws_profile_name, settings.ssl_verify)
-    return AsyncInference(submission, s3, seconds, stored, request.body if stored else b"")
+    if stored is None:
+        return AsyncInference(submission, s3, seconds, options)
+    question = replace(submission, headers=async_headers(request.headers, options))
+    return AsyncInference(submission, s3, seconds, options, stored, request.body, question)
 
 
 def _stored_at(options: AsyncOptions, length: int) -> S3Location | None:
@@ -132,11 +161,12 @@ def _stored_at(options: AsyncOptions, length: int) -> S3Location | None:
 def invoke(inference: AsyncInference) -> httpx.Response:
     """Queue the request and wait for its result, which is given as the container's answer; or SageMaker's refusal.
 
-    What was stored in S3 for it is removed again, however this ends, but for a result that did not come in time.
+    What was stored in S3 for it is removed again, however this ends.
 
     Raises:
         NoResultYet: it did not come in time.
-        AnswerError: the inference failed, in the container's or SageMaker's words; or S3 refused something.
+        AnswerError: the inference failed, in the container's or SageMaker's words; or S3 refused something; or the
+            result, or the failure, is where another call's may be.
         httpx.HTTPError, CredentialsError: as for ``transport.send``.
     """
     return carry_out(_steps(inference, time.monotonic))
@@ -184,7 +214,8 @@ async def acarry_out(steps: Steps[_T]) -> _T:
             if isinstance(step, Request):
                 outcome = await asend(step)
             elif isinstance(step, Wait):
-                outcome = await asyncio.wait_for(asyncio.wrap_future(step.future), step.seconds)
+                future = asyncio.wrap_future(step.future)
+                outcome = await asyncio.wait_for(asyncio.shield(future) if step.kept else future, step.seconds)
             else:
                 await asyncio.sleep(step.seconds)
         except (asyncio.TimeoutError, concurrent.futures.TimeoutError):
@@ -196,23 +227,24 @@ async def acarry_out(steps: Steps[_T]) -> _T:
 def _steps(inference: AsyncInference, clock: Callable[[], float]) -> Steps[httpx.Response]:
     """What is to be done, one step after the other, until there is an answer to hand back."""
     ends = clock() + inference.seconds
-    if inference.stored is None:
+    if inference.stored is None or inference.question is None:
         return (yield from _queue_and_wait(inference, ends, clock))
+    refused: httpx.Response = yield inference.question
+    if not may_take_requests(refused.status_code, refused.content):
+        return refused
     s3, stored = inference.s3, inference.stored
     put = s3.put(stored, inference.body)
     try:
-        if (yield Wait(put, inference.seconds)) is _LATE:
+        if (yield Wait(put, max(0.0, ends - clock()))) is _LATE:
             raise AnswerError(Refusal(408, f"{stored}: {_LATE.trouble}", verdict=Verdict.BROKEN))
         answer = yield from _queue_and_wait(inference, ends, clock)
-    except NoResultYet:
-        raise  # the container may not have read it yet
     except Exception:
-        yield Wait(s3.remove(stored, put), _at_most(REQUEST_SECONDS, ends - clock()))
+        yield Wait(s3.remove(stored, put), _at_most(REQUEST_SECONDS, ends - clock()), kept=True)
         raise
     except BaseException:  # the caller left, and nobody waits any more
         s3.remove(stored, put)
         raise
-    yield Wait(s3.remove(stored, put), _at_most(REQUEST_SECONDS, ends - clock()))
+    yield Wait(s3.remove(stored, put), _at_most(REQUEST_SECONDS, ends - clock()), kept=True)
     return answer
 
 
@@ -222,12 +254,17 @@ def _queue_and_wait(inference: AsyncInference, ends: float, clock: Callable[[], 
         return answer
     accepted = read_accepted(answer.headers, answer.content)
     headers = result_headers(answer.headers, accepted)
+    if not is_own(accepted.output, inference.options):
+        raise AnswerError(another_result(accepted), headers)
+    read = read_failure
+    if accepted.failure is not None and not is_own(accepted.failure, inference.options):
+        read = partial(_unread, another_failure(accepted))
     pauses = intervals()
     while True:
         yield Pause(max(0.0, min(next(pauses), ends - clock())))
         seconds = _at_most(REQUEST_SECONDS, ends - clock())
         try:
-            found = yield from look(inference.s3, accepted.output, accepted.failure, seconds)
+            found = yield from look(inference.s3, accepted.output, accepted.failure, seconds, read)
         except AnswerError as error:
             error.headers = headers
             raise
@@ -243,8 +280,18 @@ def _at_most(seconds: float, left: float) -> float:
     return max(_LEAST_SECONDS, min(seconds, left))
 
 
-def look(s3: S3, output: S3Location, failure: S3Location | None, seconds: float) -> Steps[bytes | Absent]:
-    """The result, if it is there. Each request to S3 has so many seconds.
+def _unread(refusal: Refusal, _: bytes) -> Refusal:
+    return refusal
+
+
+def look(
+    s3: S3,
+    output: S3Location,
+    failure: S3Location | None,
+    seconds: float,
+    read: Callable[[bytes], Refusal] = read_failure,
+) -> Steps[bytes | Absent]:
+    """The result, if it is there. Each request to S3 has so many seconds; ``read`` says what a failure means.
 
     Raises:
         AnswerError: the inference failed; or S3 refused a look for good.
@@ -254,5 +301,5 @@ def look(s3: S3, output: S3Location, failure: S3Location | None, seconds: float)
         return found
     failed: bytes | Absent = yield Wait(s3.get(failure), seconds)
     if isinstance(failed, bytes):
-        raise AnswerError(read_failure(failed))
+        raise AnswerError(read(failed))
     return found if found.trouble else failed

@@ -9,11 +9,11 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import unquote
 
-from litellm_sagemaker_openai.errors import AnswerError, Refusal, Verdict
+from litellm_sagemaker_openai.errors import AnswerError, Refusal, Verdict, is_other_kind, read_refusal
 
 ROUTE = "async-invocations"
 
@@ -103,6 +103,13 @@ _OUTPUT_HEADER = "x-amzn-sagemaker-outputlocation"
 _FAILURE_HEADER = "x-amzn-sagemaker-failurelocation"
 _ID_HEADER = MEMBERS["inference_id"].header
 _OWN_HEADERS = {_INPUT_HEADER, *(member.header for member in MEMBERS.values())}
+_EXTENSION_HEADER = MEMBERS["output_extension"].header
+_EXTENSION_MAX_LENGTH = 512
+# What names the result. "If not specified, Amazon SageMaker AI generates a filename based on the inference ID", and of
+# that: "will generate an identifier for you if none is specified" (botocore's model).
+_NAMING_HEADERS = (MEMBERS["filename"].header, _ID_HEADER)
+# Version 4, which is random. One that is made of a name is of version 3 or 5.
+_RANDOM_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,10 +125,14 @@ class S3Location:
 
 @dataclass(frozen=True, slots=True)
 class AsyncOptions:
-    """What a call asks of InvokeEndpointAsync: the headers of its options, and where large requests are stored."""
+    """What a call asks of InvokeEndpointAsync: the headers of its options, and where large requests are stored.
+
+    ``part`` is in its result's path and in no other call's; None where SageMaker names the result.
+    """
 
     headers: Mapping[str, str]
     input_prefix: S3Location | None = None
+    part: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +177,53 @@ def parse_location(text: str) -> S3Location:
 def object_under(prefix: S3Location, name: str) -> S3Location:
     """The object of that name under a prefix."""
     return S3Location(prefix.bucket, f"{prefix.key}/{name}" if prefix.key else name)
+
+
+def set_apart(options: AsyncOptions, part: str) -> AsyncOptions:
+    """The options, with a part of the call's own in the result's path where the caller has a say in its name.
+
+    Args:
+        options: the call's.
+        part: what no other call has.
+
+    Raises:
+        ValueError: it does not fit beside the caller's ``output_extension``.
+    """
+    if not any(header in options.headers for header in _NAMING_HEADERS):
+        return options
+    given = options.headers.get(_EXTENSION_HEADER, "").rstrip("/")
+    extension = f"{given}/{part}" if given else part
+    if len(extension) > _EXTENSION_MAX_LENGTH:
+        raise ValueError(
+            f"aws_sagemaker_async_output_extension must have at most {_EXTENSION_MAX_LENGTH - len(part) - 1} "
+            "characters with aws_sagemaker_async_filename or aws_sagemaker_async_inference_id, which have a part of "
+            "the call's own put after it"
+        )
+    return replace(options, headers={**options.headers, _EXTENSION_HEADER: extension}, part=part)
+
+
+def is_own(location: S3Location, options: AsyncOptions) -> bool:
+    """Whether only the call with these options can have an object there.
+
+    It can where SageMaker names its objects; where its own part is in the path; and where the object's name has a
+    random UUID that the caller did not give, as SageMaker's failures have.
+    """
+    if options.part is None or options.part in location.key:
+        return True
+    given = " ".join(options.headers[name] for name in _NAMING_HEADERS if name in options.headers).lower()
+    name = location.key.rpartition("/")[2].lower()
+    return any(found not in given for found in _RANDOM_UUID.findall(name))
+
+
+def may_take_requests(status: int, body: bytes) -> bool:
+    """Whether an endpoint may take a request, by what SageMaker answered to one that has neither body nor input.
+
+    That is refused in any case: which of its mistakes it is refused for first is documented nowhere.
+    """
+    if 200 <= status < 300:
+        return True
+    refusal = read_refusal(status, body)
+    return refusal.status == 400 and not is_other_kind(refusal)
 
 
 def async_headers(
@@ -246,7 +304,7 @@ def no_result_yet(
     Args:
         accepted: what SageMaker said of the request.
         seconds: how long was waited.
-        stored: where the request was stored, if it was: it stays there.
+        stored: where the request was stored, if it was: it is removed.
         trouble: why the last look at S3 could not tell whether the result is there; empty where it could.
         headers: of the answer.
     """
@@ -258,10 +316,35 @@ def no_result_yet(
     if accepted.failure is None:
         said.append("The endpoint has no S3FailurePath, so a failure leaves no trace in S3")
     if stored is not None:
-        said.append(f"The request stays at {stored}, since the container may not have read it yet")
+        said.append(
+            f"The request is removed from {stored}: if the container has not read it by now, the inference fails"
+        )
     if trouble:
         said.append(trouble)
     return NoResultYet(Refusal(408, ". ".join(said), verdict=Verdict.PENDING), headers)
+
+
+def another_result(accepted: Accepted) -> Refusal:
+    """For a request whose result SageMaker leaves where those of others may be."""
+    return Refusal(
+        400,
+        f"SageMaker queued the request and leaves its result at {accepted.output}, where there may be another's "
+        "result. Leave out aws_sagemaker_async_filename and aws_sagemaker_async_inference_id, so that SageMaker names "
+        "it: it has not put this call's own part into the path, as S3OutputPathExtension asks",
+        verdict=Verdict.BROKEN,
+    )
+
+
+def another_failure(accepted: Accepted) -> Refusal:
+    """For an object where this call's failure would be, and those of others may be."""
+    return Refusal(
+        400,
+        f"there is an object at {accepted.failure}, and another call's failure may be there: its name has neither "
+        "this call's own part nor a random one of SageMaker's. Leave out aws_sagemaker_async_filename and "
+        "aws_sagemaker_async_inference_id, so that SageMaker names it. If the inference did not fail, its result will "
+        f"be at {accepted.output}",
+        verdict=Verdict.BROKEN,
+    )
 
 
 def _inference_id(body: bytes) -> str:

@@ -373,7 +373,7 @@ def advice_on(refusal: Refusal, route: Route = CHAT) -> str:
         return "write sagemaker_openai/<endpoint>/<component>, or model_id, rather than a header"
     if refusal.status in (401, 403) and not refusal.from_container:
         return route.permissions
-    if not refusal.from_container and _OTHER_KIND.search(refusal.message):
+    if is_other_kind(refusal):
         return "aws_sagemaker_async=True is for endpoints with an AsyncInferenceConfig, and for no others"
     if _lacks_the_route(refusal):
         return route.lacking
@@ -382,6 +382,11 @@ def advice_on(refusal: Refusal, route: Route = CHAT) -> str:
     if refusal.from_container and refusal.status == 404:
         return "for a container that insists on its served model name, set hf_model_name to it"
     return ""
+
+
+def is_other_kind(refusal: Refusal) -> bool:
+    """Whether the endpoint is not one for the route that it was asked on."""
+    return not refusal.from_container and _OTHER_KIND.search(refusal.message) is not None
 
 
 def _for_the_caller(refusal: Refusal, route: Route) -> str:

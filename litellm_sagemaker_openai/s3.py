@@ -115,14 +115,18 @@ class S3:
         return _submit(get_or_absent)
 
     def remove(self, location: S3Location, stored: Future[None]) -> Future[None]:
-        """Remove an object once it is stored, if it is. Where that fails it stays, and the log says so."""
+        """Remove an object once it is stored, if it is; one that is not yet begun is not stored.
+
+        Where that fails it stays, and the log says so.
+        """
+        stored.cancel()
 
         def remove(client: Any) -> None:
             client.delete_object(Bucket=location.bucket, Key=location.key)
 
         def remove_if_stored() -> None:
             wait([stored])  # it was submitted before this, so a thread has it
-            if stored.cancelled() or (isinstance(error := stored.exception(), S3Error) and error.code):
+            if stored.cancelled() or (isinstance(error := stored.exception(), S3Error) and error.refusal.status < 500):
                 return  # never sent, or refused
             try:
                 self._ask("DeleteObject", location, remove)

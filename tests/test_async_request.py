@@ -21,12 +21,15 @@ from litellm_sagemaker_openai.async_request import (
     async_headers,
     hidden_params,
     intervals,
+    is_own,
+    may_take_requests,
     no_result_yet,
     object_under,
     parse_location,
     parse_prefix,
     read_accepted,
     result_headers,
+    set_apart,
 )
 from litellm_sagemaker_openai.errors import AnswerError, Refusal, read_failure
 from litellm_sagemaker_openai.settings import sort_settings
@@ -256,6 +259,61 @@ def test_headers() -> None:
             async_headers({**chat, name: "x"}, AsyncOptions({}))
 
 
+# Whose result it is
+
+
+@each(
+    ("given", "extension"),
+    [
+        ({"filename": "a"}, "PART"),
+        ({"inference_id": "a"}, "PART"),
+        ({"filename": "a", "output_extension": "b/c"}, "b/c/PART"),
+        ({"filename": "a", "output_extension": "b/"}, "b/PART"),
+        ({"filename": "a", "output_extension": "/"}, "PART"),
+        ({"filename": "a", "output_extension": "b" * 507}, "b" * 507 + "/PART"),
+    ],
+)
+def test_names_that_have_a_part_of_the_calls_own(given: dict[str, str], extension: str) -> None:
+    options = set_apart(sorted_with(**{f"aws_sagemaker_async_{name}": text for name, text in given.items()}), "PART")
+    assert options.headers["x-amzn-sagemaker-s3outputpathextension"] == extension
+    assert all(options.headers[MEMBERS[name].header] == text for name, text in given.items() if text == "a")
+    assert is_own(S3Location("bucket", f"out/{extension}/a"), options)
+    assert not is_own(S3Location("bucket", "out/a"), options)
+
+
+def test_names_that_sagemaker_gives() -> None:
+    for options in (sorted_with(), sorted_with(aws_sagemaker_async_output_extension="a" * 512)):
+        assert set_apart(options, "PART") == options
+        assert is_own(S3Location("bucket", "out/1.out"), options)
+
+
+def test_a_path_that_is_too_long() -> None:
+    given = {"aws_sagemaker_async_filename": "a", "aws_sagemaker_async_output_extension": "b" * 508}
+    with pytest.raises(ValueError, match="aws_sagemaker_async_output_extension must have at most 507 characters"):
+        set_apart(sorted_with(**given), "PART")
+
+
+@each(
+    ("status", "body", "may"),
+    [
+        (202, "{}", True),
+        (400, '{"message": "Exactly one of Body and InputLocation must be provided."}', True),
+        (400, '{"message": "1 validation error detected: Value null at \'inputLocation\'"}', True),
+        (400, "", True),
+        (400, '{"message": "Endpoint e of account 123456789012 not found."}', False),
+        (400, '{"message": "Endpoint e does not support this inference type."}', False),
+        (302, "", False),
+        (403, '{"message": "no"}', False),
+        (404, "", False),
+        (429, "", False),
+        (500, "", False),
+        (503, "", False),
+    ],
+)
+def test_endpoints_that_may_take_requests(status: int, body: str, may: bool) -> None:
+    assert may_take_requests(status, body.encode()) == may
+
+
 ACCEPTED = {
     "x-amzn-sagemaker-outputlocation": "s3://bucket/out/1.out",
     "x-amzn-sagemaker-failurelocation": "s3://bucket/failures/1-error.out",
@@ -321,7 +379,8 @@ def test_a_result_that_did_not_come() -> None:
     )
     stored = no_result_yet(accepted, 1.5, S3Location("bucket", "in"), "S3 said no", ACCEPTED).refusal.message
     assert stored.endswith(
-        ". The request stays at s3://bucket/in, since the container may not have read it yet. S3 said no"
+        ". The request is removed from s3://bucket/in: if the container has not read it by now, the inference fails. "
+        "S3 said no"
     )
     traceless = no_result_yet(Accepted("id", accepted.output, None), 1, None, "", {}).refusal.message
     assert traceless.endswith("The endpoint has no S3FailurePath, so a failure leaves no trace in S3")
