@@ -69,6 +69,21 @@ _LATE = Absent("S3 did not answer in time")
 
 
 @dataclass(frozen=True, slots=True)
+class Upload:
+    """A body that is too long to be sent.
+
+    Args:
+        location: where it is stored.
+        body: what is stored there.
+        question: the request without body or input, which SageMaker is asked before anything is stored.
+    """
+
+    location: S3Location
+    body: bytes = field(repr=False)
+    question: Request
+
+
+@dataclass(frozen=True, slots=True)
 class AsyncInference:
     """One call, ready to be queued and waited for.
 
@@ -77,18 +92,14 @@ class AsyncInference:
         s3: where its result is read.
         seconds: how long the whole may take.
         options: what tells its result from another call's.
-        stored: where the body is stored first, if it is too long.
-        body: what is stored there.
-        question: the request without body or input, which SageMaker is asked before anything is stored.
+        upload: what is stored first; None where the body is sent.
     """
 
     request: Request
     s3: S3
     seconds: float
     options: AsyncOptions = field(default_factory=lambda: AsyncOptions({}))
-    stored: S3Location | None = None
-    body: bytes = field(default=b"", repr=False)
-    question: Request | None = None
+    upload: Upload | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +155,7 @@ def plan(request: Request, settings: Settings) -> AsyncInference:
     if stored is None:
         return AsyncInference(submission, s3, seconds, options)
     question = replace(submission, headers=async_headers(request.headers, options))
-    return AsyncInference(submission, s3, seconds, options, stored, request.body, question)
+    return AsyncInference(submission, s3, seconds, options, Upload(stored, request.body, question))
 
 
 def _stored_at(options: AsyncOptions, length: int) -> S3Location | None:
@@ -227,13 +238,14 @@ async def acarry_out(steps: Steps[_T]) -> _T:
 def _steps(inference: AsyncInference, clock: Callable[[], float]) -> Steps[httpx.Response]:
     """What is to be done, one step after the other, until there is an answer to hand back."""
     ends = clock() + inference.seconds
-    if inference.stored is None or inference.question is None:
+    upload = inference.upload
+    if upload is None:
         return (yield from _queue_and_wait(inference, ends, clock))
-    refused: httpx.Response = yield inference.question
+    refused: httpx.Response = yield upload.question
     if not may_take_requests(refused.status_code, refused.content):
         return refused
-    s3, stored = inference.s3, inference.stored
-    put = s3.put(stored, inference.body)
+    s3, stored = inference.s3, upload.location
+    put = s3.put(stored, upload.body)
     try:
         if (yield Wait(put, max(0.0, ends - clock()))) is _LATE:
             raise AnswerError(Refusal(408, f"{stored}: {_LATE.trouble}", verdict=Verdict.BROKEN))
@@ -273,7 +285,8 @@ def _queue_and_wait(inference: AsyncInference, ends: float, clock: Callable[[], 
         if isinstance(found, bytes):
             return httpx.Response(200, headers=headers, content=found)
         if clock() >= ends:
-            raise no_result_yet(accepted, inference.seconds, inference.stored, found.trouble, headers)
+            stored = inference.upload.location if inference.upload else None
+            raise no_result_yet(accepted, inference.seconds, stored, found.trouble, headers)
 
 
 def _at_most(seconds: float, left: float) -> float:

@@ -265,7 +265,7 @@ async def test_a_request_longer_than_the_chat_route_takes(runtime: Running, buck
 
 async def test_the_containers_failure(runtime: Running, bucket: Bucket, ask: Any) -> None:
     with pytest.raises(litellm.BadRequestError, match=r"the container answered 400: .*temperature") as raised:
-        await ask(temperature=-1, messages=LONG, **INPUT)
+        await ask(temperature=-1, messages=LONG, **INPUT, **NAMED, **IDENTIFIED)
     headers = headers_of(raised.value)
     failure = headers["x-amzn-sagemaker-failurelocation"]
     assert json.loads(bucket.read(failure))["error"]["code"] == 400
@@ -408,7 +408,8 @@ async def test_two_calls_in_flight_with_one_file_name(
         return str((await whole(True, **NAMED)).choices[0].message.content)
 
     first = asyncio.create_task(asyncio.to_thread(in_another_process) if elsewhere else here())
-    await until(lambda: queued)
+    while not (queued or first.done()):  # another process takes its time to start
+        await asyncio.sleep(0.005)
     second = asyncio.create_task(here())
     assert await first == "first"
     before = len(looks)
@@ -759,6 +760,8 @@ async def test_the_result_is_fetched_later(upstream: Upstream, bucket: Bucket, i
     assert response.choices[0].message.content == "Late."
     assert response.usage.total_tokens == 18
     assert response.model == "served"
+    with pytest.raises(litellm.RateLimitError, match="busy"):
+        await fetch(FAILURE)  # taken for the result's
     bucket.write(OUTPUT, "<html>")
     with pytest.raises(litellm.BadGatewayError, match="the container answered 200 with what is not JSON: <html>"):
         await fetch(OUTPUT)
