@@ -16,7 +16,7 @@ What is stored. Before a large request is stored, SageMaker is asked with neithe
 (a request whose input is in S3 has an empty body too, so an empty one is none), and it refuses an endpoint that is not
 there, is not asynchronous or is not permitted. What cannot be told: whether SageMaker looks at the endpoint before it
 misses the input. Where it does not, the request is stored, refused and removed. However a call ends, what was stored
-for it is removed.
+for it is removed, but for a request that is queued and whose result did not come in time: SageMaker goes on with it.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ from litellm_sagemaker_openai.async_request import (
     MAX_INLINE_BYTES,
     ROUTE,
     AsyncOptions,
+    NoResultYet,
     S3Location,
     another_failure,
     another_result,
@@ -172,7 +173,7 @@ def _stored_at(options: AsyncOptions, length: int) -> S3Location | None:
 def invoke(inference: AsyncInference) -> httpx.Response:
     """Queue the request and wait for its result, which is given as the container's answer; or SageMaker's refusal.
 
-    What was stored in S3 for it is removed again, however this ends.
+    What was stored in S3 for it is removed again, however this ends, but for a result that did not come in time.
 
     Raises:
         NoResultYet: it did not come in time.
@@ -250,6 +251,8 @@ def _steps(inference: AsyncInference, clock: Callable[[], float]) -> Steps[httpx
         if (yield Wait(put, max(0.0, ends - clock()))) is _LATE:
             raise AnswerError(Refusal(408, f"{stored}: {_LATE.trouble}", verdict=Verdict.BROKEN))
         answer = yield from _queue_and_wait(inference, ends, clock)
+    except NoResultYet:
+        raise  # SageMaker goes on with it, and the container may not have read it yet
     except Exception:
         yield Wait(s3.remove(stored, put), _at_most(REQUEST_SECONDS, ends - clock()), kept=True)
         raise

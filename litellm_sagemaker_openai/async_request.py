@@ -304,7 +304,7 @@ def no_result_yet(
     Args:
         accepted: what SageMaker said of the request.
         seconds: how long was waited.
-        stored: where the request was stored, if it was: it is removed.
+        stored: where the request was stored, if it was: it stays there.
         trouble: why the last look at S3 could not tell whether the result is there; empty where it could.
         headers: of the answer.
     """
@@ -316,9 +316,7 @@ def no_result_yet(
     if accepted.failure is None:
         said.append("The endpoint has no S3FailurePath, so a failure leaves no trace in S3")
     if stored is not None:
-        said.append(
-            f"The request is removed from {stored}: if the container has not read it by now, the inference fails"
-        )
+        said.append(f"The request stays at {stored}, since the container may not have read it yet")
     if trouble:
         said.append(trouble)
     return NoResultYet(Refusal(408, ". ".join(said), verdict=Verdict.PENDING), headers)

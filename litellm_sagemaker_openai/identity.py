@@ -38,8 +38,8 @@ _IDENTITY_VARIABLES = (
     "AWS_CONFIG_FILE",
 )
 
-# A proxy's clients may give access keys, as many as they like: these have a table of their own, and push out only each
-# other's.
+# Access keys may come from an application's own users, as many as they like: these have a table of their own, and push
+# out only each other's.
 _sources: Table[Any, CredentialSource] = Table(_MOST_SOURCES)
 _sources_of_given_keys: Table[Any, CredentialSource] = Table(_MOST_SOURCES)
 

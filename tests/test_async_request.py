@@ -379,8 +379,7 @@ def test_a_result_that_did_not_come() -> None:
     )
     stored = no_result_yet(accepted, 1.5, S3Location("bucket", "in"), "S3 said no", ACCEPTED).refusal.message
     assert stored.endswith(
-        ". The request is removed from s3://bucket/in: if the container has not read it by now, the inference fails. "
-        "S3 said no"
+        ". The request stays at s3://bucket/in, since the container may not have read it yet. S3 said no"
     )
     traceless = no_result_yet(Accepted("id", accepted.output, None), 1, None, "", {}).refusal.message
     assert traceless.endswith("The endpoint has no S3FailurePath, so a failure leaves no trace in S3")
