@@ -33,6 +33,7 @@ from litellm_sagemaker_openai.access import (
     without_trace_header,
 )
 from litellm_sagemaker_openai.errors import PROVIDER
+from litellm_sagemaker_openai.stream_opening import goes_to_this_provider
 
 _REQUEST = "proxy_server_request"
 _NAMES = "sagemaker_openai_operators_names"  # in the proxy's own record of the request
@@ -63,7 +64,7 @@ class ProxyClient(CustomLogger):
         """Runs in the proxy alone, once for each of its clients' requests."""
         request = data.get(_REQUEST)
         if isinstance(request, dict) and isinstance(request.get("body"), Mapping):
-            request.setdefault(_NAMES, operators_names(request["body"], request.get("credential_fields") or ()))
+            request[_NAMES] = _names_said(request)
 
     async def async_pre_call_deployment_hook(
         self, kwargs: dict[str, Any], call_type: CallTypes | None
@@ -77,7 +78,11 @@ class ProxyClient(CustomLogger):
         for metadata in _metadata_of(kwargs):
             if (refusal := _refusal_before(metadata)) is not None:
                 raise litellm.BadRequestError(refusal, str(kwargs.get("model")), PROVIDER)
-        return None
+        request = kwargs.get(_REQUEST)
+        if litellm.cache is None or not isinstance(request, Mapping) or not goes_to_this_provider(kwargs):
+            return None
+        # What the client must not say decides about no cached answer either: the handler is asked, and refuses it.
+        return {**kwargs, "cache": {"no-cache": True, "no-store": True}} if _names_said(request) else None
 
 
 proxy_client = ProxyClient()
@@ -109,9 +114,7 @@ def allowed(litellm_params: Mapping[str, Any], asked: Asked) -> Allowed:
     body = request.get("body") if isinstance(request, Mapping) else None
     if not isinstance(body, Mapping):
         raise UnknownClient
-    names: Sequence[str] | None = request.get(_NAMES)
-    if names is None:
-        names = operators_names(body, request.get("credential_fields") or ())
+    names = _names_said(request)
     client_headers = request.get("headers") or {}
     asked = replace(asked, headers=without_trace_header(asked.headers, client_headers))
     groups = [each["model_group"] for each in _metadata_of(litellm_params) if "model_group" in each]
@@ -126,6 +129,15 @@ def allowed(litellm_params: Mapping[str, Any], asked: Asked) -> Allowed:
     if refused:
         raise ClientRefused(refused)
     return _with_the_deployments(deployment, asked)
+
+
+def _names_said(request: Mapping[str, Any]) -> Sequence[str]:
+    """``operators_names`` of the proxy's record of a request, as they were noted, or as its body has them now."""
+    noted: Sequence[str] | None = request.get(_NAMES)
+    if noted is not None:
+        return noted
+    body = request.get("body")
+    return operators_names(body if isinstance(body, Mapping) else {}, request.get("credential_fields") or ())
 
 
 def _with_the_deployments(deployment: Mapping[str, Any], asked: Asked) -> Allowed:

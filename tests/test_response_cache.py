@@ -186,6 +186,16 @@ async def test_processes_with_an_environment_of_their_own_share_no_answer(
     assert await aask() == first
 
 
+@pytest.mark.parametrize("said", [{"cache_key": "k"}, {"litellm_params": {"preset_cache_key": "k"}}, {"model_id": "c"}])
+async def test_a_proxys_client_names_no_answer_in_the_cache(container: Counter, said: dict[str, Any]) -> None:
+    await aask(**said)  # the operator's
+    await kept(1)
+    request = {"body": {"model": "m", **said}, "headers": {}}
+    with pytest.raises(litellm.BadRequestError, match=f"a client of this proxy must not set {next(iter(said))}"):
+        await aask(**said, proxy_server_request=request)
+    assert container.asked == 1
+
+
 async def test_other_providers_keys_are_litellms_own(container: Counter) -> None:
     await aask()  # installs it, if nothing has
     cache: Any = litellm.cache

@@ -27,6 +27,7 @@ ROWS = (
     "which host",
     "which provider, component or model",
     "how the connection is made",
+    "whose cached answer",
     "LiteLLM's own names",
     "what rewrites the messages",
 )
