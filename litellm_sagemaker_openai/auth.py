@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import AsyncGenerator, Callable, Generator, Mapping
+from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
 from concurrent.futures import Future
 from datetime import datetime, timedelta, timezone
 from functools import lru_cache
@@ -22,9 +22,17 @@ from litellm_sagemaker_openai.credentials import (
     freeze,
     profile_region,
     quiet_botocore,
+    runtime_url,
+)
+from litellm_sagemaker_openai.destination import (
+    checked_hosts,
+    is_known_host,
+    is_this_machine,
+    refuse_unless_configured,
+    takes_environment_proxy,
 )
 from litellm_sagemaker_openai.sigv4 import FrozenCredentials
-from litellm_sagemaker_openai.target import checked_region, refuse_plain_http
+from litellm_sagemaker_openai.target import checked_region
 from litellm_sagemaker_openai.token import DEFAULT_EXPIRY, expiry_in_seconds, sign_token
 
 NO_REGION = "no AWS region: give your endpoint's region, such as 'us-west-2', or set AWS_REGION or the profile's region"
@@ -97,20 +105,33 @@ class SageMakerAuth(httpx.Auth):
     with ``AsyncOpenAI`` and ``httpx.AsyncClient``. A request that AWS refuses with 401 or 403 is tried once more
     where freshly resolved credentials turn out to be others.
 
+    Tokens go to AWS's SageMaker runtime, to this machine, to the host that AWS's own settings name
+    (``AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME`` and the like) and to ``allowed_hosts``; httpx takes them along with no
+    redirect to another host. A client's own ``proxy`` is not seen here: plain ``http`` to this machine is for clients
+    that have none.
+
     Args:
         region: the endpoints' region. Default: ``AWS_REGION``, ``AWS_DEFAULT_REGION``, then the profile's.
         credentials: botocore or boto3 credentials, refreshable ones included. Default: the default AWS chain.
         expiry: each token's life, 1 second to 12 hours. Default: 5 minutes.
+        allowed_hosts: gateways of your own, each ``host`` or ``host:port`` (443 by default). Default: none.
 
     Raises:
-        ValueError: no region, something that is no region, or an expiry out of range; and, at a request, plain
-            ``http`` to anything but this machine.
+        ValueError: no region, something that is no region, an expiry out of range, or something that is no host; and,
+            at a request, any other host, plain ``http`` to anything but this machine, or plain ``http`` to this machine
+            where the environment (``HTTP_PROXY``, ``ALL_PROXY``, without ``NO_PROXY``) has it go through a proxy.
         CredentialsError: at a request, there are no credentials.
     """
 
     def __init__(
-        self, region: str | None = None, *, credentials: Any = None, expiry: timedelta | float = DEFAULT_EXPIRY
+        self,
+        region: str | None = None,
+        *,
+        credentials: Any = None,
+        expiry: timedelta | float = DEFAULT_EXPIRY,
+        allowed_hosts: Sequence[str] | str = (),
     ) -> None:
+        self._allowed_hosts = checked_hosts(allowed_hosts)
         self._region = _region_or_default(region)
         self._expiry = expiry_in_seconds(expiry)
         self._source = CredentialSource(lambda: default_credentials if credentials is None else lambda: credentials)
@@ -122,14 +143,19 @@ class SageMakerAuth(httpx.Auth):
         return authorizations(self._source, lambda frozen: bearer(frozen, self._region, self._expiry))
 
     def sync_auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
-        refuse_plain_http(request.url.scheme, request.url.host)
+        origin = _origin(request)
+        if not is_known_host(origin, self._allowed_hosts):
+            refuse_unless_configured(origin, runtime_url(self._region))
         request.read()  # so that a second try can send it again
         steps, answer = self._authorizations(), None
         while (step := _advance(steps, answer)) is not None:
             answer = step.result() if isinstance(step, Future) else (yield _with(request, step)).status_code
 
     async def async_auth_flow(self, request: httpx.Request) -> AsyncGenerator[httpx.Request, httpx.Response]:
-        refuse_plain_http(request.url.scheme, request.url.host)
+        origin = _origin(request)
+        if not is_known_host(origin, self._allowed_hosts):
+            # In a thread: AWS's settings may stand in a file.
+            refuse_unless_configured(origin, await asyncio.to_thread(runtime_url, self._region))
         await request.aread()
         steps, answer = self._authorizations(), None
         while (step := _advance(steps, answer)) is not None:
@@ -143,6 +169,22 @@ def _advance(steps: Authorizations, answer: Any) -> Future[FrozenCredentials] | 
         return steps.send(answer)
     except StopIteration:
         return None
+
+
+def _origin(request: httpx.Request) -> str:
+    """Where a request goes, without its path.
+
+    Raises:
+        ValueError: it would go to this machine in the clear, through a proxy. Whether the client heeds the environment
+            (httpx's ``trust_env``) cannot be told from here.
+    """
+    url = f"{request.url.scheme}://{request.url.netloc.decode('ascii')}"
+    if is_this_machine(url) and takes_environment_proxy(url):
+        raise ValueError(
+            f"plain http to {request.url.host}, and the token with it, may go through the proxy that HTTP_PROXY or "
+            f"ALL_PROXY names; set NO_PROXY={request.url.host}"
+        )
+    return url
 
 
 def _with(request: httpx.Request, authorization: Any) -> httpx.Request:

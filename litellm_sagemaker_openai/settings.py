@@ -17,6 +17,7 @@ from litellm.types.utils import all_litellm_params
 
 from litellm_sagemaker_openai.async_request import MEMBERS, AsyncOptions, Text, parse_prefix
 from litellm_sagemaker_openai.cold_start import LONGEST_WAIT
+from litellm_sagemaker_openai.destination import checked_hosts
 from litellm_sagemaker_openai.embeddings import FORMATS
 from litellm_sagemaker_openai.stream_opening import MARK
 from litellm_sagemaker_openai.target import Target, agreed_region, checked_region
@@ -79,6 +80,7 @@ class Settings:
     region: str | None = None
     api_key: str | None = field(default=None, repr=False)
     base_url: str | None = None
+    allowed_hosts: tuple[str, ...] = ()
     model_id: str | None = None
     model_name: str = ""
     token_expiry: int = int(DEFAULT_EXPIRY.total_seconds())
@@ -105,6 +107,7 @@ def sort_settings(
     """
     _refuse_unknown_options(optional_params)
     options = _Options(optional_params)
+    allowed_hosts = optional_params.get("aws_sagemaker_allowed_hosts")
     expiry = options.number("aws_sagemaker_token_expiry", DEFAULT_EXPIRY.total_seconds())
     return Settings(
         identity=_identity(optional_params),
@@ -112,6 +115,7 @@ def sort_settings(
         region=options.text("aws_region_name"),
         api_key=_checked_token(api_key),
         base_url=api_base or options.text("sagemaker_base_url"),
+        allowed_hosts=_named("aws_sagemaker_allowed_hosts", checked_hosts, allowed_hosts),
         model_id=options.text("model_id"),
         model_name=_Options(litellm_params).text("hf_model_name") or options.text("hf_model_name") or "",
         token_expiry=_named("aws_sagemaker_token_expiry", expiry_in_seconds, expiry),
@@ -303,6 +307,7 @@ def _is_foreign(name: str) -> bool:
 
 
 _OWN_OPTIONS = (
+    "aws_sagemaker_allowed_hosts",
     "aws_sagemaker_token_expiry",
     "aws_sagemaker_allow_zero_temp",
     "aws_sagemaker_cold_start_timeout",

@@ -7,11 +7,12 @@ refuses ``X-Amzn-SageMaker-Inference-Component`` whatever its value. On SageMake
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from dataclasses import dataclass
 from functools import lru_cache
 from urllib.parse import urlsplit
+
+from litellm_sagemaker_openai.destination import REGION, aws_region_of, origin_of, without_userinfo
 
 # botocore 1.44.5, service model sagemaker-runtime 2017-05-13: shapes EndpointName and InferenceComponentName.
 _NAME = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9])*")
@@ -19,11 +20,7 @@ _NAME_MAX_LENGTH = 63
 NAME_RULE = f"letters, digits and hyphens, no hyphen first or last, at most {_NAME_MAX_LENGTH} characters"
 
 _ARN = re.compile(r"arn:aws[a-z-]*:sagemaker:([a-z0-9-]+):\d{12}:([a-z-]+)/(.*)", re.DOTALL)
-_REGION = re.compile(r"[a-z]+(-[a-z]+)+-[0-9]{1,2}")
-# As botocore 1.44.5 resolves them in each partition, with FIPS and dual-stack, and as a VPC endpoint's name has it.
-_AWS_RUNTIME_HOST = re.compile(
-    r"(?:.*\.)?runtime(?:-fips)?\.sagemaker(?:-fips)?\.([a-z]+(?:-[a-z]+)*-\d+)\.(?:vpce\.)?(?:amazonaws|api|c2s|sc2s|cloud|csp)\..*"
-)
+_REGION = re.compile(REGION)
 _MODEL_FORM = "sagemaker_openai/<endpoint> or sagemaker_openai/<endpoint>/<inference component>"
 
 CHAT_PATH = "/openai/v1/chat/completions"
@@ -127,9 +124,11 @@ def chat_url(base_url: str, target: Target, region: str | None = None) -> str:
         target: what the call addresses.
         region: the region that the token is made for; an AWS host of another region is refused.
 
+    Whether a token may go there is for ``destination`` to say.
+
     Raises:
-        ValueError: a URL that is not absolute http(s), carries credentials, a query or a fragment, is plain
-            ``http`` to anything but this machine, or names another endpoint, component or region than the call.
+        ValueError: a URL that is not absolute http(s), carries credentials, a query or a fragment, or names another
+            endpoint, component or region than the call.
     """
     return f"{_runtime_root(base_url, target, region)}{target.path}{CHAT_PATH}"
 
@@ -147,33 +146,16 @@ def invocations_url(base_url: str, target: Target, region: str, *, route: str = 
 @lru_cache(maxsize=1024)  # an eighth of what a call costs this provider, and the same for each call of a deployment
 def _runtime_root(base_url: str, target: Target, region: str | None) -> str:
     """The part of a URL that stands before ``/endpoints/…``."""
-    split = urlsplit(base_url)
     # urlsplit drops tabs and newlines, and `..` would leave the path: neither belongs into a base URL.
-    if re.search(r"[\s\\\x00-\x1f\x7f]", base_url) or re.search(r"(?i)(^|/)(\.|%2e){1,2}(/|$)|%2f|%5c", split.path):
-        raise ValueError(f"base URL {_without_userinfo(base_url)!r} has characters or path parts that it must not have")
-    if split.scheme not in ("http", "https") or not split.hostname:
-        raise ValueError(f"base URL {base_url!r} must begin with https:// and a host name")
-    if "@" in split.netloc or "?" in base_url or "#" in base_url:
-        raise ValueError(f"base URL of {split.hostname} must carry no user name, password, query or fragment")
-    _check_port(split.netloc, base_url)
-    refuse_plain_http(split.scheme, split.hostname)
-    host_region = _AWS_RUNTIME_HOST.fullmatch(split.hostname)
+    if re.search(r"[\s\\\x00-\x1f\x7f]", base_url) or re.search(r"(?i)/(\.|%2e){1,2}(/|$)|%2f|%5c", base_url):
+        raise ValueError(f"base URL {without_userinfo(base_url)!r} has characters or path parts that it must not have")
+    if re.search(r"//[^/]*@|[?#]", base_url):
+        raise ValueError("the base URL must carry no user name, password, query or fragment")
+    origin, split = origin_of(base_url), urlsplit(base_url)
+    host_region = aws_region_of(origin.host)
     if host_region and region:
-        agreed_region(region, host_region.group(1), "the call", f"the host {split.hostname}")
-    return f"{split.scheme}://{split.netloc}{_prefix_before(split.path, target)}"
-
-
-def refuse_plain_http(scheme: str, host: str) -> None:
-    """Let what is signed with AWS credentials go over TLS, or to this machine, and nowhere else.
-
-    Raises:
-        ValueError: plain ``http`` to another machine.
-    """
-    if scheme != "https" and not is_loopback(host):
-        raise ValueError(
-            f"a bearer token or a signed request must not go over plain {scheme} to {host!r}: it carries the authority "
-            "of your AWS role. Use https:// (http:// is for this machine: localhost, 127.0.0.1)"
-        )
+        agreed_region(region, host_region, "the call", f"the host {origin.host}")
+    return f"{origin.scheme}://{split.netloc.lower()}{_prefix_before(split.path, target)}"
 
 
 def _prefix_before(path: str, target: Target) -> str:
@@ -196,27 +178,6 @@ def _prefix_before(path: str, target: Target) -> str:
             f"{str(target)!r}; they must agree"
         )
     return prefix
-
-
-def _check_port(netloc: str, base_url: str) -> None:
-    try:
-        urlsplit(f"//{netloc}").port  # noqa: B018 - reading it is what checks it
-    except ValueError as error:
-        raise ValueError(f"base URL {base_url!r} has a malformed port") from error
-
-
-def _without_userinfo(url: str) -> str:
-    return re.sub(r"//[^/]*@", "//", url)
-
-
-def is_loopback(host: str) -> bool:
-    """Whether it is this machine."""
-    if host == "localhost" or host.endswith(".localhost"):  # RFC 6761, 6.3
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _split_arn(arn: str, where: str) -> tuple[str, str, str]:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import httpx
 import litellm
 import pytest
 from litellm import Router
 from litellm.llms.custom_httpx.async_client_cleanup import close_litellm_async_clients
-from litellm.llms.custom_httpx.http_handler import HTTPHandler
+from litellm.llms.custom_httpx.http_handler import AsyncHTTPHandler, HTTPHandler
 
 import litellm_sagemaker_openai
 from litellm_sagemaker_openai import retries
@@ -48,9 +50,18 @@ async def litellms_clients() -> AsyncIterator[None]:
     """LiteLLM keeps its HTTP clients to the end of the process; pytest then reports what is left open as a leak."""
     yield
     await close_litellm_async_clients()  # type: ignore[no-untyped-call]
+    await close_clients()
+
+
+async def close_clients() -> None:
+    """Close the HTTP clients that LiteLLM keeps."""
     for client in litellm.in_memory_llm_clients_cache.cache_dict.values():
-        if isinstance(client, HTTPHandler):
-            client.close()  # type: ignore[no-untyped-call]
+        if isinstance(client, AsyncHTTPHandler):
+            await client.close()  # type: ignore[no-untyped-call]
+        elif isinstance(client, httpx.AsyncClient):
+            await client.aclose()
+        elif isinstance(client, (HTTPHandler, httpx.Client)):
+            client.close()
 
 
 Upstream = Callable[[Callable[[Seen], Answer | bytes] | Answer | bytes], Scripted]
@@ -67,6 +78,17 @@ def upstream(monkeypatch: pytest.MonkeyPatch) -> Iterator[Upstream]:
             return server
 
         yield start
+
+
+@pytest.fixture
+def every_name_is_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each host name resolves to this machine, so that what is sent to another one would be seen."""
+    resolve = socket.getaddrinfo
+
+    def here(host: Any, *args: Any, **more: Any) -> Any:
+        return resolve("127.0.0.1", *args, **more)
+
+    monkeypatch.setattr(socket, "getaddrinfo", here)
 
 
 @pytest.fixture(scope="session")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import base64
+import re
 import subprocess
 import sys
 from datetime import datetime, timedelta, timezone
+from pathlib import Path
 from typing import Any
 
 import boto3
@@ -19,8 +21,9 @@ from litellm_sagemaker_openai.auth import bearer
 from litellm_sagemaker_openai.local.server import Running
 from litellm_sagemaker_openai.sigv4 import FrozenCredentials
 from litellm_sagemaker_openai.token import sign_token
+from tests.certificates import make_certificates
 from tests.conftest import CREDENTIALS, MESSAGES, REGION, Upstream
-from tests.scripted import Answer, Scripted, Seen, completion, json_answer
+from tests.scripted import Answer, Scripted, Seen, completion, json_answer, scripted
 
 FROZEN = FrozenCredentials("AKIDEXAMPLE", "a-secret")
 ROTATED = Credentials("AKIAROTATED", "rotated-secret", "rotated-token")
@@ -152,6 +155,58 @@ class TestSageMakerAuth:
         with pytest.raises(ValueError, match="plain http"):
             await self._status("http://runtime.sagemaker.us-west-2.amazonaws.com", SageMakerAuth(REGION), is_async)
 
+    @pytest.mark.parametrize("is_async", [False, True])
+    @pytest.mark.parametrize("host", [f"runtime.sagemaker.{REGION}.amazonaws.com.evil.example", "x.localhost", "127.1"])
+    async def test_other_hosts_are_refused(
+        self, host: str, is_async: bool, upstream: Upstream, every_name_is_here: None
+    ) -> None:
+        server = upstream(json_answer(completion()))
+        port = server.url.rpartition(":")[2]
+        with pytest.raises(ValueError, match="goes to '" + re.escape(f"{host}:{port}")):
+            await self._status(f"https://{host}:{port}", SageMakerAuth(REGION), is_async)
+        assert server.connections == 0
+
+    @pytest.mark.parametrize("is_async", [False, True])
+    @pytest.mark.parametrize("named", ["allowed_hosts", "AWS_ENDPOINT_URL"])
+    async def test_hosts_that_are_named_get_tokens(
+        self, named: str, is_async: bool, every_name_is_here: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        with scripted(json_answer(completion()), make_certificates(tmp_path).server_context()) as server:
+            host = f"gateway.example:{server.url.rpartition(':')[2]}"
+            if named == "AWS_ENDPOINT_URL":
+                monkeypatch.setenv(named, f"https://{host}")
+            auth = SageMakerAuth(REGION, allowed_hosts=[host] if named == "allowed_hosts" else ())
+            assert await self._status(f"https://{host}", auth, is_async, verify=False) == 200
+        assert server.seen[0].headers["authorization"].startswith("Bearer sagemaker-api-key-")
+
+    @pytest.mark.parametrize("is_async", [False, True])
+    async def test_no_token_goes_along_with_a_redirect_to_another_host(
+        self, is_async: bool, upstream: Upstream
+    ) -> None:
+        with scripted(json_answer(completion())) as other:
+            there = other.url.replace("127.0.0.1", "localhost")
+            server = upstream(Answer(status=307, headers={"location": f"{there}/elsewhere"}))
+            assert await self._status(server.url, SageMakerAuth(REGION), is_async, follow_redirects=True) == 200
+        assert "authorization" in server.seen[0].headers
+        assert [(seen.path, "authorization" in seen.headers) for seen in other.seen] == [("/elsewhere", False)]
+
+    @pytest.mark.parametrize("is_async", [False, True])
+    @pytest.mark.parametrize("variable", ["HTTP_PROXY", "ALL_PROXY"])
+    async def test_plain_http_for_this_machine_goes_to_no_proxy(
+        self, variable: str, is_async: bool, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        server = upstream(json_answer(completion()))
+        with scripted(json_answer(completion())) as proxy:
+            monkeypatch.setenv(variable, proxy.url)
+            for name in ("NO_PROXY", "no_proxy"):
+                monkeypatch.delenv(name, raising=False)
+            with pytest.raises(ValueError, match=re.escape("set NO_PROXY=127.0.0.1")):
+                await self._status(server.url, SageMakerAuth(REGION), is_async)
+            monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+            assert await self._status(server.url, SageMakerAuth(REGION), is_async) == 200
+        assert not proxy.seen
+        assert len(server.seen) == 1
+
     def test_it_shows_no_secret(self) -> None:
         assert repr(SageMakerAuth(REGION)) == "SageMakerAuth('us-west-2')"
 
@@ -160,12 +215,14 @@ class TestSageMakerAuth:
             SageMakerAuth("moon")
         with pytest.raises(ValueError, match="1 to 43200"):
             SageMakerAuth(REGION, expiry=0)
+        with pytest.raises(ValueError, match="write host names"):
+            SageMakerAuth(REGION, allowed_hosts="https://gateway.example")
 
-    async def _status(self, url: str, auth: httpx.Auth, is_async: bool) -> int:
+    async def _status(self, url: str, auth: httpx.Auth, is_async: bool, **more: Any) -> int:
         if not is_async:
-            with httpx.Client(auth=auth) as http:
+            with httpx.Client(auth=auth, **more) as http:
                 return http.post(url, json={"a": 1}).status_code  # noqa: ASYNC212 - the synchronous half
-        async with httpx.AsyncClient(auth=auth) as client:
+        async with httpx.AsyncClient(auth=auth, **more) as client:
             return (await client.post(url, json={"a": 1})).status_code
 
 

@@ -26,13 +26,14 @@ from litellm_sagemaker_openai.commands.common import reason, resolve_region
 from litellm_sagemaker_openai.commands.diagnosis import Step, Streamed, authenticated
 from litellm_sagemaker_openai.control_plane import Found, find
 from litellm_sagemaker_openai.credentials import CredentialsError, quiet_botocore
+from litellm_sagemaker_openai.destination import is_this_machine
 from litellm_sagemaker_openai.errors import AnswerError, Refusal, Verdict, read_refusal
 from litellm_sagemaker_openai.identity import source_for
 from litellm_sagemaker_openai.request import build_body, build_headers, encode_body
 from litellm_sagemaker_openai.settings import Settings, sort_settings
 from litellm_sagemaker_openai.sigv4 import FrozenCredentials
 from litellm_sagemaker_openai.sse import StreamFormatError, decoder_for
-from litellm_sagemaker_openai.target import Target, is_loopback
+from litellm_sagemaker_openai.target import Target
 from litellm_sagemaker_openai.transport import Request, Signer, as_timeout, send
 
 _CREDENTIALS_SECONDS = 60.0
@@ -190,7 +191,7 @@ class Endpoint:
 
     @property
     def on_this_machine(self) -> bool:
-        return is_loopback(urlsplit(self.url).hostname or "")
+        return is_this_machine(self.url)
 
     def credentials(self) -> FrozenCredentials:
         """Those that sign.
@@ -324,7 +325,7 @@ def _answer(ask: Callable[[], T]) -> T | Exception:
 def _is_elsewhere(client: Any, endpoint: Endpoint) -> bool:
     """Whether the runtime is on this machine, as the local runtime is, and the other service is AWS's, which knows
     neither its credentials nor its endpoints."""
-    return endpoint.on_this_machine and not is_loopback(urlsplit(client.meta.endpoint_url).hostname or "")
+    return endpoint.on_this_machine and not is_this_machine(client.meta.endpoint_url)
 
 
 def _clock_ahead(headers: Mapping[str, str]) -> float:
