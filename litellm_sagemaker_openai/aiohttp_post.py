@@ -21,15 +21,19 @@ from litellm.llms.custom_httpx.aiohttp_transport import (
 )
 from yarl import URL
 
+from litellm_sagemaker_openai.destination import is_this_machine
 
-def aiohttp_transport(client: httpx.AsyncClient) -> LiteLLMAiohttpTransport | None:
+
+def aiohttp_transport(client: httpx.AsyncClient, url: str) -> LiteLLMAiohttpTransport | None:
     """The transport with the session; None where LiteLLM is told to do without aiohttp, or is built otherwise.
 
+    None, too, where the URL is this machine's and the session would look for a proxy itself (``AIOHTTP_TRUST_ENV``).
     LiteLLM 1.106.2 and httpx 0.28 give no public way to it, nor to the proxy that LiteLLM chooses for a URL.
     """
     transport = getattr(client, "_transport", None)
-    known = isinstance(transport, LiteLLMAiohttpTransport) and hasattr(transport, "_get_proxy_settings")
-    return transport if known else None
+    if not isinstance(transport, LiteLLMAiohttpTransport) or not hasattr(transport, "_get_proxy_settings"):
+        return None
+    return None if is_this_machine(url) and transport.get_valid_client_session().trust_env else transport
 
 
 async def post(
@@ -46,7 +50,7 @@ async def post(
     Raises:
         httpx.HTTPError: no answer, or it broke off.
     """
-    proxy = await transport._get_proxy_settings(_as_request(url))
+    proxy = None if is_this_machine(url) else await transport._get_proxy_settings(_as_request(url))
     session = transport.get_valid_client_session()
     with map_aiohttp_exceptions():
         answer = await session.post(

@@ -1,13 +1,16 @@
 """One request to SageMaker, synchronous and asynchronous: resolve, sign, send, hand back the answer's head or body.
 
 What to do next is decided once, by a generator that does no I/O (``_steps``); ``send`` and ``asend`` carry its steps
-out. LiteLLM's shared HTTP clients do the sending, so its TLS, proxy and pool settings hold.
+out. LiteLLM's shared HTTP clients do the sending, so its TLS, proxy and pool settings hold. What is for this machine
+may be plain ``http``, so it goes through no proxy.
 """
 
 from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import ctypes
+import os
 import ssl
 import threading
 import time
@@ -16,15 +19,24 @@ from concurrent.futures import Future
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
-from typing import Any, Protocol, TypeAlias, cast
+from typing import Any, Protocol, TypeAlias, TypeVar, cast
 
 import httpx
-from litellm.llms.custom_httpx.http_handler import get_async_httpx_client, get_httpx_client
+import litellm
+from litellm.llms.custom_httpx.http_handler import (
+    AsyncHTTPHandler,
+    HTTPHandler,
+    blocked_cookie_jar,
+    get_async_httpx_client,
+    get_httpx_client,
+    get_ssl_configuration,
+)
 
 from litellm_sagemaker_openai.aiohttp_post import aiohttp_transport, post
 from litellm_sagemaker_openai.auth import Authorizations, authorizations, bearer
 from litellm_sagemaker_openai.cold_start import NOTICE_WITHIN, ColdStartTimeout, Patience, ServerStopping
 from litellm_sagemaker_openai.credentials import CredentialSource
+from litellm_sagemaker_openai.destination import is_this_machine, takes_environment_proxy
 from litellm_sagemaker_openai.errors import PROVIDER, Verdict, read_refusal
 from litellm_sagemaker_openai.server_shutdown import server_is_stopping
 from litellm_sagemaker_openai.sigv4 import FrozenCredentials, signed_headers
@@ -37,6 +49,8 @@ _CREDENTIALS_SECONDS = 60.0
 
 # LiteLLM's get_httpx_client takes no lock: threads that ask at once get a client each, and all but one stay open.
 _clients_lock = threading.Lock()
+
+_Client = TypeVar("_Client", httpx.Client, httpx.AsyncClient)
 
 
 class Signer(Protocol):
@@ -97,6 +111,9 @@ class Request:
         ssl_verify: LiteLLM's parameter of that name, or a context; None: LiteLLM's global setting.
         patience: with a target that has no capacity; None: it is refused at once.
         client: an httpx client of the caller's, from ``checked_client``; None: LiteLLM's shared one.
+
+    Raises:
+        ValueError: the caller's client would send plain ``http`` for this machine through a proxy.
     """
 
     url: str
@@ -108,6 +125,13 @@ class Request:
     ssl_verify: bool | str | ssl.SSLContext | None = None
     patience: Patience | None = None
     client: Any = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.client is not None and is_this_machine(self.url) and _takes_proxy(self.client, self.url):
+            raise ValueError(
+                "client would send plain http for this machine, and the token with it, through a proxy; give a client "
+                "without one, such as httpx.Client(trust_env=False)"
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,7 +271,7 @@ def _send_once(client: httpx.Client, request: Request, authorization: Mapping[st
 
 
 async def _asend_once(client: httpx.AsyncClient, request: Request, authorization: Mapping[str, str]) -> httpx.Response:
-    transport = aiohttp_transport(client) if request.client is None else None
+    transport = aiohttp_transport(client, request.url) if request.client is None else None
     if transport is not None:
         headers = {**request.headers, **authorization}
         return await post(
@@ -298,17 +322,67 @@ def checked_client(client: Any, *, is_async: bool) -> Any:
     return client
 
 
+def _takes_proxy(client: Any, url: str) -> bool:
+    """Whether a client of the caller's takes a proxy for a URL of this machine that is plain ``http``.
+
+    httpx 0.28 tells by private names alone what proxies it was given, or found in the environment when it was made.
+    LiteLLM's aiohttp transport looks there itself; where httpx has no such names, that is all that can be known.
+    """
+    choose = getattr(client, "_transport_for_url", None)
+    chosen = choose is not None and url.startswith("http://") and choose(httpx.URL(url)) is not client._transport
+    return chosen or (client.trust_env and takes_environment_proxy(url))
+
+
 def _sync_client(request: Request) -> httpx.Client:
     if request.client is not None:
         return cast(httpx.Client, request.client)
     with _clients_lock:
+        if is_this_machine(request.url):
+            return _direct_client(httpx.Client, request)
         return get_httpx_client(params={"ssl_verify": request.ssl_verify}).client
 
 
 def _async_client(request: Request) -> httpx.AsyncClient:
     if request.client is not None:
         return cast(httpx.AsyncClient, request.client)
-    return get_async_httpx_client(PROVIDER, params={"ssl_verify": request.ssl_verify}).client
+    client = get_async_httpx_client(PROVIDER, params={"ssl_verify": request.ssl_verify}).client
+    if is_this_machine(request.url) and aiohttp_transport(client, request.url) is None:
+        return _direct_client(httpx.AsyncClient, request)
+    return client
+
+
+def _direct_client(kind: type[_Client], request: Request) -> _Client:
+    """A client without proxies, beside LiteLLM's: httpx takes its own from the environment once, for all requests."""
+    cache, name = litellm.in_memory_llm_clients_cache, f"{PROVIDER} {kind.__name__} {request.ssl_verify}"
+    client: _Client | None = cache.get_cache(name)  # type: ignore[no-untyped-call]
+    if client is None:
+        verify = get_ssl_configuration(request.ssl_verify)
+        client = kind(verify=verify, cookies=blocked_cookie_jar(), trust_env=False)
+        cache.set_cache(name, client, litellm_owned_client=True)
+    return client
+
+
+_parents_clients: list[Any] = []
+
+
+def _leave_clients_to_parent() -> None:
+    """A connection that two processes use gives one of them the other's answers.
+
+    The clients are kept, even when Python ends: one that is closed, or collected, takes its connections out of the
+    event loop's epoll instance, which the parent shares, and the parent waits for ever.
+    """
+    global _clients_lock
+    _clients_lock = threading.Lock()
+    cache = vars(litellm).get("in_memory_llm_clients_cache")  # LiteLLM makes it when it is first asked for
+    clients = {} if cache is None else cache.cache_dict
+    for name, client in list(clients.items()):
+        if isinstance(client, (AsyncHTTPHandler, HTTPHandler, httpx.AsyncClient, httpx.Client)):
+            _parents_clients.append(clients.pop(name))
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(_parents_clients))
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(after_in_child=_leave_clients_to_parent)
 
 
 def as_timeout(timeout: float | str | httpx.Timeout | None) -> httpx.Timeout:

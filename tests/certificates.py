@@ -29,7 +29,10 @@ class Certificates:
     client: Path
 
     def server_context(self, *, ask_for_client: bool = False) -> ssl.SSLContext:
-        """What a server on 127.0.0.1 presents; with ``ask_for_client``, it wants a certificate of the client, too."""
+        """What a server on 127.0.0.1, or called gateway.example, presents.
+
+        With ``ask_for_client``, it wants a certificate of the client, too.
+        """
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(self.server)
         if ask_for_client:
@@ -49,8 +52,8 @@ def make_certificates(folder: Path) -> Certificates:
         own = ec.generate_private_key(ec.SECP256R1())
         builder = _builder(_name(subject), name, own.public_key())
         if path is paths[1]:
-            address = x509.IPAddress(ipaddress.ip_address(subject))
-            builder = builder.add_extension(x509.SubjectAlternativeName([address]), critical=False)
+            names = [x509.IPAddress(ipaddress.ip_address(subject)), x509.DNSName("gateway.example")]
+            builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
         signed = builder.sign(key, hashes.SHA256())
         private = own.private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()

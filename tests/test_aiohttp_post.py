@@ -13,7 +13,7 @@ import litellm
 import pytest
 from litellm.caching.llm_caching_handler import LLMClientCache
 
-from tests.conftest import MESSAGES, Upstream
+from tests.conftest import MESSAGES, Upstream, close_clients
 from tests.scripted import Answer, chunk, completion, json_answer, scripted, sse
 
 MODEL = "sagemaker_openai/my-endpoint"
@@ -27,8 +27,7 @@ async def clients_of_its_own(*, aiohttp: bool) -> AsyncIterator[None]:
         patch.setattr(litellm, "in_memory_llm_clients_cache", LLMClientCache())
         patch.setattr(litellm, "disable_aiohttp_transport", not aiohttp)
         yield
-        for client in litellm.in_memory_llm_clients_cache.cache_dict.values():
-            await client.close()
+        await close_clients()
 
 
 @pytest.mark.parametrize("stream", [False, True])

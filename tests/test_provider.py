@@ -300,9 +300,9 @@ async def test_a_client_of_the_callers_is_used(runtime: Running, is_async: bool)
 
 
 def test_threads_share_one_client_from_their_first_call_on(runtime: Running, monkeypatch: pytest.MonkeyPatch) -> None:
-    """LiteLLM's get_httpx_client makes one for each of the threads that ask at once, and all but one stay open."""
+    """Without a lock each of the threads that ask at once makes one, and all but one stay open."""
     made: list[Any] = []
-    original = HTTPHandler.__init__
+    original = httpx.Client.__init__
 
     def count(self: Any, *args: Any, **more: Any) -> None:
         made.append(self)
@@ -311,7 +311,7 @@ def test_threads_share_one_client_from_their_first_call_on(runtime: Running, mon
 
     together = threading.Event()
     monkeypatch.setattr(litellm, "in_memory_llm_clients_cache", LLMClientCache())
-    monkeypatch.setattr(HTTPHandler, "__init__", count)
+    monkeypatch.setattr(httpx.Client, "__init__", count)
     with ThreadPoolExecutor(8) as threads:
         calls = [threads.submit(litellm.completion, model=MODEL, messages=MESSAGES) for _ in range(8)]
         assert all(call.result(30).choices for call in calls)

@@ -14,15 +14,16 @@ import pytest
 from click.testing import CliRunner
 from litellm.caching.llm_caching_handler import LLMClientCache
 from litellm.llms.custom_httpx import http_handler
-from litellm.llms.custom_httpx.http_handler import get_async_httpx_client
+from litellm.llms.custom_httpx.http_handler import AsyncHTTPHandler, get_async_httpx_client
 
 from litellm_sagemaker_openai import aiohttp_post
 from litellm_sagemaker_openai.cli import main
 from tests.certificates import CLIENT, Certificates, connect_proxy, make_certificates
-from tests.conftest import MESSAGES
+from tests.conftest import MESSAGES, close_clients
 from tests.scripted import Answer, Scripted, Seen, chunk, completion, json_answer, scripted, sse
 from tests.test_command_check import IDENTITY
 
+URL = "https://gateway.example"
 WAYS = ("whole", "stream", "whole async", "stream async")
 
 
@@ -40,16 +41,15 @@ async def clients_of_its_own(monkeypatch: pytest.MonkeyPatch) -> Any:
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.lower(), raising=False)
     yield
-    for client in litellm.in_memory_llm_clients_cache.cache_dict.values():
-        closed = client.close()
-        if asyncio.iscoroutine(closed):
-            await closed
+    await close_clients()
 
 
 def answer(seen: Seen) -> Answer:
     if "authorization" in seen.headers and not seen.path.startswith("/endpoints/"):  # STS or the control plane
         is_sts = seen.body.startswith(b"Action=")
         return Answer([IDENTITY.encode()]) if is_sts else json_answer({"__type": "AccessDenied"}, 403)
+    if seen.path.endswith("/invocations"):
+        return json_answer({"data": [{"embedding": [0.5], "index": 0}], "model": "m", "usage": {}})
     if seen.json.get("stream"):
         return Answer([sse(chunk({"content": "Hello."}), chunk(finish="stop"))])
     return json_answer(completion())
@@ -184,24 +184,49 @@ async def test_no_client_certificate_where_none_is_set(way: str, server: Scripte
     assert server.peers == [None]
 
 
+def elsewhere(server: Scripted, certificates: Certificates) -> dict[str, Any]:
+    """What to ask the server with, as a gateway on another machine: this one is asked without a proxy."""
+    host = f"gateway.example:{server.url.rpartition(':')[2]}"
+    return {
+        "api_base": f"https://{host}",
+        "aws_sagemaker_allowed_hosts": host,
+        "ssl_verify": str(certificates.authority),
+    }
+
+
+@pytest.mark.parametrize("with_aiohttp", [True, False])
 @pytest.mark.parametrize("way", WAYS)
 async def test_https_proxy(
-    way: str, server: Scripted, certificates: Certificates, monkeypatch: pytest.MonkeyPatch
+    way: str,
+    with_aiohttp: bool,
+    server: Scripted,
+    certificates: Certificates,
+    every_name_is_here: None,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(litellm, "disable_aiohttp_transport", not with_aiohttp)
     with connect_proxy() as proxy:
         monkeypatch.setenv("HTTPS_PROXY", proxy.url)
+        gateway = elsewhere(server, certificates)
+        assert await text_of(way, server, **gateway) == "Hello."
+        assert proxy.asked == [gateway["aws_sagemaker_allowed_hosts"]]
         assert await text_of(way, server, ssl_verify=str(certificates.authority)) == "Hello."
-        assert proxy.asked == [server.url.removeprefix("https://")]
+        assert len(proxy.asked) == 1
+    assert len(server.seen) == 2
 
 
 @pytest.mark.parametrize("way", WAYS)
 async def test_no_proxy(
-    way: str, server: Scripted, certificates: Certificates, monkeypatch: pytest.MonkeyPatch
+    way: str,
+    server: Scripted,
+    certificates: Certificates,
+    every_name_is_here: None,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     with connect_proxy() as proxy:
         monkeypatch.setenv("HTTPS_PROXY", proxy.url)
-        monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-        assert await text_of(way, server, ssl_verify=str(certificates.authority)) == "Hello."
+        monkeypatch.setenv("NO_PROXY", "gateway.example")
+        assert await text_of(way, server, **elsewhere(server, certificates)) == "Hello."
         assert not proxy.asked
 
 
@@ -210,13 +235,13 @@ async def test_litellm_without_aiohttp(
     way: str, server: Scripted, certificates: Certificates, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(litellm, "disable_aiohttp_transport", True)
-    assert aiohttp_post.aiohttp_transport(get_async_httpx_client("some-provider").client) is None
+    assert aiohttp_post.aiohttp_transport(get_async_httpx_client("some-provider").client, URL) is None
     assert await text_of(way, server, ssl_verify=str(certificates.authority)) == "Hello."
 
 
 async def test_litellms_shared_client_has_the_transport_that_is_used_by_itself() -> None:
     """Where a new LiteLLM, or httpx, names it otherwise, calls still work, and cost more."""
-    assert aiohttp_post.aiohttp_transport(get_async_httpx_client("some-provider").client) is not None
+    assert aiohttp_post.aiohttp_transport(get_async_httpx_client("some-provider").client, URL) is not None
 
 
 async def test_litellm_itself_presents_no_client_certificate_with_aiohttp(
@@ -242,3 +267,82 @@ def test_a_client_certificate_that_is_no_file(monkeypatch: pytest.MonkeyPatch, t
     monkeypatch.setenv("SSL_CERTIFICATE", str(tmp_path / "missing.pem"))
     with pytest.raises(litellm.BadRequestError, match="SSL_CERTIFICATE"):
         litellm.completion("sagemaker_openai/my-endpoint", MESSAGES, api_base="https://127.0.0.1:1", api_key="t")
+
+
+# This machine, and proxies that the environment names for plain HTTP
+
+
+@pytest.fixture
+def local() -> Iterator[Scripted]:
+    with scripted(answer) as running:
+        yield running
+
+
+@pytest.fixture
+def http_proxy() -> Iterator[Scripted]:
+    """A proxy for plain HTTP, which would see the tokens."""
+    with scripted(answer) as running:
+        yield running
+
+
+@pytest.mark.parametrize("variable", ["HTTP_PROXY", "ALL_PROXY", "AIOHTTP_TRUST_ENV"])
+@pytest.mark.parametrize("with_aiohttp", [True, False])
+@pytest.mark.parametrize("way", [*WAYS, "embedding", "embedding async"])
+async def test_this_machine_is_asked_without_a_proxy(
+    way: str, with_aiohttp: bool, variable: str, local: Scripted, http_proxy: Scripted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTP_PROXY" if variable == "AIOHTTP_TRUST_ENV" else variable, http_proxy.url)
+    monkeypatch.setenv("AIOHTTP_TRUST_ENV", str(variable == "AIOHTTP_TRUST_ENV"))
+    monkeypatch.setattr(litellm, "disable_aiohttp_transport", not with_aiohttp)
+    if way.startswith("embedding"):
+        await vectors_of(way, local)
+        await vectors_of(way, local)
+    else:
+        assert await text_of(way, local) == await text_of(way, local) == "Hello."
+    assert not http_proxy.seen
+    assert len(local.seen) == 2
+    assert local.connections == 1
+    assert all(seen.headers["authorization"] for seen in local.seen)
+
+
+async def vectors_of(way: str, server: Scripted) -> None:
+    call: dict[str, Any] = {"model": "sagemaker_openai/my-endpoint", "input": ["a"], "api_base": server.url}
+    await litellm.aembedding(**call) if way == "embedding async" else litellm.embedding(**call)
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("proxied_by", ["environment", "itself"])
+async def test_a_client_of_the_callers_that_has_a_proxy(
+    proxied_by: str, way: str, local: Scripted, http_proxy: Scripted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is refused for plain HTTP; without the proxy it is used."""
+    if proxied_by == "environment":
+        monkeypatch.setenv("HTTP_PROXY", http_proxy.url)
+    kind = httpx.AsyncClient if way.endswith("async") else httpx.Client
+    proxied = kind(proxy=http_proxy.url if proxied_by == "itself" else None)
+    direct = kind(trust_env=False)
+    try:
+        with pytest.raises(litellm.BadRequestError, match="client would send plain http for this machine"):
+            await text_of(way, local, client=proxied)
+        assert await text_of(way, local, client=direct) == "Hello."
+    finally:
+        for client in (proxied, direct):
+            if isinstance(client, httpx.AsyncClient):
+                await client.aclose()
+            else:
+                client.close()
+    assert not http_proxy.seen
+    assert len(local.seen) == 1
+
+
+async def test_litellms_handler_as_the_callers_client(
+    local: Scripted, http_proxy: Scripted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its aiohttp transport looks into the environment at each request."""
+    handler = AsyncHTTPHandler()
+    assert await text_of("whole async", local, client=handler) == "Hello."
+    monkeypatch.setenv("HTTP_PROXY", http_proxy.url)
+    with pytest.raises(litellm.BadRequestError, match="client would send plain http for this machine"):
+        await text_of("whole async", local, client=handler)
+    await handler.close()  # type: ignore[no-untyped-call]
+    assert not http_proxy.seen
