@@ -121,6 +121,24 @@ def test_a_mistake_in_the_request_is_the_callers(shipped: Started, stream: bool)
     assert shipped.talk.paths == [CHAT_PATH]
 
 
+@pytest.mark.parametrize(
+    ("model", "said"),
+    [
+        ("chat", {"model_id": "reviewer"}),
+        ("coder", {"aws_region_name": "eu-west-1"}),
+        ("reviewer", {"litellm_credential_name": "sagemaker"}),
+        ("chat-bedrock", {"custom_llm_provider": "sagemaker_openai"}),
+    ],
+)
+def test_a_caller_steers_no_identity_address_or_model(shipped: Started, model: str, said: dict[str, str]) -> None:
+    with pytest.raises(openai.BadRequestError, match=f"a client of this proxy must not set {next(iter(said))}"):
+        shipped.talk.client.chat.completions.create(
+            model=model, messages=[{"role": "user", "content": "Hello?"}], extra_body=said
+        )
+    assert shipped.talk.paths == []
+    assert "x-litellm-attempted-fallbacks" not in shipped.talk.headers  # nor did Bedrock answer
+
+
 def test_needs_the_master_key(shipped: Started) -> None:
     stranger = shipped.talk.client.with_options(api_key="sk-somebody-elses")
     # LiteLLM 1.106.2 looks another key up in its database and answers 400 where it has none.
