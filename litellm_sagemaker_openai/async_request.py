@@ -37,6 +37,8 @@ _S3_URLS = (
     re.compile(rf"https://{_S3_HOST}/({_BUCKET})/([\x21-\x7e]+)"),
     re.compile(rf"https://({_BUCKET})\.{_S3_HOST}/([\x21-\x7e]+)"),
 )
+# A header's value cannot end in white space, which the model's pattern would allow.
+_INFERENCE_ID = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]{0,62}[\x21-\x7e])?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +93,7 @@ MEMBERS: Mapping[str, Text | Seconds] = {
     ),
     "inference_id": Text(
         "x-amzn-sagemaker-inference-id",
-        # A header's value cannot end in white space, which the model's pattern would allow.
-        re.compile(r"[\x21-\x7e](?:[\x20-\x7e]{0,62}[\x21-\x7e])?"),
+        _INFERENCE_ID,
         "printable ASCII, no space first or last, at most 64 characters",
     ),
     "request_ttl": Seconds("x-amzn-sagemaker-requestttlseconds", 60, 21_600),
@@ -350,4 +351,6 @@ def _inference_id(body: bytes) -> str:
         answer = json.loads(body)
     except (ValueError, RecursionError):
         answer = None
-    return str(answer.get("InferenceId") or "") if isinstance(answer, Mapping) else ""
+    inference_id = answer.get("InferenceId") if isinstance(answer, Mapping) else None
+    # Anything else could be no header, which it becomes.
+    return inference_id if isinstance(inference_id, str) and _INFERENCE_ID.fullmatch(inference_id) else ""

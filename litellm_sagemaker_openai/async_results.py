@@ -21,7 +21,9 @@ from litellm_sagemaker_openai.errors import (
     PROVIDER,
     AnswerError,
     bad_request,
+    for_the_log,
     no_credentials,
+    quoted,
     to_exception,
 )
 from litellm_sagemaker_openai.identity import source_for
@@ -106,11 +108,11 @@ def _litellm_errors(location: str) -> Iterator[None]:
     try:
         yield
     except AnswerError as error:
-        if error.refusal.operator_detail:
-            verbose_logger.warning("%s (%s): %s", PROVIDER, location, error.refusal.operator_detail)
+        if detail := error.refusal.operator_detail:
+            verbose_logger.warning("%s (%s): %s", PROVIDER, quoted(location), for_the_log(detail))
         raise to_exception(error.refusal, model=PROVIDER, route=ASYNC_INFERENCE) from error
     except CredentialsError as error:
-        verbose_logger.warning("%s (credentials): %r", PROVIDER, error.__cause__ or error)
+        verbose_logger.warning("%s (credentials): %s", PROVIDER, for_the_log(repr(error.__cause__ or error)))
         raise no_credentials(error, model=PROVIDER) from error
     except ValueError as error:
         raise bad_request(error, model=PROVIDER) from error

@@ -20,7 +20,7 @@ from litellm.litellm_core_utils.prompt_templates.common_utils import extract_rea
 from litellm.types.utils import ModelResponseStream
 from litellm.utils import convert_to_model_response_object
 
-from litellm_sagemaker_openai.errors import MalformedAnswer, StreamedError, TruncatedStream, error_in
+from litellm_sagemaker_openai.errors import MalformedAnswer, StreamedError, TruncatedStream, error_in, quoted
 from litellm_sagemaker_openai.sse import DONE, Decoder, Event
 
 _MOST_FAKE_PIECES = 64
@@ -141,9 +141,9 @@ class ChunkStream:
         # LiteLLM takes an empty list of tool calls for tool calls; null and absent mean the same.
         delta = {name: value for name, value in (delta or {}).items() if value is not None and value != []}
         if not all(isinstance(delta.get(name, ""), str) for name in ("content", *_REASONING)):
-            raise MalformedAnswer(f"a delta whose text is not a string: {_short(delta)}")
+            raise MalformedAnswer(f"a delta whose text is not a string: {quoted(delta)}")
         rest = {name: value for name, value in choice.items() if name not in ("delta", "finish_reason", "index")}
-        index, finish_reason = _index(choice, 0), choice.get("finish_reason")
+        index, finish_reason = _index(choice, 0), _finish_reason(choice)
         if finish_reason:
             self._finish[index] = finish_reason
             self._open.discard(index)
@@ -185,7 +185,7 @@ class ChunkStream:
         try:
             return ModelResponseStream(**fields)
         except (TypeError, ValueError, AttributeError, KeyError) as error:
-            raise MalformedAnswer(f"a chunk that is not OpenAI's: {_short(error)}") from error
+            raise MalformedAnswer(f"a chunk that is not OpenAI's: {quoted(str(error))}") from error
 
 
 def parsed(content: bytes) -> Any:
@@ -197,8 +197,7 @@ def parsed(content: bytes) -> Any:
     try:
         return json.loads(content)
     except (ValueError, RecursionError) as error:
-        shown = content[:200].decode(errors="replace") or "an empty body"
-        raise MalformedAnswer(f"what is not JSON: {shown}") from error
+        raise MalformedAnswer(f"what is not JSON: {quoted(content) or 'an empty body'}") from error
 
 
 def whole_response(
@@ -217,7 +216,7 @@ def whole_response(
         MalformedAnswer: it is no chat completion.
     """
     if not isinstance(answer, dict):
-        raise MalformedAnswer(f"JSON that is not an object: {_short(answer)}")
+        raise MalformedAnswer(f"JSON that is not an object: {quoted(answer)}")
     refusal = error_in(answer)
     if refusal is not None:
         raise StreamedError(refusal)
@@ -231,7 +230,7 @@ def whole_response(
         )
     except Exception as error:  # LiteLLM raises a bare Exception, with a traceback in its text, for all that fails
         cause = error.__context__ or error
-        raise MalformedAnswer(f"what is no chat completion: {_short(cause)}") from error
+        raise MalformedAnswer(f"what is no chat completion: {quoted(str(cause))}") from error
     for choice, sent in zip(response.choices, choices, strict=True):
         choice.index = sent["index"]  # LiteLLM counts them instead
     response.model = answer.get("model") or model
@@ -313,15 +312,18 @@ def _is_whole(event: Mapping[str, Any]) -> bool:
 def _checked_choices(answer: Mapping[str, Any]) -> list[dict[str, Any]]:
     choices = answer.get("choices")
     if not isinstance(choices, list) or not choices:
-        raise MalformedAnswer(f"no choices: {_short(dict(answer))}")
+        raise MalformedAnswer(f"no choices: {quoted(answer)}")
     for choice in choices:
         message = choice.get("message") if isinstance(choice, Mapping) else None
         if not isinstance(message, Mapping) or not _are_tool_calls(message.get("tool_calls")):
-            raise MalformedAnswer(f"a choice without a message: {_short(choice)}")
+            raise MalformedAnswer(f"a choice without a message: {quoted(choice)}")
     indices = [_index(choice, position) for position, choice in enumerate(choices)]
     if len(set(indices)) < len(indices):
         indices = list(range(len(choices)))
-    numbered = ({**choice, "index": index} for choice, index in zip(choices, indices, strict=True))
+    numbered = (
+        {**choice, "index": index, "finish_reason": _finish_reason(choice)}
+        for choice, index in zip(choices, indices, strict=True)
+    )
     return sorted(numbered, key=itemgetter("index"))
 
 
@@ -338,8 +340,14 @@ def _index(choice: Mapping[str, Any], default: int) -> int:
     if index is None:
         return default
     if not isinstance(index, int):
-        raise MalformedAnswer(f"a choice whose index is {_short(index)!r}")
+        raise MalformedAnswer(f"a choice whose index is {quoted(index)!r}")
     return index
+
+
+def _finish_reason(choice: Mapping[str, Any]) -> str | None:
+    """What LiteLLM 1.106.2 writes into its log, as long as it is, where it does not know it."""
+    finish_reason = choice.get("finish_reason")
+    return quoted(finish_reason) if finish_reason else None
 
 
 def _with_role(choice: dict[str, Any]) -> dict[str, Any]:
@@ -354,15 +362,11 @@ def _counts(usage: Any) -> Mapping[str, Any] | None:
     """Usage that counts something; a container that reports nulls reports none."""
     if not isinstance(usage, Mapping):
         return None
-    prompt, completion = usage.get("prompt_tokens"), usage.get("completion_tokens")
-    if not isinstance(prompt, int) and not isinstance(completion, int):
+    counts = [usage[name] for name in ("prompt_tokens", "completion_tokens") if usage.get(name) is not None]
+    if not counts or not all(isinstance(count, int) for count in counts):
         return None
-    return {**usage, "total_tokens": usage.get("total_tokens") or (prompt or 0) + (completion or 0)}
+    return {**usage, "total_tokens": usage.get("total_tokens") or sum(counts)}
 
 
 def _finished(index: int, finish_reason: Any) -> dict[str, Any]:
     return {"index": index, "delta": {}, "finish_reason": finish_reason}
-
-
-def _short(value: Any) -> str:
-    return f"{value!s:.200}"

@@ -19,7 +19,7 @@ from litellm import EmbeddingResponse
 from litellm.utils import convert_to_model_response_object
 
 from litellm_sagemaker_openai.chunks import served_model
-from litellm_sagemaker_openai.errors import MalformedAnswer, StreamedError, error_in
+from litellm_sagemaker_openai.errors import MalformedAnswer, StreamedError, error_in, quoted
 
 # Each format's name → the field of its inputs. vLLM's /invocations takes OpenAI's request (vLLM's
 # entrypoints/sagemaker/api_router.py: by the body's shape), the /invocations of Text Embeddings Inference `inputs`
@@ -121,7 +121,7 @@ def _vectors(answer: Any) -> list[Any]:
     if isinstance(answer, Mapping):
         found = next((answer[name] for name in ("data", "embedding", "embeddings") if name in answer), None)
     if not isinstance(found, list) or not found:
-        raise MalformedAnswer(f"no embeddings: {answer!s:.200}")
+        raise MalformedAnswer(f"no embeddings: {quoted(answer)}")
     if all(isinstance(each, Mapping) for each in found):
         return _in_order(found)
     return found if isinstance(found[0], list) else [found]
@@ -131,7 +131,7 @@ def _in_order(data: list[Mapping[str, Any]]) -> list[Any]:
     """The embeddings of OpenAI's objects, which say which input they belong to."""
     indices = [position if each.get("index") is None else each["index"] for position, each in enumerate(data)]
     if not _are(int, indices) or sorted(indices) != list(range(len(data))):
-        raise MalformedAnswer(f"embeddings whose indices are {indices!s:.200}")
+        raise MalformedAnswer(f"embeddings whose indices are {quoted(indices)}")
     by_index = {index: each.get("embedding") for index, each in zip(indices, data, strict=True)}
     return [by_index[index] for index in range(len(data))]
 
@@ -149,7 +149,7 @@ def _as_asked(vector: Any, parameters: Mapping[str, Any]) -> str | list[float]:
             "a container that pools them, such as Text Embeddings Inference or vLLM"
         )
     if not isinstance(vector, list) or not vector or not _are_finite(vector):
-        raise MalformedAnswer(f"an embedding that is no list of numbers: {vector!s:.200}")
+        raise MalformedAnswer(f"an embedding that is no list of numbers: {quoted(vector)}")
     dimensions = parameters.get("dimensions")
     if dimensions is not None and len(vector) != dimensions:
         raise MalformedAnswer(f"embeddings of {len(vector)} dimensions where {dimensions} were asked for")
@@ -167,7 +167,7 @@ def _decoded(vector: str) -> list[float]:
     try:
         return [each for (each,) in struct.iter_unpack("<f", base64.b64decode(vector, validate=True))]
     except (binascii.Error, struct.error) as error:
-        raise MalformedAnswer(f"an embedding that is no base64 of 32-bit floats: {vector:.200}") from error
+        raise MalformedAnswer(f"an embedding that is no base64 of 32-bit floats: {quoted(vector)}") from error
 
 
 def _usage(said: Any, inputs: Any, model: str) -> dict[str, int]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import enum
 import json
 import re
+import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
@@ -48,20 +49,33 @@ ASYNC_INFERENCE = Route(
     "the container seems not to serve /invocations",
 )
 
+# A container, or a caller whose words it repeats, chooses what these patterns are tried on, and how long it is. So none
+# begins with a repetition, and what repeats stops where the pattern may begin again; else it would take time in the
+# square of the length (tests/test_hostile_sizes.py).
+
 # Seen (tests/wire/sagemaker): `Received client error (400) from <container> with message "<body>". See https://… in
 # account <id> for more information.`; the quotes inside may or may not be escaped; ModelError has no "See …".
 _QUOTATION = re.compile(
     r"\s*Received (?:client|server) error \((\d{1,3})\) from \S+ (with message \"|and )(.*)", re.DOTALL
 )
 _FAILURE_REASON = re.compile(r"(?:\w+: )?(Received (?:client|server) error \((\d{1,3})\) from .*)", re.DOTALL)
-_SEE_CONSOLE = re.compile(r"\s*See https?://\S+ in account \d{12} for more information\.?\s*")
+_SEE_CONSOLE = re.compile(r"\s?See https?://\S+ in account \d{12} for more information\.?")
 _NO_CAPACITY_WORDS = re.compile(r"Inference Component has no capacity to process this request\b")
 _COMPONENT_NEEDED = re.compile(r"Inference Component Name header is required")
 # In public code, of an asynchronous endpoint that is asked on another route, and the other way round.
 _OTHER_KIND = re.compile(r"does not support this inference type")
 _NOT_FOUND = re.compile(r"((?:Endpoint|Inference ?[Cc]omponent) \S+) of account \d{12} not found\b")
-_TRACEBACK = re.compile(r"\s*Traceback \(most recent call last\):.*", re.DOTALL)
-_CONSOLE_URL = re.compile(r"https?://\S*console\.(?:aws|amazonaws)\S*")
+_TRACEBACK = re.compile(r"(?:\+ Exception Group )?Traceback \(most recent call last\):")
+# A frame of a traceback as Python writes it, `  File "…", line 40, in name`, and the lines of code below it. FastAPI
+# ends the message of a RequestValidationError with one, without the word Traceback, and vLLM passes that on. In a body
+# that is no JSON, or is quoted twice, the ends of lines and the quotation marks are still escaped.
+_FRAME = re.compile(
+    r"(?:\A *|(?:\n|(?:\\[nr]){1,4})[ |]{2,})"
+    r"File \\{0,8}\"[^\"\n]+\", line \d+, in [\w.<>]+"
+    r"(?:\n[ |]{4,}[^\n]*|(?:\\[nr]){1,4}[ |]{4,}[^\n\\]*)*"
+)
+_URL = re.compile(r"https?://\S+")
+_CONSOLE = re.compile(r"console\.(?:aws|amazonaws)")
 _ARN = re.compile(r"arn:aws[a-z-]*:[^\s\"']+")
 _ACCOUNT = re.compile(r"(?i)\b(accounts?(?: id)?[ :=]+)\d{12}\b")
 _REGISTRY = re.compile(r"\b\d{12}(?=\.dkr\.ecr)")  # the account in an image's name
@@ -78,7 +92,11 @@ _CONTEXT_WINDOW = re.compile(
 # A missing field in the words of TEI's deserializer, and JumpStart's field.
 _OTHER_FORMAT = re.compile(r"missing field `inputs`|\btext_inputs\b")
 _NOT_CONNECTED = (httpx.ConnectError, httpx.ProxyError)
-_MAX_SHOWN = 2000
+_TITLE = re.compile(r"<title>([^<]*)</title>", re.IGNORECASE)
+_MAX_SHOWN = 2000  # characters of a message
+_MAX_EXAMINED = 100_000  # of an answer's message, for what is not a caller's
+_MAX_LOGGED = 4000  # characters of its detail in the operator's log
+_MAX_QUOTED = 200  # characters of an answer, in a message of this provider's own
 _PASSING = frozenset({429, 502, 503, 504, 529, 530})
 _TRANSIENT = "sagemaker_openai_transient"
 
@@ -130,7 +148,7 @@ class MalformedAnswer(AnswerError):
     """The container answered 200 with something that is no chat completion, or no embeddings."""
 
     def __init__(self, what: str) -> None:
-        super().__init__(Refusal(502, f"the container answered 200 with {what}", verdict=Verdict.BROKEN))
+        super().__init__(broken(f"the container answered 200 with {what}"))
 
 
 class TruncatedStream(AnswerError):
@@ -185,6 +203,26 @@ def read_failure(body: bytes) -> Refusal:
     return _cleaned(Refusal(said.code or 500, said.message, said.kind, from_container=said != _Words(text)))
 
 
+def broken(message: str) -> Refusal:
+    """For an answer that cannot be used. ``message`` may quote what was answered."""
+    return _cleaned(Refusal(502, message, verdict=Verdict.BROKEN))
+
+
+def quoted(value: Any) -> str:
+    """The beginning of what was answered: text, bytes or JSON, of which no more is looked at than is shown."""
+    if isinstance(value, bytes | bytearray):
+        value = value[:_MAX_QUOTED].decode(errors="replace")
+    return (value if isinstance(value, str) else _BEGINNING.repr(value))[:_MAX_QUOTED]
+
+
+def for_the_log(detail: str) -> str:
+    """Both ends of what is the operator's: the address of the container's log, and a traceback's error, stand last."""
+    half = _MAX_LOGGED // 2
+    if len(detail) > _MAX_LOGGED:
+        detail = f"{detail[:half]} … ({len(detail):,} characters) … {detail[-half:]}"
+    return _encodable(detail)
+
+
 def error_in(event: Mapping[str, Any]) -> Refusal | None:
     """The error that an event, or a body with status 200, carries; None for any other.
 
@@ -193,7 +231,10 @@ def error_in(event: Mapping[str, Any]) -> Refusal | None:
     """
     if not event.get("error") and event.get("object") != "error":
         return None
-    said = _words_of(event)
+    try:
+        said = _words_of(event)
+    except RecursionError:
+        said = _Words(quoted(event))
     return _cleaned(Refusal(said.code or 500, said.message, said.kind, from_container=True))
 
 
@@ -239,7 +280,7 @@ def connection_error(error: httpx.HTTPError, *, model: str, begun: bool = False)
     """
     # A LocalProtocolError quotes what could not be sent, which may be the Authorization header.
     said = "" if isinstance(error, httpx.LocalProtocolError) else str(error)
-    what = f"{type(error).__name__}: {said}" if said else type(error).__name__
+    what = f"{type(error).__name__}: {shortened(said)}" if said else type(error).__name__
     if isinstance(error, httpx.TimeoutException):
         return litellm.Timeout(f"SageMaker did not answer in time ({what})", model, PROVIDER)
     if begun:
@@ -265,12 +306,12 @@ def _as_transient(error: Exception) -> Exception:
 
 def bad_request(error: Exception, *, model: str) -> litellm.BadRequestError:
     """For what the caller must change before anything is sent."""
-    return litellm.BadRequestError(str(error), model, PROVIDER)
+    return litellm.BadRequestError(shortened(str(error)), model, PROVIDER)
 
 
 def no_credentials(error: Exception, *, model: str) -> litellm.AuthenticationError:
     """For credentials that are missing or could not be resolved."""
-    return litellm.AuthenticationError(str(error), PROVIDER, model)
+    return litellm.AuthenticationError(shortened(str(error)), PROVIDER, model)
 
 
 class _Words(NamedTuple):
@@ -283,13 +324,12 @@ class _Words(NamedTuple):
 def _words_in(text: str) -> _Words:
     """What an error's text says; it may be JSON in one of many shapes, HTML or plain."""
     try:
-        body = json.loads(text)
-    except (ValueError, RecursionError):
+        return _words_of(json.loads(text))
+    except (ValueError, RecursionError):  # no JSON, or nested too deep to be read
         if not text.startswith("<"):
             return _Words(text)
-        title = re.search(r"<title>(.*?)</title>", text, re.DOTALL | re.IGNORECASE)
+        title = _TITLE.search(text)
         return _Words(f"an HTML page: {title[1].strip()}" if title else "an HTML page")
-    return _words_of(body)
 
 
 def _words_of(body: Any) -> _Words:
@@ -319,8 +359,8 @@ def _quoted(how: str, rest: str) -> _Words:
 def _status(code: Any) -> int | None:
     try:
         status = int(code)
-    except (TypeError, ValueError):
-        return None  # OpenAI's codes are words
+    except (TypeError, ValueError, OverflowError):
+        return None  # OpenAI's codes are words; JSON's 1e999 is infinite
     return status if 400 <= status < 600 else None
 
 
@@ -348,13 +388,48 @@ def _is_json(text: str) -> bool:
 
 def _cleaned(refusal: Refusal) -> Refusal:
     """The refusal with what is the operator's taken out of its message and kept apart."""
-    message = _SEE_CONSOLE.sub("", _TRACEBACK.sub("", refusal.message))
-    message = _ARN.sub("<arn>", _CONSOLE_URL.sub("<console>", message))
+    whole = refusal.message.strip()
+    # Cut before it is searched, too: what stands so far behind is not shown.
+    message = _SEE_CONSOLE.sub("", _without_traceback(whole[:_MAX_EXAMINED]))
+    message = _ARN.sub("<arn>", _URL.sub(lambda url: "<console>" if _CONSOLE.search(url[0]) else url[0], message))
     message = _REGISTRY.sub("<account>", _ACCOUNT.sub(r"\1<account>", message)).strip()
-    if len(message) > _MAX_SHOWN:
-        message = f"{message[:_MAX_SHOWN]} … ({len(message):,} characters)"
+    message = shortened(message, len(whole[_MAX_EXAMINED:]))
     detail = refusal.operator_detail or (refusal.message if message != refusal.message else "")
     return replace(refusal, message=message or "no message", operator_detail=detail)
+
+
+def _without_traceback(message: str) -> str:
+    """What stands before a traceback, or before the frames that a message ends with.
+
+    Frames that stand earlier are taken out, and what is between them and the last ones stays: they may be a caller's
+    own, repeated by the container, which says only then what is wrong with them.
+    """
+    if (header := _TRACEBACK.search(message)) is not None:
+        message = message[: header.start()]
+    frames = list(_FRAME.finditer(message))
+    return _FRAME.sub("", message[: frames[-1].start()]) if frames else message
+
+
+def shortened(message: str, more: int = 0) -> str:
+    """What a caller is told of a message that ``more`` characters follow."""
+    if len(message) > _MAX_SHOWN or more:
+        message = f"{message[:_MAX_SHOWN]} … ({len(message) + more:,} characters)"
+    return _encodable(message)
+
+
+def _encodable(text: str) -> str:
+    """JSON can say halves of characters, which no encoding can write: neither a log nor a proxy's answer could."""
+    return text.encode(errors="replace").decode()
+
+
+def _beginning() -> reprlib.Repr:
+    representation = reprlib.Repr()
+    representation.maxdict = representation.maxlist = 20
+    representation.maxstring = representation.maxother = _MAX_QUOTED
+    return representation
+
+
+_BEGINNING = _beginning()
 
 
 def words(refusal: Refusal) -> str:

@@ -42,6 +42,7 @@ from litellm_sagemaker_openai.errors import (
     Verdict,
     bad_request,
     connection_error,
+    for_the_log,
     no_credentials,
     read_refusal,
     to_exception,
@@ -50,7 +51,7 @@ from litellm_sagemaker_openai.proxy_client import allowed
 from litellm_sagemaker_openai.request import MAX_BODY_BYTES, build_body, build_headers, encode_body
 from litellm_sagemaker_openai.retries import Tries, stream_retries
 from litellm_sagemaker_openai.settings import SECRETS, Settings, sort_settings, without_secrets
-from litellm_sagemaker_openai.sse import StreamFormatError, decoder_for
+from litellm_sagemaker_openai.sse import decoder_for
 from litellm_sagemaker_openai.stream_opening import MARK, is_marked, marked_retries, unmarked
 from litellm_sagemaker_openai.stream_wrapper import StreamWrapper
 from litellm_sagemaker_openai.target import Target, parse_target
@@ -65,7 +66,6 @@ from litellm_sagemaker_openai.transport import (
 )
 
 _NOT_SERVED = "sagemaker_openai/ serves chat completions and embeddings, and no images"
-_MOST_LOGGED = 4000  # characters of an answer's detail in the operator's log
 
 
 @dataclass(frozen=True, slots=True)
@@ -523,8 +523,6 @@ def _litellm_errors(
         yield
     except AnswerError as error:
         raise _exception(call, error.refusal, response, error.headers) from error
-    except StreamFormatError as error:
-        raise _exception(call, Refusal(502, str(error), verdict=Verdict.BROKEN), response) from error
     except httpx.HTTPError as error:
         raise connection_error(error, model=call.model, begun=stream is not None and stream.begun) from error
     except ColdStartError as error:
@@ -548,4 +546,4 @@ def _exception(
 
 def _log(call: Call, what: str, detail: str) -> None:
     """For the operator alone: account ids, console URLs and tracebacks, which the caller's exception leaves out."""
-    verbose_logger.warning("%s/%s (%s): %.*s", PROVIDER, call.target, what, _MOST_LOGGED, detail)
+    verbose_logger.warning("%s/%s (%s): %s", PROVIDER, call.target, what, for_the_log(detail))

@@ -7,7 +7,6 @@ both. Once a chunk has reached the caller, nothing is retried at all.
 
 from __future__ import annotations
 
-import math
 import random
 import time
 from collections.abc import Callable, Mapping
@@ -23,6 +22,7 @@ METADATA = ("metadata", "litellm_metadata")  # where LiteLLM's Router keeps its 
 _FIRST_PAUSE = 0.5
 _LONGEST_PAUSE = 8.0
 _JITTER = 0.25  # of the pause
+_LONGEST_SECONDS = 600.0  # for all tries, where a call has no timeout; LiteLLM's own default
 
 
 def stream_retries(asked: int | None, litellm_params: Mapping[str, Any], *, late: bool) -> int:
@@ -47,14 +47,14 @@ class Tries:
 
     Args:
         retries: how many may follow the first.
-        seconds: how long they have together: no try begins later than this after the first; None: at any time.
+        seconds: how long they have together: no try begins later than this after the first; None: 600.
         clock: seconds.
     """
 
     def __init__(self, retries: int, seconds: float | None, clock: Callable[[], float] = time.monotonic) -> None:
         self._left = retries
         self._clock = clock
-        self._ends = math.inf if seconds is None else clock() + seconds
+        self._ends = clock() + (_LONGEST_SECONDS if seconds is None else seconds)
         self._pause = _FIRST_PAUSE
 
     def pause_after(self, error: Exception) -> float:
@@ -78,8 +78,14 @@ def retry_after(headers: Mapping[str, str], now: datetime) -> float:
     try:
         return max(0.0, float(value))
     except ValueError:
-        pass  # a date, then
+        date = http_date(value)
+    return 0.0 if date is None else max(0.0, (date - now).total_seconds())
+
+
+def http_date(text: str) -> datetime | None:
+    """The date in a header (RFC 9110, 5.6.7); None where it is malformed, or does not say of which time zone it is."""
     try:
-        return max(0.0, (parsedate_to_datetime(value) - now).total_seconds())
-    except (TypeError, ValueError):
-        return 0.0
+        date = parsedate_to_datetime(text)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return date if date.tzinfo else None

@@ -11,6 +11,8 @@ import json
 from collections.abc import Iterator
 from typing import Any, Protocol
 
+from litellm_sagemaker_openai.errors import AnswerError, broken, quoted
+
 DONE = "[DONE]"
 Event = dict[str, Any] | str  # a JSON object, or DONE
 
@@ -20,11 +22,13 @@ Event = dict[str, Any] | str  # a JSON object, or DONE
 _LINE_ENDS = (b"\n", b"\r")
 _JSON_LINES_TYPES = ("application/jsonlines", "application/x-jsonlines", "application/jsonl", "application/x-ndjson")
 _FIELDS = (b"data:", b"event:", b"id:", b"retry:", b"error:", b":")
-_SHOWN = 200
 
 
-class StreamFormatError(Exception):
+class StreamFormatError(AnswerError):
     """The container sent something that is neither an event nor JSON. The message shows its beginning."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(broken(message))
 
 
 class Decoder(Protocol):
@@ -164,7 +168,7 @@ class WholeBody:
             yield from lines.end()
             return
         if not isinstance(whole, dict):
-            raise StreamFormatError(f"the container answered JSON that is no object: {str(whole)[:_SHOWN]!r}")
+            raise StreamFormatError(f"the container answered JSON that is no object: {quoted(whole)!r}")
         yield whole
 
 
@@ -172,36 +176,31 @@ class Unlabelled:
     """No telling content type: the first character that is no white space tells JSON from server-sent events."""
 
     def __init__(self) -> None:
-        self._start = bytearray()
+        self._start = b""
         self._decoder: Decoder | None = None
 
     def feed(self, data: bytes) -> Iterator[Event]:
         if self._decoder is None:
-            self._start += data
+            # What does not tell is dropped: each byte is looked at once, however many pieces they come in.
+            data = self._start = (self._start + data).lstrip().removeprefix(codecs.BOM_UTF8).lstrip()
             self._decoder = self._choose()
-            data = bytes(self._start)
         if self._decoder is not None:
             yield from self._decoder.feed(data)
 
     def end(self) -> Iterator[Event]:
         if self._decoder is not None:
             yield from self._decoder.end()
-        elif self._start.strip():
-            raise StreamFormatError(f"the container's answer is neither events nor JSON: {_shown(self._start)}")
+        elif self._start:
+            raise StreamFormatError(f"the container's answer is neither events nor JSON: {quoted(self._start)!r}")
 
     def _choose(self) -> Decoder | None:
-        begun = bytes(self._start.removeprefix(codecs.BOM_UTF8).lstrip())
-        if begun[:1] in (b"{", b"["):
+        if self._start[:1] in (b"{", b"["):
             return WholeBody()
-        if begun.startswith(_FIELDS):
+        if self._start.startswith(_FIELDS):
             return ServerSentEvents()
-        if any(field.startswith(begun) for field in _FIELDS):
-            return None  # nothing yet, or half a field's name
-        raise StreamFormatError(f"the container's answer is neither events nor JSON: {_shown(begun)}")
-
-
-def _shown(data: bytes | bytearray) -> str:
-    return repr(bytes(data[:_SHOWN]).decode(errors="replace"))
+        if any(known.startswith(self._start) for known in (*_FIELDS, codecs.BOM_UTF8)):
+            return None  # nothing yet, or half a field's name or a byte order mark
+        raise StreamFormatError(f"the container's answer is neither events nor JSON: {quoted(self._start)!r}")
 
 
 def _event(data: str) -> Iterator[Event]:
@@ -214,7 +213,7 @@ def _event(data: str) -> Iterator[Event]:
     try:
         event = json.loads(data)
     except (ValueError, RecursionError) as error:
-        raise StreamFormatError(f"the container's stream has an event that is not JSON: {data[:_SHOWN]!r}") from error
+        raise StreamFormatError(f"the container's stream has an event that is not JSON: {quoted(data)!r}") from error
     if not isinstance(event, dict):
-        raise StreamFormatError(f"the container's stream has an event that is no JSON object: {data[:_SHOWN]!r}")
+        raise StreamFormatError(f"the container's stream has an event that is no JSON object: {quoted(data)!r}")
     yield event

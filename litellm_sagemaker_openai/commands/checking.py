@@ -9,7 +9,6 @@ from concurrent.futures import TimeoutError as NotInTime
 from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
-from email.utils import parsedate_to_datetime
 from typing import Any, TypeAlias, TypeVar
 from urllib.parse import urlsplit
 
@@ -30,9 +29,10 @@ from litellm_sagemaker_openai.destination import is_this_machine
 from litellm_sagemaker_openai.errors import AnswerError, Refusal, Verdict, read_refusal
 from litellm_sagemaker_openai.identity import source_for
 from litellm_sagemaker_openai.request import build_body, build_headers, encode_body
+from litellm_sagemaker_openai.retries import http_date
 from litellm_sagemaker_openai.settings import Settings, sort_settings
 from litellm_sagemaker_openai.sigv4 import FrozenCredentials
-from litellm_sagemaker_openai.sse import StreamFormatError, decoder_for
+from litellm_sagemaker_openai.sse import decoder_for
 from litellm_sagemaker_openai.target import Target
 from litellm_sagemaker_openai.transport import Request, Signer, as_timeout, send
 
@@ -281,7 +281,7 @@ class Endpoint:
         return response
 
 
-_FAILURES = (AnswerError, StreamFormatError, httpx.HTTPError, CredentialsError)
+_FAILURES = (AnswerError, httpx.HTTPError, CredentialsError)
 
 
 def _refusal_of(error: Exception) -> Refusal:
@@ -330,8 +330,5 @@ def _is_elsewhere(client: Any, endpoint: Endpoint) -> bool:
 
 def _clock_ahead(headers: Mapping[str, str]) -> float:
     """How many seconds this machine's clock is ahead of that of an answer; 0 where that is not told."""
-    try:
-        then = parsedate_to_datetime(headers["date"])
-    except (KeyError, ValueError):
-        return 0.0
-    return (datetime.now(timezone.utc) - then).total_seconds()
+    then = http_date(headers.get("date", ""))
+    return 0.0 if then is None else (datetime.now(timezone.utc) - then).total_seconds()

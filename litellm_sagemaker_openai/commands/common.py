@@ -159,7 +159,10 @@ def quiet_litellm() -> None:
 
 def failure_line(error: Exception) -> str:
     """What an exception of LiteLLM's says, in a line, without LiteLLM's name for it."""
-    said = str(getattr(error, "original_exception", None) or error)  # MidStreamFallbackError says everything twice
+    from litellm_sagemaker_openai.errors import shortened  # here: it imports LiteLLM
+
+    # MidStreamFallbackError says everything twice
+    said = shortened(str(getattr(error, "original_exception", None) or error))
     return in_options(printable(" ".join(re.sub(r"^(litellm\.\w+: )+", "", said).split())))
 
 

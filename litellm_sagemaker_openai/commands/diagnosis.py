@@ -16,7 +16,7 @@ from litellm.types.utils import ModelResponseStream
 from litellm_sagemaker_openai.commands.common import certificate_advice, failure_line, printable, reason
 from litellm_sagemaker_openai.control_plane import Found, Listed
 from litellm_sagemaker_openai.credentials import CredentialsError
-from litellm_sagemaker_openai.errors import CHAT, Refusal, Verdict, advice_on, connection_error, words
+from litellm_sagemaker_openai.errors import CHAT, Refusal, Verdict, advice_on, connection_error, quoted, words
 from litellm_sagemaker_openai.target import Target
 
 _MOST_SHOWN = 60  # characters of what the model said
@@ -284,8 +284,8 @@ def chat(response: ModelResponse) -> Step:
     """A whole answer."""
     said = _said(response.choices[0].message)
     if not said:
-        return Step("chat", "warning", f"{response.model} answered without a word", _SILENCE_ADVICE)
-    return Step("chat", "ok", f"{response.model} answered {said}")
+        return Step("chat", "warning", f"{quoted(response.model)} answered without a word", _SILENCE_ADVICE)
+    return Step("chat", "ok", f"{quoted(response.model)} answered {said}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -340,10 +340,10 @@ def tools(response: ModelResponse) -> Step:
             f"no tool was called (finish reason {choice.finish_reason}); it said {_said(choice.message) or 'nothing'}"
         )
         return Step("tools", "warning", detail, _TOOLS_ADVICE)
-    called = printable(f"{functions[0].name}({functions[0].arguments})")
+    called = printable(f"{quoted(functions[0].name)}({quoted(functions[0].arguments)})")
     try:
         json.loads(functions[0].arguments)
-    except ValueError:
+    except (ValueError, RecursionError):
         return Step("tools", "warning", f"the arguments are not JSON: {called}", _TOOLS_ADVICE)
     return Step("tools", "ok", called)
 
@@ -357,12 +357,14 @@ def tools_refused(step: Step, refusal: Refusal) -> Step:
 
 def usage(whole: Mapping[str, Any] | None, streamed: Mapping[str, Any] | None) -> Step:
     """Whether the container counts tokens."""
-    missing = [what for what, counts in (("whole", whole), ("streamed", streamed)) if not counts]
+    reported = {"whole": whole if isinstance(whole, Mapping) else None, "streamed": streamed}
+    missing = [what for what, counts in reported.items() if not counts]
     if missing:
         advice = "LiteLLM counts with a tokenizer of its own there: tokens and cost are estimates"
         return Step("usage", "warning", f"not reported for {' and '.join(missing)} answers", advice)
     assert whole is not None
-    return Step("usage", "ok", f"{whole.get('prompt_tokens')} + {whole.get('completion_tokens')} tokens; streamed too")
+    prompt, completion = (quoted(whole.get(name)) for name in ("prompt_tokens", "completion_tokens"))
+    return Step("usage", "ok", f"{prompt} + {completion} tokens; streamed too")
 
 
 def _said(message: Any) -> str:

@@ -21,7 +21,7 @@ from litellm_sagemaker_openai.local.echo_checks import (
     check_lengths,
     parse_body,
 )
-from litellm_sagemaker_openai.local.schema import TextSource, UnsatisfiableSchemaError, example
+from litellm_sagemaker_openai.local.schema import TextSource, UnsatisfiableSchemaError, example, mentioned
 
 __all__ = ["ContainerRefusal", "EchoConfig", "complete", "parse_body", "stream", "tokenize"]
 
@@ -289,12 +289,11 @@ def _called(functions: Sequence[dict[str, Any]], choice: Any, text: str, body: B
     """The named tool, those that the text mentions, or the first."""
     if isinstance(choice, dict):
         return [function for function in functions if function["name"] == choice["function"]["name"]][:1]
-    mentioned = [
-        function for function in functions if re.search(rf"(?<![\w-]){re.escape(function['name'])}(?![\w-])", text)
-    ]
+    names = set(mentioned({function["name"] for function in functions}, text))
+    called = [function for function in functions if function["name"] in names]
     if body.get("parallel_tool_calls") is False:
-        mentioned = mentioned[:1]
-    return mentioned or functions[:1]
+        called = called[:1]
+    return called or functions[:1]
 
 
 def _stopped(choice: Choice, stops: Sequence[str]) -> Choice:

@@ -11,6 +11,8 @@ Body = Mapping[str, Any]
 MAX_CHOICES = 128
 MAX_TOP_LOGPROBS = 20  # vLLM's default for --max-logprobs
 MAX_DIMENSIONS = 4096
+MAX_STOPS = 64
+MAX_INPUTS = 2048  # OpenAI's, for embeddings
 _ROLES = ("system", "developer", "user", "assistant", "tool", "function")
 PART_TYPES = ("text", "refusal", "image_url", "input_audio", "audio_url", "video_url", "file")
 
@@ -77,6 +79,8 @@ def check_embedding_body(body: Body, served_name: str) -> None:
         # vLLM's /invocations, for a body that is no request of a kind that it serves.
         kinds = "['ChatCompletionRequest', 'EmbeddingCompletionRequest']"
         raise ContainerRefusal(f"Cannot find suitable handler for request. Expected one of: {kinds}")
+    if len(inputs) > MAX_INPUTS and isinstance(inputs, list) and not _all_ids(inputs):
+        raise ContainerRefusal(f"input must have at most {MAX_INPUTS} entries, got {len(inputs)}.", param="input")
     if body.get("encoding_format") not in (None, "float", "base64"):
         message = "Input should be 'float' or 'base64'"
         _refuse_field("literal_error", ("encoding_format",), message, body["encoding_format"])
@@ -208,6 +212,8 @@ def _check_sampling(body: Body) -> None:
     stops = body.get("stop")
     if stops is not None and not isinstance(stops, str) and not _all_strings(stops):
         _refuse_field("string_type", ("stop",), "Input should be a valid string or list of strings", stops)
+    if isinstance(stops, list) and len(stops) > MAX_STOPS:
+        raise ContainerRefusal(f"stop must have at most {MAX_STOPS} strings, got {len(stops)}.", param="stop")
     if stops is not None and "" in ([stops] if isinstance(stops, str) else stops):
         raise ContainerRefusal("stop cannot contain an empty string.", param="stop")
 

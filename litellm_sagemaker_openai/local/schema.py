@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 from urllib.parse import unquote
@@ -47,6 +47,8 @@ _KEYWORD_TYPES = {
     "multipleOf": "number",
 }
 
+_WORD = re.compile(r"[\w-]+")
+
 
 class UnsatisfiableSchemaError(ValueError):
     """The schema is malformed, endless, or asks for what this generator cannot make."""
@@ -79,6 +81,20 @@ class TextSource:
         return self.text if self.text and fits(self.text) else None
 
 
+def mentioned(names: Iterable[str], text: str) -> Iterator[str]:
+    """The names that a text has as words of their own. The text is searched once, not for each name."""
+    text = " ".join(text.split())
+    words = set(_WORD.findall(text))
+    for name in names:
+        plain = _WORD.fullmatch(name) is not None
+        if name in words or (not plain and name in text and _stands_alone(name, text)):
+            yield name
+
+
+def _stands_alone(name: str, text: str) -> bool:
+    return re.search(rf"(?<![\w-]){re.escape(name)}(?![\w-])", text) is not None
+
+
 def _names(text: str) -> list[str]:
     """Quoted strings; without any, capitalised words that do not begin a sentence."""
     quoted = [first or second for first, second in re.findall(r'"([^"]+)"|(?<!\w)\'([^\']+)\'(?!\w)', text)]
@@ -109,9 +125,7 @@ class _Generator:
         self._remaining = _MAX_VALUES
 
     def value(self, schema: Any, depth: int) -> Any:
-        self._remaining -= 1
-        if depth > _DEPTH_LIMIT or self._remaining < 0:
-            raise UnsatisfiableSchemaError("the schema is endless, or asks for too much")
+        self._count(depth)
         if schema is True:
             return self.source.text
         if not isinstance(schema, Mapping):
@@ -128,8 +142,14 @@ class _Generator:
             return schema["default"]
         return self._typed(schema, _type_of(schema, depth), depth)
 
+    def _count(self, depth: int = 0) -> None:
+        self._remaining -= 1
+        if depth > _DEPTH_LIMIT or self._remaining < 0:
+            raise UnsatisfiableSchemaError("the schema is endless, or asks for too much")
+
     def _flat(self, schema: Mapping[str, Any], depth: int) -> Mapping[str, Any]:
         """The schema with ``$ref``, ``allOf``, ``anyOf`` and ``oneOf`` merged into it."""
+        self._count()
         for _ in range(_DEPTH_LIMIT):
             if "$ref" in schema:
                 rest = {key: value for key, value in schema.items() if key != "$ref"}
@@ -151,8 +171,8 @@ class _Generator:
         """The first option that is not null; deep down, the one that ends the recursion."""
         if not options:
             raise UnsatisfiableSchemaError("anyOf and oneOf must not be empty")
-        nulls = [option for option in options if isinstance(option, Mapping) and option.get("type") == "null"]
-        others = [option for option in options if option not in nulls]
+        nulls = [option for option in options if _is_null(option)]
+        others = [option for option in options if not _is_null(option)]
         if depth <= _SOFT_DEPTH:
             return (others or nulls)[0]
         plain = [option for option in others if "$ref" not in json.dumps(option)]
@@ -174,13 +194,9 @@ class _Generator:
         """The first value that the text mentions, else the first."""
         if not values:
             raise UnsatisfiableSchemaError("enum must not be empty")
-        text = self.source.text.lower()
-        mentioned = (
-            value
-            for value in values
-            if isinstance(value, str) and value and re.search(rf"(?<!\w){re.escape(value.lower())}(?!\w)", text)
-        )
-        return next(mentioned, values[0])
+        names = [value for value in values[:_MAX_VALUES] if isinstance(value, str) and value]
+        found = next(mentioned((name.lower() for name in names), self.source.text.lower()), None)
+        return next((name for name in names if name.lower() == found), values[0])
 
     def _typed(self, schema: Mapping[str, Any], kind: str, depth: int) -> Any:
         if kind == "object":
@@ -200,7 +216,7 @@ class _Generator:
     def _object_value(self, schema: Mapping[str, Any], depth: int) -> dict[str, Any]:
         """The required properties; all of them where none is required."""
         properties = _object(schema.get("properties", {}))
-        required = [str(name) for name in _list(schema, "required", ())]
+        required = dict.fromkeys(str(name) for name in _list(schema, "required", ()))
         # Deep down an optional property is left out, because that is what ends a recursive schema.
         optional = () if required or depth > _SOFT_DEPTH else properties
         extra = schema.get("additionalProperties", True)
@@ -213,7 +229,7 @@ class _Generator:
         return value
 
     def _further_names(self, schema: Mapping[str, Any], value: Mapping[str, Any]) -> Iterable[str]:
-        missing = max(0, int(schema.get("minProperties", 0)) - len(value))
+        missing = min(_MAX_VALUES, max(0, int(schema.get("minProperties", 0)) - len(value)))
         candidates = [*schema.get("properties", {}), *(f"key{number}" for number in range(1, missing + 1))]
         return [name for name in candidates if name not in value][:missing]
 
@@ -237,7 +253,7 @@ class _Generator:
             unused = [value for value in _list(flat, "enum") if value not in seen]
             return self._from_enum(unused)
         value = self.value(flat, depth + 1)
-        for number in range(1, len(seen) + 2):
+        for number in range(len(seen), 2 * len(seen) + 2):
             if value not in seen:
                 return value
             if isinstance(value, bool):
@@ -274,7 +290,7 @@ class _Generator:
         raise UnsatisfiableSchemaError(f"the echo container cannot make a string for the pattern {pattern.pattern!r}")
 
     def _number_value(self, schema: Mapping[str, Any], kind: str) -> int | float:
-        step = Fraction(str(schema.get("multipleOf", 1 if kind == "integer" else 0)))
+        step = _exact(schema.get("multipleOf", 1 if kind == "integer" else 0))
         low = max(_bounds(schema, "minimum", "exclusiveMinimum"), default=None)
         high = min(
             _bounds(schema, "maximum", "exclusiveMaximum"), key=lambda bound: (bound[0], not bound[1]), default=None
@@ -314,14 +330,24 @@ def _candidates(
     yield from (bound + offset for bound in bounds for offset in (1, -1))
 
 
+def _exact(number: Any) -> Fraction:
+    if not isinstance(number, (int, float)):  # the Fraction of the text "1e999999999" would fill the memory
+        raise UnsatisfiableSchemaError(f"{number!r:.100} is no number")
+    return Fraction(str(number))
+
+
 def _bounds(schema: Mapping[str, Any], inclusive: str, exclusive: str) -> list[tuple[Fraction, bool]]:
     """The bounds that the schema gives, and of each whether it is itself excluded."""
     return [
-        (Fraction(str(schema[name])), name == exclusive)
+        (_exact(schema[name]), name == exclusive)
         for name in (inclusive, exclusive)
         # Draft 4 has booleans in exclusiveMinimum.
         if schema.get(name) is not None and not isinstance(schema[name], bool)
     ]
+
+
+def _is_null(schema: Any) -> bool:
+    return isinstance(schema, Mapping) and schema.get("type") == "null"
 
 
 def _type_of(schema: Mapping[str, Any], depth: int) -> str:
