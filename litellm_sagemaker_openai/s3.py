@@ -23,7 +23,7 @@ from litellm.llms.custom_httpx.http_handler import get_ssl_verify
 
 from litellm_sagemaker_openai.async_request import S3Location
 from litellm_sagemaker_openai.credentials import CredentialsError, CredentialSource, environment, quiet_botocore
-from litellm_sagemaker_openai.errors import PROVIDER, AnswerError, Refusal, Verdict
+from litellm_sagemaker_openai.errors import PROVIDER, AnswerError, Refusal, Verdict, quoted
 
 _T = TypeVar("_T")
 
@@ -195,7 +195,7 @@ def _said(error: ClientError | BotoCoreError, operation: str) -> tuple[int, str]
     if isinstance(error, BotoCoreError):
         return 503, f"S3 could not be reached ({type(error).__name__})"
     status = int(error.response["ResponseMetadata"]["HTTPStatusCode"])
-    said = f"S3 answered {status} {error.response['Error']['Code']} to {operation}"
+    said = f"S3 answered {status} {quoted(error.response['Error']['Code'])} to {operation}"
     return status, f"{said} (the role needs {_PERMISSIONS[operation]} there)" if status == 403 else said
 
 

@@ -888,6 +888,29 @@ async def test_s3_that_says_no_for_good(
     assert headers_of(raised.value)["x-amzn-sagemaker-outputlocation"] == OUTPUT
 
 
+@each("fetch", [fetch_async_result, afetch_async_result])
+async def test_a_failure_of_a_megabyte(
+    s3_server: Callable[[Any], Scripted],
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    fetch: Callable[..., Any],
+) -> None:
+    monkeypatch.setenv("MAX_STRING_LENGTH_STDOUT_LOG", "0")  # LiteLLM's own limit, which older releases do not have
+    said = f"no{' ' * 1_000_000}Traceback (most recent call last):\n  File"
+    failure = json_answer({"error": {"message": said, "code": 429}})
+    s3_server(lambda seen: failure if seen.path.endswith(key_of(FAILURE)) else xml_error(404, "NoSuchKey"))
+
+    async def fetched() -> Any:
+        answer = await asyncio.to_thread(fetch, OUTPUT, failure_location=FAILURE)
+        return await answer if asyncio.iscoroutine(answer) else answer
+
+    with pytest.raises(litellm.RateLimitError) as raised:
+        await fetched()
+    assert len(str(raised.value)) < 3000
+    assert "Traceback" in caplog.text
+    assert len(caplog.text) < 5000
+
+
 async def test_s3_that_does_not_store(
     upstream: Upstream, s3_server: Callable[[Any], Scripted], caplog: pytest.LogCaptureFixture
 ) -> None:

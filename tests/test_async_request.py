@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from itertools import islice
 from typing import Any
@@ -442,3 +443,10 @@ def test_the_operators_part_of_a_failure() -> None:
     refusal = read_failure(said.encode())
     assert refusal.message == "boom"
     assert "123456789012" in refusal.operator_detail
+
+
+@pytest.mark.parametrize("given", ["x" * 65, "é", "a\nb", " ", "", 7, ["x"], {}, None])
+def test_an_inference_id_that_could_be_no_header(given: Any) -> None:
+    """It becomes a header of the answer, and the caller may look for it in a log."""
+    headers = {"x-amzn-sagemaker-outputlocation": "s3://bucket/key"}
+    assert read_accepted(headers, json.dumps({"InferenceId": given}).encode()).inference_id == ""

@@ -389,6 +389,11 @@ class TestPermissions:
         upstream(Answer([body], 403, "application/json", {"date": date}))
         assert said in called("my-endpoint")["token"].advice
 
+    @each("date", ["Fri, 20 Nov 2026 12:00:30 -0000", "Fri, 20 Nov 99999999999 12:00:30 GMT", "soon", ""])
+    def test_a_clock_that_nobody_can_read(self, date: str, upstream: Upstream) -> None:
+        upstream(Answer([b'{"error": {"message": "no"}}'], 403, "application/json", {"date": date}))
+        assert "sign in again" in called("my-endpoint")["token"].advice
+
     def test_the_local_runtime_refuses_other_credentials(
         self, runtime: Running, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -498,6 +503,15 @@ class TestCalls:
                 "warning",
                 "the arguments are not JSON: f({)",
             ),
+            (
+                json_answer(
+                    completion(
+                        None, message={"tool_calls": [{**CALL, "function": {"name": "f", "arguments": "x" * 100_000}}]}
+                    )
+                ),
+                "warning",
+                f"the arguments are not JSON: f({'x' * 200})",
+            ),
             (quoted(500, "broken"), "failed", "the container answered 500"),
             (wire("no_capacity"), "failed", "no capacity"),
         ],
@@ -513,6 +527,7 @@ class TestCalls:
         ("whole", "stream", "detail"),
         [
             (json_answer(completion("Hi.", usage=None)), STREAM, "not reported for whole answers"),
+            (json_answer(completion("Hi.", usage="many")), STREAM, "not reported for whole answers"),
             (
                 WHOLE,
                 Answer([sse(chunk({"content": "one "}), chunk({"content": "two"}, finish="stop"))]),

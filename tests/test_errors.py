@@ -8,8 +8,20 @@ from typing import Any
 import httpx
 import litellm
 import pytest
+from fastapi.exceptions import RequestValidationError
 
-from litellm_sagemaker_openai.errors import Refusal, Verdict, connection_error, error_in, read_refusal, to_exception
+from litellm_sagemaker_openai.errors import (
+    MalformedAnswer,
+    Refusal,
+    Verdict,
+    connection_error,
+    error_in,
+    for_the_log,
+    read_failure,
+    read_refusal,
+    to_exception,
+)
+from litellm_sagemaker_openai.sse import StreamFormatError
 from tests.conftest import WIRE
 
 VLLM_TOO_LONG = "This model's maximum context length is 8192 tokens. However, you requested 9000 tokens in the messages"
@@ -205,6 +217,138 @@ def test_what_is_the_operators_stays_out_of_the_message() -> None:
     assert str(error).endswith("cannot pull <account>.dkr.ecr.us-west-2.amazonaws.com/vllm:latest")
 
 
+# What FastAPI makes of a request that it does not take (fastapi.exceptions, 0.162, ValidationException.__str__), and
+# vLLM passes on: the file that it names is the operator's.
+WHAT_IS_WRONG = "1 validation error:\n  {'type': 'missing', 'loc': ('body', 'messages'), 'msg': 'Field required'}"
+FRAME = '\n\n  File "/usr/local/lib/python3.12/dist-packages/vllm/api_router.py", line 40, in create_chat_completion'
+ROUTE = "\n    POST /v1/chat/completions"
+CALLERS = '  File "mine.py", line 3, in <module>'
+
+
+def test_fastapi_still_writes_it_so() -> None:
+    context: Any = {"file": "/usr/x.py", "line": 40, "function": "f", "path": "POST /v1/chat/completions"}
+    said = str(RequestValidationError([{"msg": "Field required"}], endpoint_ctx=context))
+    assert said.endswith('\n\n  File "/usr/x.py", line 40, in f\n    POST /v1/chat/completions')
+    assert refuse(400, {"error": {"message": said}})[1].message == "1 validation error:\n  {'msg': 'Field required'}"
+
+
+@pytest.mark.parametrize(
+    "after",
+    [
+        FRAME,
+        FRAME + ROUTE,
+        FRAME.replace("\n\n", "\n")
+        + "\n    raise ValueError\n    ^^^^^^^^^"
+        + FRAME[1:]
+        + "\nValueError: /usr/local/lib",
+        FRAME.replace("\n", "\r\n") + ROUTE,
+        FRAME.replace("create_chat_completion", "Serving.create.<locals>.<lambda>"),
+        "\n  + Exception Group Traceback (most recent call last):" + FRAME.replace("  File", "  |   File"),
+    ],
+)
+@pytest.mark.parametrize("how", ["as it is", "as text", "quoted", "quoted and escaped", "quoted as text", "half JSON"])
+def test_frames_of_a_traceback_are_the_operators(after: str, how: str) -> None:
+    said = WHAT_IS_WRONG + after
+    container = json.dumps({"error": {"message": said, "type": "Bad Request", "code": 400}})
+    bodies: dict[str, Any] = {
+        "as it is": container.encode(),
+        "as text": said.encode(),
+        "quoted": quoted(400, container),
+        "quoted and escaped": quoted(400, container, escaped=True),
+        "quoted as text": quoted(400, said),
+        "half JSON": container[:-20].encode(),
+    }
+    error, refusal = refuse(400, bodies[how])
+    assert "/usr/local/lib" not in str(error)
+    assert "api_router" not in str(error)
+    assert "/usr/local/lib" in refusal.operator_detail
+    if how != "half JSON":
+        assert refusal.message == WHAT_IS_WRONG
+    else:
+        assert "Field required" in refusal.message
+
+
+@pytest.mark.parametrize(
+    "callers",
+    [
+        f"Look:\n{CALLERS}\n    f()\nwhat is it?",
+        f"{CALLERS}\n{CALLERS}",
+        f"Look:\\n{CALLERS}\\n    f()\\n",
+    ],
+)
+def test_a_callers_own_frames_take_no_explanation_along(callers: str) -> None:
+    said = f"'{callers}' is no role: it must be user or assistant. {WHAT_IS_WRONG}"
+    message = refuse(400, {"error": {"message": said + FRAME + ROUTE}})[1].message
+    assert message.endswith(f"is no role: it must be user or assistant. {WHAT_IS_WRONG}")
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        'row File "data.csv", line 3, in column x: not a number',
+        "File data.csv, line 3, in x",
+        'no:\n  File "data.csv", line 3: not a number',
+        'no:\n  File "data.csv", line three, in x',
+        'no:\nFile "data.csv", line 3, in x',
+        'no:\n  File "data.csv, line 3, in x',
+        "no:\n  Files",
+        "C:\\new\\r",
+    ],
+)
+def test_what_is_no_frame_stays(said: str) -> None:
+    assert refuse(400, {"error": {"message": said}})[1].message == said
+
+
+def test_an_answer_that_is_shown_is_cleaned_too() -> None:
+    for error in (
+        MalformedAnswer("what is not JSON: no" + FRAME),
+        StreamFormatError(f"an event that is not JSON: {'no' + FRAME!r}"),
+    ):
+        assert "/usr/local" not in str(to_exception(error.refusal, model="e"))
+        assert "/usr/local" in error.refusal.operator_detail
+
+
+def test_the_log_has_both_ends() -> None:
+    body = quoted(400, json.dumps({"error": {"message": "x" * 100_000 + FRAME}}))
+    logged = for_the_log(refuse(400, body)[1].operator_detail)
+    assert logged.startswith("Received client error (400)")
+    assert logged.endswith("in account 123456789012 for more information.")
+    assert "create_chat_completion" in logged
+    assert len(logged) < 4100
+
+
+def test_what_stands_behind_a_megabyte_is_still_understood() -> None:
+    for inner in ("x" * 1_000_000, json.dumps({"error": {"message": "x" * 1_000_000}})):
+        error, refusal = refuse(400, quoted(422, inner))
+        assert type(error) is litellm.UnprocessableEntityError
+        assert refusal.message == "x" * 2000 + " … (1,000,000 characters)"
+
+
+def test_halves_of_characters_are_not_passed_on() -> None:
+    """A proxy's answer is UTF-8, which cannot say them."""
+    error, _ = refuse(400, b'{"error": {"message": "no \\ud83d"}}')
+    assert str(error).endswith("400: no ?")
+
+
+@pytest.mark.parametrize("code", ["1e999", "-1e999", "NaN", "9" * 4000, '"x"', "[]", "{}"])
+def test_a_code_that_is_no_status(code: str) -> None:
+    body = b'{"error": {"message": "m", "code": %s}}' % code.encode()
+    assert refuse(400, body)[1].status == 400
+    assert read_failure(body).status == 500
+
+
+def test_an_error_as_deep_as_python_reads() -> None:
+    deep: Any = "m"
+    for _ in range(5000):
+        deep = {"error": deep}
+    refusal = error_in(deep)
+    assert refusal is not None
+    assert len(refusal.message) < 300
+    for depth in range(900, 1000):
+        body = b'{"error":' * depth + b"1" + b"}" * depth
+        assert refuse(400, body)[1].status == 400
+
+
 @pytest.mark.parametrize(
     ("body", "message"),
     [
@@ -221,6 +365,7 @@ def test_what_is_the_operators_stays_out_of_the_message() -> None:
         (b"", "no message"),
         (b"<html><head><title>\n 502 Bad </title></head></html>", "an HTML page: 502 Bad"),
         (b"<html>", "an HTML page"),
+        (b"<html><title>502 Bad", "an HTML page"),
         (b"\xff\xfe", "\ufffd\ufffd"),
         (b"[" * 100_000, "[" * 2000 + " … (100,000 characters)"),
     ],

@@ -79,6 +79,19 @@ GARBAGE: dict[str, tuple[Answer | bytes, Answer | bytes]] = {
         raw(JSON, json.dumps({**completion("Hello."), "usage": {"prompt_tokens": "many"}}).encode()),
         raw(SSE, sse(chunk({"content": "Hello."}, finish="stop", usage="many"))),
     ),
+    "usage of which a part is words": (
+        raw(
+            JSON, json.dumps({**completion("Hello."), "usage": {"prompt_tokens": "x", "completion_tokens": 3}}).encode()
+        ),
+        raw(
+            SSE, sse(chunk({"content": "Hello."}, finish="stop", usage={"prompt_tokens": 3, "completion_tokens": "x"}))
+        ),
+    ),
+    "an infinite code": (raw(JSON, b'{"error": {"code": 1e999}}'), raw(SSE, b'data: {"error": {"code": 1e999}}\n\n')),
+    "as deep as Python reads": (
+        raw(JSON, b'{"error":' * 900 + b"1" + b"}" * 900),
+        raw(SSE, b"data: " + b'{"error":' * 900 + b"1" + b"}" * 900 + b"\n\n"),
+    ),
     "wrong types everywhere": (
         raw(JSON, choices({"index": "first", "message": {"content": {"a": 1}, "role": 3}})),
         raw(SSE, sse({"id": 3, "created": "now", "choices": [{"index": "x", "delta": {"tool_calls": [3]}}]})),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from datetime import datetime, timezone
 from typing import Any
 
@@ -178,6 +179,13 @@ class TestWhen:
         assert await tries_of(server, is_async, timeout=30) == 1
         assert pauses == []
 
+    @pytest.mark.parametrize("asked", ["601", "1e300", "1e400"])
+    async def test_nor_for_what_no_call_would_wait(self, asked: str) -> None:
+        """A call may have no timeout; a pause of 1e300 seconds is an OverflowError."""
+        error = to_exception(Refusal(503, "busy"), model="e", headers={"retry-after": asked})
+        with pytest.raises(litellm.ServiceUnavailableError):
+            Tries(1, None).pause_after(error)
+
     @both
     async def test_none_after_a_chunk_has_reached_the_caller(self, upstream: Upstream, is_async: bool) -> None:
         server = upstream(Answer([sse(chunk({"content": "half an "}), done=False)], end="cut"))
@@ -239,6 +247,9 @@ def test_what_is_tried_again(error: Exception, again: bool) -> None:
         ("Fri, 20 Nov 2026 12:00:30 GMT", 30),
         ("Fri, 20 Nov 2026 11:00:00 GMT", 0),
         ("Fri, 20 Nov 2026 12:00:30", 0),
+        ("Fri, 20 Nov 99999999999 12:00:30 GMT", 0),
+        ("Fri, 20 Nov 2026 12:00:30 +99999999999999", 0),
+        ("1e400", math.inf),
     ],
 )
 def test_retry_after(value: str, seconds: float) -> None:

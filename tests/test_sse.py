@@ -66,6 +66,9 @@ def test_json_lines(end: str) -> None:
         (f"\n {RAW}\n{RAW}\n", [EVENT, EVENT]),
         (f"data: {RAW}\n\ndata: [DONE]\n\n", [EVENT, DONE]),
         (f": ping\n\ndata: {RAW}\n\n", [EVENT]),
+        (f"\ufeffdata: {RAW}\n\n", [EVENT]),
+        (f"\ufeff {RAW}", [EVENT]),
+        (" \r\n\t", []),
         ("", []),
     ],
 )

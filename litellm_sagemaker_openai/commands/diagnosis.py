@@ -343,7 +343,7 @@ def tools(response: ModelResponse) -> Step:
     called = printable(f"{quoted(functions[0].name)}({quoted(functions[0].arguments)})")
     try:
         json.loads(functions[0].arguments)
-    except (ValueError, RecursionError):
+    except ValueError:
         return Step("tools", "warning", f"the arguments are not JSON: {called}", _TOOLS_ADVICE)
     return Step("tools", "ok", called)
 
