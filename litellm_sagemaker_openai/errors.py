@@ -209,10 +209,11 @@ def broken(message: str) -> Refusal:
 
 
 def quoted(value: Any) -> str:
-    """The beginning of what was answered: text, bytes or JSON, of which no more is looked at than is shown."""
+    """The beginning of what was answered: text, bytes or JSON, of which little more is looked at than is shown."""
     if isinstance(value, bytes | bytearray):
-        value = value[:_MAX_QUOTED].decode(errors="replace")
-    return (value if isinstance(value, str) else _BEGINNING.repr(value))[:_MAX_QUOTED]
+        value = value[:_MAX_SHOWN].decode(errors="replace")
+    text = value[:_MAX_SHOWN] if isinstance(value, str) else _BEGINNING.repr(value)
+    return _without_traceback(text)[:_MAX_QUOTED]  # before it is cut: half a frame is none
 
 
 def for_the_log(detail: str) -> str:

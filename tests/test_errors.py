@@ -10,6 +10,7 @@ import litellm
 import pytest
 from fastapi.exceptions import RequestValidationError
 
+from litellm_sagemaker_openai.chunks import parsed
 from litellm_sagemaker_openai.errors import (
     MalformedAnswer,
     Refusal,
@@ -306,6 +307,13 @@ def test_an_answer_that_is_shown_is_cleaned_too() -> None:
     ):
         assert "/usr/local" not in str(to_exception(error.refusal, model="e"))
         assert "/usr/local" in error.refusal.operator_detail
+
+
+@pytest.mark.parametrize("length", range(100, 210, 7))
+def test_half_a_frame_is_not_shown_either(length: int) -> None:
+    with pytest.raises(MalformedAnswer) as raised:
+        parsed(("x" * length + FRAME + ROUTE).encode())
+    assert "/usr" not in str(to_exception(raised.value.refusal, model="e"))
 
 
 def test_the_log_has_both_ends() -> None:
