@@ -177,7 +177,11 @@ class TestServerThatStops:
         assert len(server.seen) == 2
 
 
-@pytest.mark.parametrize("handler", [signal.SIG_DFL, signal.SIG_IGN, lambda *_: None, Gate().wait], ids=repr)
+@pytest.mark.parametrize(
+    "handler",
+    [signal.SIG_DFL, signal.SIG_IGN, lambda *_: None, Gate().wait],
+    ids=["the default", "ignored", "a function", "a method"],
+)
 def test_without_uvicorn_no_server_is_stopping(handler: Any) -> None:
     before = signal.signal(signal.SIGTERM, handler)
     try:
