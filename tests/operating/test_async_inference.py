@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -64,3 +65,39 @@ def test_a_result_that_does_not_come_in_time(behind: Behind) -> None:
     said = response.json()["error"]["message"]
     assert f"get it later with fetch_async_result('s3://{BUCKET}/results/never.out')" in said
     assert len(behind.sagemaker.seen) == 1  # the proxy has num_retries: 2
+
+
+def queued(s3: Any) -> Any:
+    """SageMaker as it documents file names: it leaves the result under the extension and the name of the request."""
+
+    def script(seen: Seen) -> Answer:
+        extension = seen.headers.get("x-amzn-sagemaker-s3outputpathextension", "")
+        key = "/".join(part for part in ("results", extension, seen.headers["x-amzn-sagemaker-filename"]) if part)
+        question = seen.json["messages"][-1]["content"]
+        s3.put_object(Bucket=BUCKET, Key=key, Body=json.dumps(completion(f"The answer to: {question}")))
+        return json_answer({"InferenceId": "id-1"}, 202, **{"X-Amzn-SageMaker-OutputLocation": f"s3://{BUCKET}/{key}"})
+
+    return script
+
+
+def test_two_users_of_one_file_name_get_their_own_answers(aws_apis: Any, tmp_path: Path) -> None:
+    """A file name that the operator set: the second question used to get the first one's answer."""
+    s3 = aws_apis.client("s3")
+    s3.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": REGION})
+    s3.put_object(Bucket=BUCKET, Key="results/answer.json", Body=json.dumps(completion("Somebody's secret.")))
+    params = {
+        "model": "sagemaker_openai/queue",
+        "litellm_credential_name": "sagemaker",
+        "aws_sagemaker_async": True,
+        "aws_sagemaker_async_filename": "answer.json",
+    }
+    configuration = {"model_list": [{"model_name": "queue", "litellm_params": params}]}
+    environment = {"AWS_ENDPOINT_URL_S3": aws_apis.url}
+    with (
+        scripted(queued(s3)) as sagemaker,
+        proxy(tmp_path, configuration, sagemaker=sagemaker.url, environment=environment) as started,
+    ):
+        for question in ("user A's", "user B's"):
+            response = started.chat("queue", question=question)
+            assert response.status_code == 200, response.text
+            assert text_of(response) == f"The answer to: {question}"
