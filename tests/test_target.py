@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import boto3
 import pytest
 from botocore.config import Config
@@ -172,3 +174,12 @@ def test_the_environments_endpoint_url_is_followed(monkeypatch: pytest.MonkeyPat
     assert runtime_url("us-west-2") == "https://runtime.example"
     monkeypatch.setenv("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "true")
     assert runtime_url("us-west-2") == BASE
+
+
+@pytest.mark.parametrize("variable", ["AWS_PROFILE", "AWS_DEFAULT_PROFILE"])
+def test_another_profile_is_seen_at_once(variable: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    profiles = [f"[profile {name}]\nendpoint_url = https://{name}.example\n" for name in ("one", "two")]
+    (tmp_path / "config").write_text("".join(profiles))
+    for name in ("one", "two"):
+        monkeypatch.setenv(variable, name)
+        assert runtime_url("us-west-2") == f"https://{name}.example"
