@@ -35,6 +35,7 @@ os.environ.update(
 )
 os.environ.pop("AWS_SESSION_TOKEN", None)
 
+import httpx
 import litellm
 from litellm._logging import verbose_logger
 from litellm.constants import AIOHTTP_CONNECTOR_LIMIT_PER_HOST
@@ -169,8 +170,8 @@ async def _close_clients() -> None:
     """LiteLLM keeps its HTTP clients to the end of the process, and would be warned of as a leak."""
     await close_litellm_async_clients()  # type: ignore[no-untyped-call]
     for client in litellm.in_memory_llm_clients_cache.cache_dict.values():
-        if isinstance(client, HTTPHandler):
-            client.close()  # type: ignore[no-untyped-call]
+        if isinstance(client, (HTTPHandler, httpx.Client)):
+            client.close()
     await asyncio.sleep(0.5)
 
 

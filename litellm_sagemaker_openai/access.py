@@ -19,18 +19,21 @@ _OPERATORS = frozenset(
     {
         "api_base",
         "api_key",
+        "azure",
         "base_url",
         "cache_key",
         "client",
         "configurable_clientside_auth_params",
         "context_window_fallback_dict",
         "custom_llm_provider",
+        "deployment_id",
         "hf_model_name",
         "litellm_credential_name",
         "litellm_params",
         "model_id",
         "model_list",
         "preset_cache_key",
+        "provider_specific_header",
         "sagemaker_base_url",
         "shared_session",
         "ssl_certificate",
@@ -47,6 +50,11 @@ _REWRITE_MESSAGES = frozenset(
         "user_continue_message",
     }
 )
+# By these a client decides how a deployment fares with all the others: a `timeout` of its own LiteLLM holds against no
+# deployment, what stands here, or in an entry of its fallbacks, it does (cooldown_handlers.py, 1.106.2).
+_HEALTH = frozenset({"cooldown_time", "request_timeout", "router_settings_override"})
+_IN_ENTRIES = frozenset({"additional_drop_params", "stream_timeout", "timeout"})
+_ALL_OPERATORS = _OPERATORS | _REWRITE_MESSAGES | _HEALTH
 # What a model is asked, in the words of every route of a container's: /invocations tells them apart by the body.
 _QUESTIONS = frozenset({"input", "inputs", "messages", "prompt", "prompt_embeds", "text_inputs"})
 _OTHER_OPERATIONS = frozenset({"data_1", "data_2", "documents", "queries", "query", "text_1", "text_2"})
@@ -76,9 +84,7 @@ _FRAMING = frozenset(
         "x-api-key",
     }
 )
-# AWS's load balancers put it on every request; it names no one and chooses nothing:
-# https://docs.aws.amazon.com/elasticloadbalancing/latest/application/load-balancer-request-tracing.html
-_TRACE_HEADER = "x-amzn-trace-id"
+_SAGEMAKERS = "x-amzn-sagemaker-"
 
 _PREFIX = "sagemaker_openai/"
 _FALLBACK_LISTS = ("fallbacks", "context_window_fallbacks", "content_policy_fallbacks")
@@ -112,6 +118,15 @@ class UnknownClient(ValueError):
         super().__init__(
             f"{UNKNOWN} in this call (LiteLLM's litellm_params['proxy_server_request'], or the deployment that it "
             "chose, is missing), so it is refused: use a LiteLLM that litellm-sagemaker-openai is tested with"
+        )
+
+
+class TooManyTries(ValueError):
+    """A client's request asks for very many tries."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__(
+            f"this request was tried {most} times, and is not tried again; ask for fewer retries, fallbacks or models"
         )
 
 
@@ -149,26 +164,32 @@ def operators_names(body: Mapping[str, Any], left_out: Iterable[str] = ()) -> tu
         if _is_operators(root := re.split(r"[.\[]", str(name), maxsplit=1)[0]) or root in REPLACED:
             names.append(f"additional_drop_params.{root}")
     for name in (name for each in _fallbacks_in(body) for name in _names_in(each)):
-        if _is_operators(name) or name in REPLACED or name in _QUESTIONS or name == "additional_drop_params":
+        if _is_operators(name) or name in REPLACED or name in _QUESTIONS or name in _IN_ENTRIES:
             names.append(f"{_IN_FALLBACKS}{name}")
     return tuple(dict.fromkeys(names))
 
 
-def refused_names(asked: Asked, names: Sequence[str], client_headers: Mapping[str, Any], *, later: bool) -> list[str]:
-    """What of a client's the rule refuses, before the operator's own exceptions.
+def refused_by_name(names: Sequence[str], *, later: bool) -> list[str]:
+    """What of a client's the rule refuses whatever the call, before the operator's own exceptions.
+
+    Args:
+        names: from ``operators_names``.
+        later: whether an entry of the client's ``fallbacks`` may be what is asked.
+    """
+    said = [name for name in names if later or not name.startswith(_IN_FALLBACKS)]
+    return [name for name in said if name.removeprefix(_IN_FALLBACKS) not in REPLACED]
+
+
+def refused_in(asked: Asked, names: Sequence[str], client_headers: Mapping[str, Any]) -> list[str]:
+    """What else of a client's the rule refuses, in what reaches the handler.
 
     Args:
         asked: the call.
         names: from ``operators_names``.
         client_headers: of the client's request, of which LiteLLM may have forwarded some.
-        later: whether an entry of the client's ``fallbacks`` may be what is asked.
     """
-    said = [name for name in names if not name.startswith(_IN_FALLBACKS)]
-    if later:
-        said += [name for name in names if name.startswith(_IN_FALLBACKS)]
-    refused = [name for name in said if name.removeprefix(_IN_FALLBACKS) not in REPLACED]
     questions = _QUESTIONS | _OTHER_OPERATIONS if asked.embeddings else _QUESTIONS
-    refused += [name for name in asked.parameters if name in questions]
+    refused = [name for name in asked.parameters if name in questions]
     if _said("extra_body", names):
         extra = asked.parameters.get("extra_body")
         extra_names = list(extra) if isinstance(extra, Mapping) else []
@@ -190,16 +211,23 @@ def replaces_something(names: Sequence[str]) -> bool:
     return any(_said(name, names) for name in REPLACED)
 
 
-def without_trace_header(headers: Mapping[str, Any], client_headers: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The headers without the load balancer's, where LiteLLM forwarded it from the client's request."""
+def without_infrastructures(headers: Mapping[str, Any], client_headers: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The headers without those that LiteLLM forwarded from the client's request and that mean nothing here.
+
+    AWS's load balancers, CloudFront, WAF and API Gateway put ``X-Amz-Cf-Id``, ``X-Amzn-Trace-Id``, ``X-Amzn-Oidc-Data``
+    and others on each request that they pass on to a proxy; and a header may have characters that none can have
+    towards SageMaker.
+    """
     forwarded = {name.lower(): value for name, value in client_headers.items()}
-    if forwarded.get(_TRACE_HEADER) is None:
-        return headers
-    return {
-        name: value
-        for name, value in headers.items()
-        if name.lower() != _TRACE_HEADER or value != forwarded[_TRACE_HEADER]
-    }
+
+    def is_kept(name: str, value: Any) -> bool:
+        lowered = name.lower()
+        if lowered not in forwarded or forwarded[lowered] != value:
+            return True
+        infrastructures = lowered.startswith("x-amz") and not lowered.startswith(_SAGEMAKERS)
+        return not infrastructures and str(value).isascii()
+
+    return {name: value for name, value in headers.items() if is_kept(name, value)}
 
 
 def is_operators_header(name: str) -> bool:
@@ -252,7 +280,7 @@ def is_deployments_model(model: str, chosen: str, written: Callable[[], str]) ->
 
 
 def _is_operators(name: Any) -> bool:
-    return isinstance(name, str) and (name in _OPERATORS or name in _REWRITE_MESSAGES or name.startswith("aws_"))
+    return isinstance(name, str) and (name.startswith("aws_") or name in _ALL_OPERATORS)
 
 
 def _said(name: str, names: Sequence[str]) -> bool:

@@ -19,7 +19,15 @@ from litellm import EmbeddingResponse
 from litellm.utils import convert_to_model_response_object
 
 from litellm_sagemaker_openai.chunks import served_model
-from litellm_sagemaker_openai.errors import MalformedAnswer, StreamedError, error_in, quoted
+from litellm_sagemaker_openai.errors import (
+    AnswerError,
+    MalformedAnswer,
+    Refusal,
+    StreamedError,
+    Verdict,
+    error_in,
+    quoted,
+)
 
 # Each format's name → the field of its inputs. vLLM's /invocations takes OpenAI's request (vLLM's
 # entrypoints/sagemaker/api_router.py: by the body's shape), the /invocations of Text Embeddings Inference `inputs`
@@ -152,7 +160,8 @@ def _as_asked(vector: Any, parameters: Mapping[str, Any]) -> str | list[float]:
         raise MalformedAnswer(f"an embedding that is no list of numbers: {quoted(vector)}")
     dimensions = parameters.get("dimensions")
     if dimensions is not None and len(vector) != dimensions:
-        raise MalformedAnswer(f"embeddings of {len(vector)} dimensions where {dimensions} were asked for")
+        said = f"the container gives embeddings of {len(vector)} dimensions, not of {dimensions}: leave dimensions out"
+        raise AnswerError(Refusal(400, said, verdict=Verdict.BROKEN))
     return base64.b64encode(struct.pack(f"<{len(vector)}f", *vector)).decode() if as_base64 else vector
 
 

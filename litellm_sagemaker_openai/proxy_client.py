@@ -23,20 +23,24 @@ from litellm_sagemaker_openai.access import (
     UNKNOWN,
     Asked,
     ClientRefused,
+    TooManyTries,
     UnknownClient,
     allows,
     is_deployments_model,
     may_be_a_fallback,
     operators_names,
-    refused_names,
+    refused_by_name,
+    refused_in,
     replaces_something,
-    without_trace_header,
+    without_infrastructures,
 )
-from litellm_sagemaker_openai.errors import PROVIDER
-from litellm_sagemaker_openai.stream_opening import goes_to_this_provider
+from litellm_sagemaker_openai.errors import PROVIDER, bad_request
 
 _REQUEST = "proxy_server_request"
 _NAMES = "sagemaker_openai_operators_names"  # in the proxy's own record of the request
+_TRIES = "sagemaker_openai_tries"  # there, too
+# Of one request, by all of LiteLLM's retries, fallbacks and lists of models together: a client may say num_retries.
+_MOST_TRIES = 100
 # litellm_metadata first: where both are there, `metadata` is the client's (/v1/messages, /v1/responses).
 _METADATA = ("litellm_metadata", "metadata")
 # litellm.constants.LITTELM_INTERNAL_HEALTH_SERVICE_ACCOUNT_NAME, 1.106.2: who the proxy's health checks are.
@@ -72,17 +76,25 @@ class ProxyClient(CustomLogger):
         """Runs before each call, whoever its provider is.
 
         Raises:
-            litellm.BadRequestError: it is a fallback of a request that was refused because of what the client said.
+            litellm.BadRequestError: the client said what it must not, by which LiteLLM might ask its cache, or another
+                provider, rather than this one; or it is a fallback of a request that was refused for that, or one of
+                very many tries of the same request.
         """
         response_cache.install()  # before LiteLLM looks into a cache that the application may have set since
         for metadata in _metadata_of(kwargs):
             if (refusal := _refusal_before(metadata)) is not None:
                 raise litellm.BadRequestError(refusal, str(kwargs.get("model")), PROVIDER)
         request = kwargs.get(_REQUEST)
-        if litellm.cache is None or not isinstance(request, Mapping) or not goes_to_this_provider(kwargs):
+        if not isinstance(request, dict) or not _is_on_this_provider(kwargs):
             return None
-        # What the client must not say decides about no cached answer either: the handler is asked, and refuses it.
-        return {**kwargs, "cache": {"no-cache": True, "no-store": True}} if _names_said(request) else None
+        request[_TRIES] = tries = request.get(_TRIES, 0) + 1
+        try:
+            if tries > _MOST_TRIES:
+                raise TooManyTries(_MOST_TRIES)
+            _refuse(refused_by_name(_names_said(request), later=_may_be_a_fallback(request, kwargs)), kwargs)
+        except ValueError as error:
+            raise bad_request(error, model=str(kwargs.get("model"))) from error
+        return None
 
 
 proxy_client = ProxyClient()
@@ -116,19 +128,46 @@ def allowed(litellm_params: Mapping[str, Any], asked: Asked) -> Allowed:
         raise UnknownClient
     names = _names_said(request)
     client_headers = request.get("headers") or {}
-    asked = replace(asked, headers=without_trace_header(asked.headers, client_headers))
-    groups = [each["model_group"] for each in _metadata_of(litellm_params) if "model_group" in each]
-    refused = refused_names(asked, names, client_headers, later=may_be_a_fallback(body, groups))
+    asked = replace(asked, headers=without_infrastructures(asked.headers, client_headers))
+    refused = refused_by_name(names, later=_may_be_a_fallback(request, litellm_params))
+    refused += refused_in(asked, names, client_headers)
     if not _is_deployments(asked.model, litellm_params):
         refused.append("model")
-    if not refused and not replaces_something(names):
+    _refuse(refused, {**litellm_params, **asked.parameters})
+    if not replaces_something(names):
         return Allowed(asked.parameters, asked.headers)
-    deployment = _deployment(litellm_params)
-    exceptions = deployment.get("configurable_clientside_auth_params")
-    refused = [name for name in refused if not allows(exceptions, name, _value(name, asked, litellm_params))]
-    if refused:
+    return _with_the_deployments(_deployment(litellm_params), asked)
+
+
+def _refuse(names: Sequence[str], call: Mapping[str, Any]) -> None:
+    """Refuse a call for these names, but for those that its deployment lets clients say.
+
+    Args:
+        names: what the rule refuses.
+        call: LiteLLM's keywords of it, ``model_info`` among them.
+
+    Raises:
+        ClientRefused, UnknownClient: as for ``allowed``.
+    """
+    if not names:
+        return
+    exceptions = _deployment(call).get("configurable_clientside_auth_params")
+    if refused := [name for name in names if not allows(exceptions, name, call.get(name))]:
         raise ClientRefused(refused)
-    return _with_the_deployments(deployment, asked)
+
+
+def _may_be_a_fallback(request: Mapping[str, Any], call: Mapping[str, Any]) -> bool:
+    body = request.get("body")
+    groups = [each["model_group"] for each in _metadata_of(call) if "model_group" in each]
+    return may_be_a_fallback(body if isinstance(body, Mapping) else {}, groups)
+
+
+def _is_on_this_provider(call: Mapping[str, Any]) -> bool:
+    """Whether the operator means this provider by the deployment, whomever LiteLLM would ask because of the client."""
+    if call.get("custom_llm_provider") == PROVIDER:
+        return True
+    model = call.get("model") or getattr(call.get("litellm_logging_obj"), "model", "")  # given by position
+    return str(model).startswith(f"{PROVIDER}/")
 
 
 def _names_said(request: Mapping[str, Any]) -> Sequence[str]:
@@ -203,11 +242,6 @@ def _goes_without_router() -> bool:
 def _of_the_proxy(name: str) -> Any:
     """A global of LiteLLM's proxy, where this process is one; LiteLLM's documentation imports ``llm_router`` so."""
     return getattr(sys.modules.get("litellm.proxy.proxy_server"), name, None)
-
-
-def _value(name: str, asked: Asked, litellm_params: Mapping[str, Any]) -> Any:
-    """The value in the call of a name that was refused, where it is a parameter."""
-    return asked.parameters.get(name, litellm_params.get(name))
 
 
 def _metadata_of(litellm_params: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:

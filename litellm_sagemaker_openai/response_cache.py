@@ -16,33 +16,26 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import litellm
-from litellm.types.utils import all_litellm_params
 
 from litellm_sagemaker_openai.embedding_parameters import CARRIED
 from litellm_sagemaker_openai.errors import PROVIDER
-from litellm_sagemaker_openai.settings import SECRETS
-from litellm_sagemaker_openai.stream_opening import MARK
-from litellm_sagemaker_openai.target import parse_target
+from litellm_sagemaker_openai.settings import SECRETS, is_foreign
 
-# LiteLLM's own names, which it leaves out of a key, and which change the answer here.
+# What does not reach the container by itself, and changes the answer.
 _DISTINGUISHING = frozenset(
     {
         "api_base",
         "api_key",
-        "aws_batch_role_arn",
         "base_url",
         "custom_llm_provider",
+        "extra_body",
         "hf_model_name",
         "litellm_credential_name",
+        "model_id",
+        "sagemaker_base_url",
     }
 )
-# Which differ from call to call, or say nothing of the answer. An access key's id says whose the secret key is.
-_IRRELEVANT = (
-    frozenset(
-        {CARRIED, MARK, "messages", "input", "model", "stream", "timeout", "client", "max_retries", "num_retries"}
-    )
-    | SECRETS
-) - {"api_key"}
+_IN_LITELLMS_KEY = frozenset({CARRIED, "input", "messages"})  # the first is a copy of what is there
 # What in the environment decides whose endpoint answers: processes that share a cache may differ in it.
 _ENVIRONMENT = (
     "AWS_ACCESS_KEY_ID",
@@ -98,23 +91,15 @@ def digest(kwargs: Mapping[str, Any], environ: Mapping[str, str]) -> str:
     told = {name: kwargs[name] for name in sorted(kwargs) if _distinguishes(name) and kwargs[name] is not None}
     headers = {**(kwargs.get("headers") or {}), **(kwargs.get("extra_headers") or {})}
     told["extra_headers"] = {name.lower(): value for name, value in headers.items() if name.lower().startswith("x-amz")}
-    told["target"] = _target(str(kwargs.get("model")).removeprefix(f"{PROVIDER}/"))
+    # Not the Router's group alone, which is in LiteLLM's key: on /v1/messages and /v1/responses LiteLLM takes it from
+    # the client's own metadata (1.106.2).
+    told["model"] = kwargs.get("model")
     told["environment"] = [environ.get(name) for name in _ENVIRONMENT]
     return hashlib.sha256(json.dumps(told, sort_keys=True, default=str).encode()).hexdigest()[:32]
 
 
-def _target(model: str) -> Any:
-    """The component and the region that the model's name says. Not the endpoint: LiteLLM's key has the model, or the
-    Router's group, whose deployments are copies of each other."""
-    try:
-        target = parse_target(model)
-    except ValueError:
-        return model  # the call itself says what is wrong with it
-    return target.component, target.region
-
-
 def _distinguishes(name: str) -> bool:
+    # An access key's id says whose the secret key and the session token are.
     if name in _DISTINGUISHING or (name.startswith("aws_") and name not in SECRETS):
         return True
-    own = name in all_litellm_params or name.startswith(("_", "litellm_"))
-    return not own and name not in _IRRELEVANT
+    return not is_foreign(name) and name not in _IN_LITELLMS_KEY  # all that reaches the container

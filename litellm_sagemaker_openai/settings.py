@@ -273,7 +273,7 @@ def _session_tags(tags: Any) -> tuple[tuple[str, str], ...]:
 
 def _body(params: Mapping[str, Any], *, allow_zero_temperature: bool) -> Mapping[str, Any]:
     """The container's parameters: all that is nobody else's, then ``extra_body``, which has the last word."""
-    body = {name: value for name, value in params.items() if not _is_foreign(name)}
+    body = {name: value for name, value in params.items() if not is_foreign(name)}
     if body.get("temperature") == 0 and not allow_zero_temperature:
         body["temperature"] = _MINIMUM_TEMPERATURE
     if body.get("tools") == []:
@@ -302,7 +302,8 @@ def _without_tools(body: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in body.items() if name not in dropped}
 
 
-def _is_foreign(name: str) -> bool:
+def is_foreign(name: str) -> bool:
+    """Whether a parameter of that name is LiteLLM's or this provider's, and does not reach the container."""
     return name in _NOT_FOR_THE_CONTAINER or name.startswith(("aws_", "litellm_"))
 
 

@@ -46,6 +46,7 @@ _CONNECT_SECONDS = 5.0
 # What Python's sockets take at most: milliseconds in a C int, as poll(2) has them (socketmodule.c, 3.11). 24 days.
 _LONGEST_SECONDS = float(0x7FFFFFFF // 1000)
 _CREDENTIALS_SECONDS = 60.0
+_CLIENT_SECONDS = 3600  # LiteLLM's own (litellm.constants._DEFAULT_TTL_FOR_HTTPX_CLIENTS, 1.106.2)
 
 # LiteLLM's get_httpx_client takes no lock: threads that ask at once get a client each, and all but one stay open.
 _clients_lock = threading.Lock()
@@ -358,7 +359,7 @@ def _direct_client(kind: type[_Client], request: Request) -> _Client:
     if client is None:
         verify = get_ssl_configuration(request.ssl_verify)
         client = kind(verify=verify, cookies=blocked_cookie_jar(), trust_env=False)
-        cache.set_cache(name, client, litellm_owned_client=True)
+        cache.set_cache(name, client, litellm_owned_client=True, ttl=_CLIENT_SECONDS)
     return client
 
 

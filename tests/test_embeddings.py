@@ -34,7 +34,7 @@ from litellm.integrations.custom_logger import CustomLogger
 import litellm_sagemaker_openai
 from litellm_sagemaker_openai.embedding_parameters import CARRIED, embedding_parameters
 from litellm_sagemaker_openai.embeddings import embedding_body, embedding_response
-from litellm_sagemaker_openai.errors import MalformedAnswer, StreamedError
+from litellm_sagemaker_openai.errors import AnswerError, MalformedAnswer, StreamedError
 from litellm_sagemaker_openai.local import embeddings as echo
 from litellm_sagemaker_openai.local.runtime import RuntimeConfig
 from litellm_sagemaker_openai.local.server import Running, running
@@ -376,8 +376,9 @@ class TestAnswers:
     @each("answer", [OPENAI, VECTORS, openai_answer(*ENCODED)], ids=["openai", "tei", "base64"])
     def test_other_dimensions_than_were_asked_for(self, answer: Any) -> None:
         assert vectors(answered(answer, dimensions=2)) == VECTORS
-        with pytest.raises(MalformedAnswer, match="2 dimensions where 3 were asked for"):
+        with pytest.raises(AnswerError, match="of 2 dimensions, not of 3: leave dimensions out") as raised:
             answered(answer, dimensions=3)
+        assert raised.value.refusal.status == 400  # what one caller asks for takes no deployment out
 
     def test_an_error_with_status_200(self) -> None:
         with pytest.raises(StreamedError, match="too many"):

@@ -10,7 +10,14 @@ import pytest
 import yaml  # type: ignore[import-untyped]
 
 from litellm_sagemaker_openai import access
-from litellm_sagemaker_openai.access import Asked, ClientRefused, is_operators_header, operators_names, refused_names
+from litellm_sagemaker_openai.access import (
+    Asked,
+    ClientRefused,
+    is_operators_header,
+    operators_names,
+    refused_by_name,
+    refused_in,
+)
 
 ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / "docs" / "security.md").read_text()
@@ -30,12 +37,13 @@ ROWS = (
     "whose cached answer",
     "LiteLLM's own names",
     "what rewrites the messages",
+    "how a deployment fares with other clients",
 )
 
 
 def test_the_names_of_parameters() -> None:
     said = {name for beginning in ROWS for name in row(beginning)}
-    assert said == access._OPERATORS | access._REWRITE_MESSAGES
+    assert said == access._ALL_OPERATORS
     assert row("whose credentials, which region") == ["aws_*"]
 
 
@@ -45,7 +53,8 @@ def test_each_of_them_is_refused(name: str) -> None:
     assert operators_names({"fallbacks": [{name: 1}]}) == (f"fallbacks.{name}",)
     assert operators_names({"additional_drop_params": [name]}) == (f"additional_drop_params.{name}",)
     asked = Asked("e", {"extra_body": {name: 1}}, {})
-    assert refused_names(asked, ["extra_body"], {}, later=False) == [f"extra_body.{name}"]
+    assert refused_in(asked, ["extra_body"], {}) == [f"extra_body.{name}"]
+    assert refused_by_name([name, f"fallbacks.{name}"], later=False) == [name]
 
 
 def test_the_names_in_extra_body() -> None:

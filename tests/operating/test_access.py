@@ -91,10 +91,10 @@ class House:
         for server in (self.sagemaker, self.vendor, self.s3, self.bedrock):
             server.seen.clear()
 
-    def post(self, path: str, body: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> httpx.Response:
+    def post(self, path: str, body: Mapping[str, Any], headers: Mapping[str, Any] | None = None) -> httpx.Response:
         return self.proxy.client.post(path, json=body, headers={**self.own_headers, **(headers or {})})
 
-    def chat(self, model: str = "chat", *, headers: Mapping[str, str] | None = None, **body: Any) -> httpx.Response:
+    def chat(self, model: str = "chat", *, headers: Mapping[str, Any] | None = None, **body: Any) -> httpx.Response:
         return self.post("/v1/chat/completions", {"model": model, "messages": MESSAGES, **body}, headers)
 
 
@@ -131,6 +131,9 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
                 deployment("open", "sagemaker_openai/shared", configurable_clientside_auth_params=["model_id"]),
                 deployment("by-hook", "sagemaker_openai/shared/coder", litellm_credential_name=None),
                 deployment("forwarding", "sagemaker_openai/shared/coder"),
+                deployment("tokened", "sagemaker_openai/shared/coder", api_key="sagemaker-api-key-the-operators"),
+                deployment("pair", "sagemaker_openai/shared/coder"),
+                deployment("pair", "sagemaker_openai/shared/coder", info={"id": "the second"}),
                 deployment("backed-up", "sagemaker_openai/shared/coder"),
                 deployment("backed-up-by-id", "sagemaker_openai/shared/coder"),
                 deployment("ordered", "sagemaker_openai/shared/coder", order=1),
@@ -171,7 +174,12 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
                 config,
                 sagemaker=sagemaker.url,
                 bedrock=on_bedrock.url,
-                environment={"AWS_ENDPOINT_URL_S3": s3.url},
+                environment={
+                    "AWS_ENDPOINT_URL_S3": s3.url,
+                    # Where LiteLLM would take a call that a client makes Azure's or OpenAI's, with these keys.
+                    **{"AZURE_API_BASE": vendor.url, "AZURE_API_KEY": "k", "AZURE_API_VERSION": "2024-10-21"},
+                    **{"OPENAI_BASE_URL": f"{vendor.url}/v1", "OPENAI_API_KEY": "k"},
+                },
             )
         )
         yield House(started, sagemaker, vendor, s3, on_bedrock)
@@ -219,6 +227,9 @@ SAID: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "a token": ({"api_key": "sagemaker-api-key-x"}, "api_key"),
     "this provider": ({"custom_llm_provider": "sagemaker_openai"}, "custom_llm_provider"),
+    "another provider": ({"custom_llm_provider": "openai"}, "custom_llm_provider"),
+    "Azure": ({"azure": True}, "azure"),
+    "a deployment of Azure's": ({"azure": True, "deployment_id": "gpt-4"}, "deployment_id"),
     "no TLS": ({"ssl_verify": False}, "ssl_verify"),
     "a file": ({"ssl_verify": "/etc/shadow"}, "ssl_verify"),
     "a variant": ({"extra_headers": {"X-Amzn-SageMaker-Target-Variant": "b"}}, "X-Amzn-SageMaker-Target-Variant"),
@@ -227,6 +238,18 @@ SAID: dict[str, tuple[dict[str, Any], str]] = {
     "a host": ({"extra_headers": {"Host": "evil.example"}}, "extra_headers.Host"),
     "a coding": ({"extra_headers": {"Accept-Encoding": "br"}}, "extra_headers.Accept-Encoding"),
     "a header by its old name": ({"headers": {"X-Amzn-SageMaker-Target-Variant": "b"}}, "Target-Variant"),
+    "a header by LiteLLM's way for providers": (
+        {
+            "provider_specific_header": {
+                "custom_llm_provider": "sagemaker_openai",
+                "extra_headers": {"X-Amzn-SageMaker-Target-Variant": "b"},
+            }
+        },
+        "provider_specific_header",
+    ),
+    "how long the deployment is out": ({"cooldown_time": 100_000}, "cooldown_time"),
+    "a time limit that LiteLLM takes for the operator's": ({"request_timeout": 0.00001}, "request_timeout"),
+    "settings of the Router": ({"router_settings_override": {"timeout": 0.00001}}, "router_settings_override"),
     "permission": ({"configurable_clientside_auth_params": ["model_id"], "model_id": "team-b"}, "model_id"),
     "an OpenAI parameter": ({"allowed_openai_params": ["model_id"], "model_id": "team-b"}, "model_id"),
     "another model when the prompt is too long": (
@@ -327,6 +350,15 @@ ENTRIES: dict[str, dict[str, Any]] = {
     "messages": {"model": "chat", "messages": [{"role": "user", "content": "a secret"}]},
     "extra_body": {"model": "chat", "extra_body": {"model": "x"}},
     "headers": {"model": "chat", "extra_headers": {"X-Amzn-SageMaker-Target-Variant": "b"}},
+    "headers for the provider": {
+        "model": "chat",
+        "provider_specific_header": {
+            "custom_llm_provider": "sagemaker_openai",
+            "extra_headers": {"X-Amzn-SageMaker-Target-Variant": "b"},
+        },
+    },
+    "Azure": {"model": "tokened", "azure": True},
+    "time limit": {"model": "chat", "timeout": 0.00001},
 }
 
 
@@ -408,18 +440,52 @@ def test_headers_that_litellm_forwards_from_the_clients_request_are_the_clients(
     assert house.chat("forwarding", headers={"x-tenant": "7"}).status_code == 200
     assert house.sagemaker.seen[0].headers["x-tenant"] == "7"
     house.forget()
-    for name in ("X-Amzn-SageMaker-Target-Variant", "X-Amzn-SageMaker-Inference-Id", "X-Amz-Target"):
+    for name in ("X-Amzn-SageMaker-Target-Variant", "X-Amzn-SageMaker-Inference-Id"):
         response = house.chat("forwarding", headers={name: "b"})
         assert response.status_code == 400, response.text
         assert name.lower() in response.text.lower()
     assert house.sagemaker.seen == []
 
 
-def test_a_load_balancers_trace_header_is_left_out(house: House) -> None:
-    """AWS's put it on every request that comes to the proxy."""
-    response = house.chat("forwarding", headers={"X-Amzn-Trace-Id": "Root=1-67891233-abcdef012345678912345678"})
+def test_what_aws_puts_on_requests_on_their_way_is_left_out(house: House) -> None:
+    """Load balancers, CloudFront, WAF and API Gateway do, on every request that comes to the proxy."""
+    headers = {
+        "X-Amzn-Trace-Id": "Root=1-67891233-abcdef012345678912345678",
+        "X-Amz-Cf-Id": "a==",
+        "X-Amzn-Oidc-Identity": "a",
+        "X-Amzn-Waf-Label": "a",
+        "X-Amz-Target": "a",
+        "X-Name": "Zoë",
+    }
+    encoded = {name: value.encode() for name, value in headers.items()}
+    response = house.chat("forwarding", headers=encoded)
     assert response.status_code == 200, response.text
-    assert "x-amzn-trace-id" not in house.sagemaker.seen[0].headers
+    assert house.sagemaker.seen[0].headers.keys().isdisjoint(name.lower() for name in headers)
+
+
+def test_a_token_of_the_operators_reaches_no_other_provider(house: House) -> None:
+    """LiteLLM would ask Azure, or OpenAI, with the deployment's own api_key."""
+    for said in ({"azure": True}, {"custom_llm_provider": "openai"}, {"custom_llm_provider": "azure"}):
+        assert house.chat("tokened", **said).status_code == 400
+        fallbacks = [{"model": "tokened", **said}]
+        body = {"model": "vendor-first", "messages": [{"role": "user", "content": "fail"}], "fallbacks": fallbacks}
+        house.post("/v1/chat/completions", body)
+        assert not any("the-operators" in str(seen.headers) for seen in house.vendor.seen)
+    assert house.chat("tokened").status_code == 200
+
+
+def test_the_tries_of_one_request_are_counted(house: House) -> None:
+    """LiteLLM tries again at once where the group has another deployment, as often as the client says."""
+    response = house.chat("pair", timeout=0.00001, num_retries=1_000_000)
+    assert response.status_code in (400, 408), response.text
+    assert len(house.sagemaker.seen) <= 100
+
+
+def test_a_dimension_that_the_container_does_not_give_is_the_clients_mistake(house: House) -> None:
+    for _ in range(3):
+        response = house.post("/v1/embeddings", {"model": "embed", "input": QUESTION, "dimensions": 5})
+        assert response.status_code == 400, response.text
+    assert house.post(*ROUTES["embeddings"]).status_code == 200
 
 
 def test_a_forwarded_header_does_not_take_the_place_of_the_operators(house: House) -> None:
