@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from litellm_sagemaker_openai.errors import PROVIDER
+
 # Where a call goes, in whose name, and to which model; besides these, all that begins with `aws_`.
 _OPERATORS = frozenset(
     {
@@ -38,6 +40,7 @@ _OPERATORS = frozenset(
         "shared_session",
         "ssl_certificate",
         "ssl_verify",
+        "user_config",
     }
 )
 # LiteLLM rewrites the messages by these, after the proxy's guardrails have seen them.
@@ -86,7 +89,7 @@ _FRAMING = frozenset(
 )
 _SAGEMAKERS = "x-amzn-sagemaker-"
 
-_PREFIX = "sagemaker_openai/"
+_PREFIX = f"{PROVIDER}/"
 _FALLBACK_LISTS = ("fallbacks", "context_window_fallbacks", "content_policy_fallbacks")
 _IN_FALLBACKS = "fallbacks."
 _DEEPEST_FALLBACKS = 32
@@ -239,13 +242,13 @@ def is_operators_header(name: str) -> bool:
 def allows(exceptions: Any, name: str, value: Any) -> bool:
     """Whether a deployment's ``configurable_clientside_auth_params`` let clients say a name.
 
-    LiteLLM's forms: a name, or ``{name: pattern}`` of the values that are allowed (``_is_configurable`` in
-    proxy/auth/auth_utils.py, 1.106.2, matches at the value's beginning; here the whole value must match).
+    LiteLLM's forms: a name, or ``{"api_base": pattern}`` of the values that are allowed (``_is_param_allowed`` in
+    proxy/auth/auth_utils.py, 1.106.2). The whole value must match.
     """
     for each in exceptions if isinstance(exceptions, Sequence) and not isinstance(exceptions, str) else ():
         if each == name:
             return True
-        pattern = each.get(name) if isinstance(each, Mapping) else None
+        pattern = each.get(name) if name == "api_base" and isinstance(each, Mapping) else None
         if isinstance(pattern, str) and isinstance(value, str) and re.fullmatch(pattern, value):
             return True
     return False

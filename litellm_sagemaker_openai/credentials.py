@@ -10,6 +10,7 @@ import logging
 import os
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
@@ -26,7 +27,7 @@ from litellm_sagemaker_openai.table import Table
 HOLD_SECONDS = 20.0
 _MOST_KEPT = 1000  # profiles' regions, and runtimes' URLs
 # What in the environment decides the region and the host that botocore resolves; a part of the caches' keys.
-_ENDPOINT_VARIABLES = (
+ENDPOINT_VARIABLES = (
     "AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME",
     "AWS_ENDPOINT_URL",
     "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS",
@@ -46,6 +47,9 @@ NO_CREDENTIALS = (
 
 class CredentialsError(Exception):
     """An identity could not be resolved. The message says why and what to set; ``__cause__`` has the detail."""
+
+
+_all_sources: weakref.WeakSet[CredentialSource] = weakref.WeakSet()
 
 
 class CredentialSource:
@@ -68,15 +72,15 @@ class CredentialSource:
         self._held_since = 0.0
         self._kept_until = 0.0
         self._resolving: Future[FrozenCredentials] | None = None
-        self._process = os.getpid()
+        _all_sources.add(self)
 
     def get(self) -> FrozenCredentials | Future[FrozenCredentials]:
         """The credentials at once where they are held; else the one resolution that is under way. Never blocks."""
         with self._lock:
             if self._held is not None and self._clock() - self._held_since < HOLD_SECONDS:
                 return self._held
-            if self._resolving is None or self._process != os.getpid():  # a fork takes no threads along
-                self._process, self._resolving = os.getpid(), Future()
+            if self._resolving is None:
+                self._resolving = Future()
                 # A thread of its own: in a pool, sources that take their time would hold up all the others.
                 threading.Thread(
                     target=self._refresh, args=(self._resolving,), name="sagemaker-openai-credentials", daemon=True
@@ -121,6 +125,16 @@ class CredentialSource:
             waited_for.set_result(frozen)
         else:
             waited_for.set_exception(failure)
+
+
+def _begin_anew() -> None:
+    """A fork takes no threads along: neither one that holds a lock, nor one that resolves."""
+    for source in list(_all_sources):
+        source._lock, source._resolving = threading.Lock(), None
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(after_in_child=_begin_anew)
 
 
 class _QuietThreads(threading.local):
@@ -184,7 +198,7 @@ def profile_region(profile: str | None) -> str | None:
     Raises:
         ValueError: there is no such profile.
     """
-    key = (profile, environment(_ENDPOINT_VARIABLES))
+    key = (profile, environment(ENDPOINT_VARIABLES))
     return _profile_regions.get(key, lambda: _session(profile).get_config_variable("region") or None)
 
 
@@ -197,7 +211,7 @@ def runtime_url(region: str, profile: str | None = None) -> str:
     Raises:
         ValueError: there is no such profile, or no such host.
     """
-    return _runtime_urls.get((region, profile, environment(_ENDPOINT_VARIABLES)), lambda: _resolve_url(region, profile))
+    return _runtime_urls.get((region, profile, environment(ENDPOINT_VARIABLES)), lambda: _resolve_url(region, profile))
 
 
 def _resolve_url(region: str, profile: str | None) -> str:

@@ -77,7 +77,7 @@ _FRAME = re.compile(
 _URL = re.compile(r"https?://\S+")
 _CONSOLE = re.compile(r"console\.(?:aws|amazonaws)")
 _ARN = re.compile(r"arn:aws[a-z-]*:[^\s\"']+")
-_ACCOUNT = re.compile(r"(?i)\b(accounts?(?: id)?[ :=]+)\d{12}\b")
+_ACCOUNT = re.compile(r"(?i)\b(accounts?[ _]?(?:id)?[\"']{0,2}(?: is)?[ :=]{1,3}[\"']{0,2})\d{12}\b")
 _REGISTRY = re.compile(r"\b\d{12}(?=\.dkr\.ecr)")  # the account in an image's name
 
 # The containers' words for a prompt that does not fit, each from the server it is named after.

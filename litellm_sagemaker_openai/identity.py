@@ -26,7 +26,7 @@ from litellm_sagemaker_openai.table import Table
 _MOST_SOURCES = 1000
 
 # What in the environment decides whose credentials the default chain gives (botocore's and LiteLLM's names).
-_IDENTITY_VARIABLES = (
+IDENTITY_VARIABLES = (
     "AWS_ACCESS_KEY_ID",
     "AWS_SECRET_ACCESS_KEY",
     "AWS_SESSION_TOKEN",
@@ -48,7 +48,7 @@ _sources_of_given_keys: Table[Any, CredentialSource] = Table(_MOST_SOURCES)
 def source_for(identity: AwsIdentity, region: str) -> CredentialSource:
     """The source of an identity's credentials, the same one for every call that has the same identity."""
     sources = _sources_of_given_keys if identity.aws_access_key_id else _sources
-    key = (identity, region, environment(_IDENTITY_VARIABLES))
+    key = (identity, region, environment(IDENTITY_VARIABLES))
     return sources.get(key, lambda: CredentialSource(functools.partial(_litellm_resolver, identity, region)))
 
 

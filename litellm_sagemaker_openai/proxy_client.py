@@ -35,17 +35,16 @@ from litellm_sagemaker_openai.access import (
     without_infrastructures,
 )
 from litellm_sagemaker_openai.errors import PROVIDER, bad_request
+from litellm_sagemaker_openai.retries import METADATA
 
 _REQUEST = "proxy_server_request"
 _NAMES = "sagemaker_openai_operators_names"  # in the proxy's own record of the request
 _TRIES = "sagemaker_openai_tries"  # there, too
 # Of one request, by all of LiteLLM's retries, fallbacks and lists of models together: a client may say num_retries.
 _MOST_TRIES = 100
-# litellm_metadata first: where both are there, `metadata` is the client's (/v1/messages, /v1/responses).
-_METADATA = ("litellm_metadata", "metadata")
-# litellm.constants.LITTELM_INTERNAL_HEALTH_SERVICE_ACCOUNT_NAME, 1.106.2: who the proxy's health checks are.
 _LITELLMS_WORDS = "litellm.BadRequestError: "
 _REFUSED = tuple(f"{_LITELLMS_WORDS}{words}" for words in (REFUSAL, UNKNOWN))
+# litellm.constants.LITTELM_INTERNAL_HEALTH_SERVICE_ACCOUNT_NAME, 1.106.2: who the proxy's health checks are.
 _HEALTH_CHECK = "litellm-internal-health-check"
 
 
@@ -245,7 +244,7 @@ def _of_the_proxy(name: str) -> Any:
 
 
 def _metadata_of(litellm_params: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    return (each for name in _METADATA if isinstance(each := litellm_params.get(name), Mapping))
+    return (each for name in METADATA if isinstance(each := litellm_params.get(name), Mapping))
 
 
 def _refusal_before(metadata: Mapping[str, Any]) -> str | None:

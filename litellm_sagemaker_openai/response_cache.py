@@ -17,9 +17,11 @@ from typing import Any
 
 import litellm
 
+from litellm_sagemaker_openai.credentials import ENDPOINT_VARIABLES
 from litellm_sagemaker_openai.embedding_parameters import CARRIED
 from litellm_sagemaker_openai.errors import PROVIDER
-from litellm_sagemaker_openai.settings import SECRETS, is_foreign
+from litellm_sagemaker_openai.identity import IDENTITY_VARIABLES
+from litellm_sagemaker_openai.settings import is_foreign
 
 # What does not reach the container by itself, and changes the answer.
 _DISTINGUISHING = frozenset(
@@ -29,6 +31,7 @@ _DISTINGUISHING = frozenset(
         "base_url",
         "custom_llm_provider",
         "extra_body",
+        "extra_headers",
         "hf_model_name",
         "litellm_credential_name",
         "model_id",
@@ -37,16 +40,7 @@ _DISTINGUISHING = frozenset(
 )
 _IN_LITELLMS_KEY = frozenset({CARRIED, "input", "messages"})  # the first is a copy of what is there
 # What in the environment decides whose endpoint answers: processes that share a cache may differ in it.
-_ENVIRONMENT = (
-    "AWS_ACCESS_KEY_ID",
-    "AWS_DEFAULT_REGION",
-    "AWS_ENDPOINT_URL",
-    "AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME",
-    "AWS_PROFILE",
-    "AWS_REGION",
-    "AWS_REGION_NAME",
-    "AWS_ROLE_ARN",
-)
+_ENVIRONMENT = tuple(sorted({"AWS_REGION_NAME", "AWS_REGION", *IDENTITY_VARIABLES, *ENDPOINT_VARIABLES}))
 _OURS = "_tells_sagemaker_openai_calls_apart"
 
 
@@ -78,7 +72,12 @@ def _telling_apart(get_cache_key: Callable[..., str]) -> Callable[..., str]:
 def is_this_providers(kwargs: Mapping[str, Any]) -> bool:
     """Whether a call of LiteLLM's goes to this provider."""
     named = kwargs.get("custom_llm_provider")
-    return named == PROVIDER or (named is None and str(kwargs.get("model")).startswith(f"{PROVIDER}/"))
+    return named == PROVIDER or (named is None and _model(kwargs).startswith(f"{PROVIDER}/"))
+
+
+def _model(kwargs: Mapping[str, Any]) -> str:
+    model = str(kwargs.get("model"))
+    return str(litellm.model_alias_map.get(model, model))
 
 
 def digest(kwargs: Mapping[str, Any], environ: Mapping[str, str]) -> str:
@@ -89,17 +88,14 @@ def digest(kwargs: Mapping[str, Any], environ: Mapping[str, str]) -> str:
         environ: the environment.
     """
     told = {name: kwargs[name] for name in sorted(kwargs) if _distinguishes(name) and kwargs[name] is not None}
-    headers = {**(kwargs.get("headers") or {}), **(kwargs.get("extra_headers") or {})}
-    told["extra_headers"] = {name.lower(): value for name, value in headers.items() if name.lower().startswith("x-amz")}
     # Not the Router's group alone, which is in LiteLLM's key: on /v1/messages and /v1/responses LiteLLM takes it from
     # the client's own metadata (1.106.2).
-    told["model"] = kwargs.get("model")
+    told["model"] = _model(kwargs)
     told["environment"] = [environ.get(name) for name in _ENVIRONMENT]
     return hashlib.sha256(json.dumps(told, sort_keys=True, default=str).encode()).hexdigest()[:32]
 
 
 def _distinguishes(name: str) -> bool:
-    # An access key's id says whose the secret key and the session token are.
-    if name in _DISTINGUISHING or (name.startswith("aws_") and name not in SECRETS):
+    if name in _DISTINGUISHING or name.startswith("aws_"):  # secrets, too: who knows a key's id alone is not its owner
         return True
     return not is_foreign(name) and name not in _IN_LITELLMS_KEY  # all that reaches the container

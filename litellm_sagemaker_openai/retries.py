@@ -18,7 +18,9 @@ from litellm_sagemaker_openai.errors import is_transient
 
 # As the OpenAI SDK, through which LiteLLM's `openai/` retries: openai._constants, 2.x.
 DEFAULT_RETRIES = 2
-METADATA = ("metadata", "litellm_metadata")  # where LiteLLM's Router keeps its own, by the kind of call
+# Where LiteLLM's Router keeps its own, by the kind of call. Where both are there (/v1/messages, /v1/responses), the
+# second is a client's.
+METADATA = ("litellm_metadata", "metadata")
 _FIRST_PAUSE = 0.5
 _LONGEST_PAUSE = 8.0
 _JITTER = 0.25  # of the pause

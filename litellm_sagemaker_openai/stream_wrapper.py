@@ -12,6 +12,8 @@ from typing import Any
 from litellm import CustomStreamWrapper
 from litellm.types.utils import ModelResponseStream
 
+from litellm_sagemaker_openai.errors import PROVIDER
+
 
 class StreamWrapper(CustomStreamWrapper):
     """For chunks in the order of ``chunks.ChunkStream``: the first choice's finish reason is alone, and comes last."""
@@ -30,14 +32,16 @@ def install() -> None:
     """Give LiteLLM's streams a ``close`` where they have none: 1.110.2 has it, 1.106.2 does not. Idempotent.
 
     A provider cannot do it for its own: LiteLLM puts a synchronous stream into a ``CustomStreamWrapper`` after the
-    provider gave it away (``_complete_custom_providers`` in main.py). LiteLLM's Router closes what has a ``close``.
+    provider gave it away (``_complete_custom_providers`` in main.py). LiteLLM's Router closes what has a ``close``, so
+    for the streams of others it does nothing.
     """
     if not hasattr(CustomStreamWrapper, "close"):
         CustomStreamWrapper.close = _close  # type: ignore[attr-defined]
 
 
 def _close(wrapper: Any) -> None:
-    """End a synchronous stream that is not read any more, and free its connection at once."""
-    stream, wrapper.completion_stream = wrapper.completion_stream, None
-    if hasattr(stream, "close"):
+    """End a synchronous stream of this provider's that is not read any more, and free its connection at once."""
+    stream = wrapper.completion_stream
+    if wrapper.custom_llm_provider == PROVIDER and hasattr(stream, "close"):
+        wrapper.completion_stream, wrapper.sent_last_chunk = iter(()), True  # LiteLLM makes up no end of its own
         stream.close()

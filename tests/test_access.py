@@ -97,19 +97,20 @@ def test_which_call_a_fallback_may_be(body: dict[str, Any], groups: list[str], m
 
 
 @pytest.mark.parametrize(
-    ("exceptions", "value", "may"),
+    ("exceptions", "name", "value", "may"),
     [
-        (["model_id"], "any", True),
-        (["model_ids", "MODEL_ID"], "any", False),
-        ([{"model_id": "team-[ab]"}], "team-b", True),
-        ([{"model_id": "team-[ab]"}], "team-b/../c", False),
-        ([{"model_id": "team-[ab]"}], None, False),
-        (None, "any", False),
-        ("model_id", "any", False),
+        (["model_id"], "model_id", "any", True),
+        (["model_ids", "MODEL_ID"], "model_id", "any", False),
+        ([{"api_base": "https://[a-z]+[.]example"}], "api_base", "https://a.example", True),
+        ([{"api_base": "https://[a-z]+[.]example"}], "api_base", "https://a.example.evil", False),
+        ([{"api_base": "https://[a-z]+[.]example"}], "api_base", None, False),
+        ([{"api_base": "https://[a-z]+[.]example"}], "model_id", "https://a.example", False),
+        (None, "model_id", "any", False),
+        ("model_id", "model_id", "any", False),
     ],
 )
-def test_the_operators_exceptions(exceptions: Any, value: Any, may: bool) -> None:
-    assert allows(exceptions, "model_id", value) is may
+def test_the_operators_exceptions(exceptions: Any, name: str, value: Any, may: bool) -> None:
+    assert allows(exceptions, name, value) is may
 
 
 @pytest.mark.parametrize(

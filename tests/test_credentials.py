@@ -285,6 +285,23 @@ class TestSource:
         )
         assert subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=False).returncode == 0
 
+    def test_a_fork_while_another_thread_holds_a_sources_lock(self) -> None:
+        """Of any source: ``SageMakerAuth`` has one that is in no table."""
+        code = (
+            "import os, signal, sys\n"
+            "from types import SimpleNamespace\n"
+            "from litellm_sagemaker_openai.credentials import CredentialSource\n"
+            "keys = SimpleNamespace(access_key='A', secret_key='B', token=None)\n"
+            "source = CredentialSource(lambda: lambda: keys)\n"
+            "with source._lock:\n"
+            "    child = os.fork()\n"
+            "    if child == 0:\n"
+            "        signal.alarm(60)\n"
+            "        os._exit(0 if source.get().result(30).access_key == 'A' else 1)\n"
+            "sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))\n"
+        )
+        assert subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=False).returncode == 0
+
 
 class TestManyIdentities:
     def test_those_with_keys_of_their_own_do_not_push_out_the_operators(self, sts: Sts) -> None:

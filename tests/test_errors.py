@@ -218,6 +218,25 @@ def test_what_is_the_operators_stays_out_of_the_message() -> None:
     assert str(error).endswith("cannot pull <account>.dkr.ecr.us-west-2.amazonaws.com/vllm:latest")
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        "account {}",
+        "Account ID: {}",
+        "AccountId={}",
+        "account_id {}",
+        'accountId: "{}"',
+        "account id is {}",
+        "'account': '{}'",
+    ],
+)
+def test_an_account_id_is_the_operators_however_it_is_named(words: str) -> None:
+    error, refusal = refuse(400, {"Message": f"not in {words.format('123456789012')}, try another"})
+    assert "123456789012" not in str(error)
+    assert str(error).endswith("try another")
+    assert "123456789012" in refusal.operator_detail
+
+
 # What FastAPI makes of a request that it does not take (fastapi.exceptions, 0.162, ValidationException.__str__), and
 # vLLM passes on: the file that it names is the operator's.
 WHAT_IS_WRONG = "1 validation error:\n  {'type': 'missing', 'loc': ('body', 'messages'), 'msg': 'Field required'}"

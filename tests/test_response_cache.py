@@ -19,10 +19,15 @@ TWO = [
     pytest.param({"model_id": "coder"}, {"model_id": "reviewer"}, id="component"),
     pytest.param({"aws_region_name": "us-west-2"}, {"aws_region_name": "eu-west-1"}, id="region"),
     pytest.param({"aws_access_key_id": "AKIA1"}, {"aws_access_key_id": "AKIA2"}, id="credentials"),
+    pytest.param(
+        {"aws_access_key_id": "AKIA1"}, {"aws_access_key_id": "AKIA1", "aws_secret_access_key": "a guess"}, id="secret"
+    ),
     pytest.param({"api_key": "t1"}, {"api_key": "t2"}, id="token"),
     pytest.param({"extra_body": {"top_k": 1}}, {"extra_body": {"top_k": 2}}, id="extra_body"),
     pytest.param({"hf_model_name": "a"}, {"hf_model_name": "b"}, id="served name"),
     pytest.param({"guided_choice": ["a"]}, {"guided_choice": ["b"]}, id="the container's own parameter"),
+    pytest.param({"extra_headers": {"X-Tenant": "a"}}, {"extra_headers": {"X-Tenant": "b"}}, id="header"),
+    pytest.param({"_private": "a"}, {"_private": "b"}, id="a name that LiteLLM takes for its own"),
     pytest.param(
         {"extra_headers": {"X-Amzn-SageMaker-Target-Variant": "a"}},
         {"extra_headers": {"X-Amzn-SageMaker-Target-Variant": "b"}},
@@ -174,6 +179,27 @@ def test_no_answer_is_kept_under_litellms_own_key(container: Counter, one_answer
     assert re.fullmatch(r"[0-9a-f]{64}:[0-9a-f]{32}", key)  # LiteLLM's own, and a digest
 
 
+async def test_endpoints_share_no_answer_whatever_group_a_client_says(container: Counter) -> None:
+    """On /v1/messages and /v1/responses `metadata` is the client's, and LiteLLM's key has the group that it says."""
+    metadata = {"model_group": "secret", "caching_groups": [["secret", "other"]]}
+    texts = []
+    for endpoint in ("secret", "other", "secret"):
+        answer: Any = await litellm.acompletion(f"sagemaker_openai/{endpoint}", MESSAGES, metadata=dict(metadata))
+        texts.append(answer.choices[0].message.content)
+        await kept(len(set(texts)))
+    assert texts == ["answer 1", "answer 2", "answer 1"]
+
+
+async def test_behind_an_alias(container: Counter, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(litellm, "model_alias_map", {"gpt-4o": "sagemaker_openai/e"})
+    texts = []
+    for component in ("coder", "reviewer", "coder"):
+        answer: Any = await litellm.acompletion("gpt-4o", MESSAGES, model_id=component)
+        texts.append(answer.choices[0].message.content)
+        await kept(len(set(texts)))
+    assert texts == ["answer 1", "answer 2", "answer 1"]
+
+
 async def test_processes_with_an_environment_of_their_own_share_no_answer(
     container: Counter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -205,7 +231,7 @@ async def test_other_providers_keys_are_litellms_own(container: Counter) -> None
 
 async def test_without_it_litellm_mixes_them_up(container: Counter, monkeypatch: pytest.MonkeyPatch) -> None:
     """Fails once LiteLLM tells them apart itself: then response_cache.py may go."""
-    one: Any = {"model": "sagemaker_openai/e", "messages": MESSAGES, "model_id": "coder", "extra_body": {"top_k": 1}}
-    other: Any = {**one, "model_id": "reviewer", "extra_body": {"top_k": 2}, "aws_region_name": "eu-west-1"}
+    one: Any = {"model": "sagemaker_openai/e", "messages": MESSAGES, "extra_body": {"top_k": 1}}
+    other: Any = {**one, "extra_body": {"top_k": 2}, "aws_region_name": "eu-west-1"}
     plain = Cache(type="local")  # type: ignore[arg-type]
     assert plain.get_cache_key(**one) == plain.get_cache_key(**other)

@@ -250,6 +250,14 @@ class TestLeaving:
             (stream.completion_stream if through == "handler's stream" else stream).close()
         assert gone.wait(30) if end == "goes on" else server.left.acquire(timeout=30)
         stream.close()  # again, which changes nothing
+        if through in ("litellm", "closing"):
+            assert list(stream) == []  # and LiteLLM makes up no end
+
+    async def test_an_asynchronous_stream_has_no_other_end_than_its_own(self, stalled: Scripted) -> None:
+        stream: Any = await litellm.acompletion(MODEL, MESSAGES, stream=True)
+        stream.close()  # is for synchronous ones
+        await stream.aclose()
+        assert await asyncio.to_thread(stalled.left.acquire, timeout=30)
 
     def test_a_loop_that_is_left(self, stalled: Scripted) -> None:
         with closing(cast(Any, litellm.completion(MODEL, MESSAGES, stream=True))) as stream:
