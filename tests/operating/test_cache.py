@@ -69,12 +69,15 @@ def test_the_same_question_is_answered_from_the_cache(cached: Cached, path: str)
 
 @ROUTES
 @pytest.mark.parametrize("name", ["metadata", "litellm_metadata"])
-def test_a_group_that_a_client_says_gives_no_other_models_answer(cached: Cached, path: str, name: str) -> None:
-    question = f"{path}, by {name}?"
-    said = {name: {"model_group": "secret", "caching_groups": [["plain", "secret"]]}}
+@pytest.mark.parametrize("more", [{}, {"caching_groups": [["plain", "secret"]]}], ids=["group", "caching groups"])
+def test_a_group_that_a_client_says_gives_no_other_models_answer(
+    cached: Cached, path: str, name: str, more: dict[str, Any]
+) -> None:
+    question = f"{path}, by {name}, {len(more)}?"
+    said = {name: {"model_group": "secret", **more}}
     assert "secret-endpoint's answer" in cached.from_the_cache(path, "secret", question)
     assert "plain-endpoint's answer" in cached.text(path, "plain", question, **said)
     # Nor does it leave an answer there for the other model's callers.
-    question = f"{path}, the other way by {name}?"
+    question = f"The other way: {question}"
     assert "plain-endpoint's answer" in cached.text(path, "plain", question, **said)
     assert "secret-endpoint's answer" in cached.from_the_cache(path, "secret", question)
