@@ -25,6 +25,7 @@ from litellm_sagemaker_openai.access import (
 from litellm_sagemaker_openai.proxy_client import allowed, proxy_client
 from tests.conftest import MESSAGES, Upstream
 from tests.operating.conftest import fine
+from tests.scripted import json_answer
 
 ASKED = Asked("e", {"extra_body": {"model": "m"}, "model_id": "c"}, {"X-Amzn-SageMaker-Target-Variant": "v"})
 
@@ -185,6 +186,22 @@ async def test_without_the_note_the_body_is_what_counts() -> None:
     assert allowed({"proxy_server_request": request}, asked) == ({}, {})
     with pytest.raises(ValueError, match="must not set litellm_credential_name"):
         allowed({"proxy_server_request": {"body": request["body"]}}, asked)
+
+
+@pytest.mark.usefixtures("no_waiting")
+async def test_the_tries_of_one_request_of_a_proxys_client_are_counted(upstream: Upstream, router_of: Any) -> None:
+    """A client may say num_retries, and LiteLLM's Router knows no limit."""
+    server = upstream(json_answer({"error": {"message": "busy"}}, 503))
+    params = {"model": "sagemaker_openai/e"}
+    models = [{"model_name": "m", "litellm_params": params, "model_info": {"id": name}} for name in ("1", "2")]
+    router = router_of(*models, disable_cooldowns=True)
+    request: dict[str, Any] = {"body": {"model": "m", "num_retries": 1000}, "headers": {}}
+    with pytest.raises(litellm.BadRequestError, match="this request was tried 100 times, and is not tried again"):
+        await router.acompletion("m", MESSAGES, num_retries=1000, proxy_server_request=request)
+    assert len(server.seen) == 100
+    with pytest.raises(litellm.ServiceUnavailableError):  # an application's are its own matter
+        await router.acompletion("m", MESSAGES, num_retries=110)
+    assert len(server.seen) == 211
 
 
 async def test_an_application_says_everything(upstream: Upstream) -> None:

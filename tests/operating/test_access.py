@@ -132,8 +132,6 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
                 deployment("by-hook", "sagemaker_openai/shared/coder", litellm_credential_name=None),
                 deployment("forwarding", "sagemaker_openai/shared/coder"),
                 deployment("tokened", "sagemaker_openai/shared/coder", api_key="sagemaker-api-key-the-operators"),
-                deployment("pair", "sagemaker_openai/shared/coder"),
-                deployment("pair", "sagemaker_openai/shared/coder", info={"id": "the second"}),
                 deployment("backed-up", "sagemaker_openai/shared/coder"),
                 deployment("backed-up-by-id", "sagemaker_openai/shared/coder"),
                 deployment("ordered", "sagemaker_openai/shared/coder", order=1),
@@ -472,13 +470,6 @@ def test_a_token_of_the_operators_reaches_no_other_provider(house: House) -> Non
         house.post("/v1/chat/completions", body)
         assert not any("the-operators" in str(seen.headers) for seen in house.vendor.seen)
     assert house.chat("tokened").status_code == 200
-
-
-def test_the_tries_of_one_request_are_counted(house: House) -> None:
-    """LiteLLM tries again at once where the group has another deployment, as often as the client says."""
-    response = house.chat("pair", timeout=0.00001, num_retries=1_000_000)
-    assert response.status_code in (400, 408), response.text
-    assert len(house.sagemaker.seen) <= 100
 
 
 def test_a_dimension_that_the_container_does_not_give_is_the_clients_mistake(house: House) -> None:
