@@ -122,7 +122,8 @@ class ChunkStream:
         choices = event.get("choices") or []
         if not isinstance(choices, list):
             raise MalformedAnswer(f"choices that are not a list but {type(choices).__name__}")
-        self._hidden.update(served_model(event))
+        if event.get("model") != self._hidden.get(_SERVED_MODEL):
+            self._hidden.update(served_model(event))
         identity = {**self._identity, **_identity(event)}
         if identity != self._identity:
             self._identity, self._text = identity, None
