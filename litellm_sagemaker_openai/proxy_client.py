@@ -56,9 +56,10 @@ class Allowed(NamedTuple):
 
 
 class ProxyClient(CustomLogger):
-    """Notes what the client itself said, before the operator's hooks and credential overrides add to it.
+    """Holds a proxy's clients to the rule where LiteLLM decides something before the handler is asked.
 
-    Without the note, what they add counts as the client's, and is refused where a client may not say it.
+    It notes what the client itself said, before the operator's hooks and credential overrides add to it. Without the
+    note, what they add counts as the client's, and is refused where a client may not say it.
     """
 
     async def async_pre_call_hook(
