@@ -17,9 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import litellm
 from litellm.constants import OPENAI_EMBEDDING_PARAMS
-from litellm.integrations.custom_logger import CustomLogger
 from litellm.types.utils import CallTypes
 
 from litellm_sagemaker_openai.stream_opening import goes_to_this_provider
@@ -36,33 +34,18 @@ class Carried:
     client: Any = field(default=None, repr=False)
 
 
-class EmbeddingParameters(CustomLogger):
-    """Takes along what LiteLLM keeps from this provider's asynchronous embedding calls."""
-
-    async def async_pre_call_deployment_hook(
-        self, kwargs: dict[str, Any], call_type: CallTypes | None
-    ) -> dict[str, Any] | None:
-        """The call with its parameters taken along, or None to leave it as it is."""
-        if call_type is not CallTypes.aembedding or not goes_to_this_provider(kwargs):
-            return None
-        dropped = [*(kwargs.get("additional_drop_params") or ())]
-        named = [name for name in OPENAI_EMBEDDING_PARAMS if kwargs.get(name) is not None and name not in dropped]
-        carried = Carried(
-            {name: kwargs[name] for name in named},
-            {**(kwargs.get("headers") or {}), **(kwargs.get("extra_headers") or {})},
-            kwargs.get("client"),
-        )
-        return {**kwargs, CARRIED: carried, "additional_drop_params": [*dropped, *named]}
-
-
-embedding_parameters = EmbeddingParameters()
-
-
-def install() -> None:
-    """Make the callback one of LiteLLM's. Idempotent."""
-    if embedding_parameters not in litellm.callbacks:
-        # A new list: LiteLLM may be going through the old one. The first: others want to be last.
-        litellm.callbacks = [embedding_parameters, *litellm.callbacks]
+def taken_along(kwargs: dict[str, Any], call_type: CallTypes | None) -> dict[str, Any] | None:
+    """The call with its parameters taken along, or None to leave it as it is."""
+    if call_type is not CallTypes.aembedding or not goes_to_this_provider(kwargs):
+        return None
+    dropped = [*(kwargs.get("additional_drop_params") or ())]
+    named = [name for name in OPENAI_EMBEDDING_PARAMS if kwargs.get(name) is not None and name not in dropped]
+    carried = Carried(
+        {name: kwargs[name] for name in named},
+        {**(kwargs.get("headers") or {}), **(kwargs.get("extra_headers") or {})},
+        kwargs.get("client"),
+    )
+    return {**kwargs, CARRIED: carried, "additional_drop_params": [*dropped, *named]}
 
 
 def carried_by(optional_params: Mapping[str, Any]) -> Carried:

@@ -20,7 +20,7 @@ from litellm.litellm_core_utils.core_helpers import process_response_headers
 from litellm.types.utils import ModelResponseStream
 from litellm.utils import custom_llm_setup
 
-from litellm_sagemaker_openai import embedding_parameters, proxy_client, response_cache, stream_opening, stream_wrapper
+from litellm_sagemaker_openai import callback, response_cache, stream_opening, stream_wrapper
 from litellm_sagemaker_openai.access import Asked
 from litellm_sagemaker_openai.address import chat_address, invocations_address
 from litellm_sagemaker_openai.async_inference import AsyncInference, ainvoke, invoke, plan, queue_address
@@ -155,8 +155,7 @@ class SageMakerOpenAI(CustomLLM):
 
 def _install() -> None:
     stream_opening.install()
-    embedding_parameters.install()
-    proxy_client.install()
+    callback.install()
     response_cache.install()
     stream_wrapper.install()
 

@@ -14,10 +14,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 import litellm
-from litellm.integrations.custom_logger import CustomLogger
-from litellm.types.utils import CallTypes
 
-from litellm_sagemaker_openai import response_cache
 from litellm_sagemaker_openai.access import (
     REFUSAL,
     UNKNOWN,
@@ -55,56 +52,37 @@ class Allowed(NamedTuple):
     headers: Mapping[str, Any]
 
 
-class ProxyClient(CustomLogger):
-    """Holds a proxy's clients to the rule where LiteLLM decides something before the handler is asked.
+def note_client(data: Mapping[str, Any]) -> None:
+    """Note what the proxy's client itself said, before the operator's hooks and credential overrides add to it.
 
-    It notes what the client itself said, before the operator's hooks and credential overrides add to it. Without the
-    note, what they add counts as the client's, and is refused where a client may not say it.
+    Without the note, what they add counts as the client's, and is refused where a client may not say it.
     """
-
-    async def async_pre_call_hook(
-        self, user_api_key_dict: Any, cache: Any, data: dict[str, Any], call_type: Any
-    ) -> None:
-        """Runs in the proxy alone, once for each of its clients' requests."""
-        request = data.get(_REQUEST)
-        if isinstance(request, dict) and isinstance(request.get("body"), Mapping):
-            request[_NAMES] = _names_said(request)
-
-    async def async_pre_call_deployment_hook(
-        self, kwargs: dict[str, Any], call_type: CallTypes | None
-    ) -> dict[str, Any] | None:
-        """Runs before each call, whoever its provider is.
-
-        Raises:
-            litellm.BadRequestError: the client said what it must not, by which LiteLLM might ask its cache, or another
-                provider, rather than this one; or it is a fallback of a request that was refused for that, or one of
-                very many tries of the same request.
-        """
-        response_cache.install()  # before LiteLLM looks into a cache that the application may have set since
-        for metadata in _metadata_of(kwargs):
-            if (refusal := _refusal_before(metadata)) is not None:
-                raise litellm.BadRequestError(refusal, str(kwargs.get("model")), PROVIDER)
-        request = kwargs.get(_REQUEST)
-        if not isinstance(request, dict) or not _is_on_this_provider(kwargs):
-            return None
-        request[_TRIES] = tries = request.get(_TRIES, 0) + 1
-        try:
-            if tries > _MOST_TRIES:
-                raise TooManyTries(_MOST_TRIES)
-            _refuse(refused_by_name(_names_said(request), later=_may_be_a_fallback(request, kwargs)), kwargs)
-        except ValueError as error:
-            raise bad_request(error, model=str(kwargs.get("model"))) from error
-        return None
+    request = data.get(_REQUEST)
+    if isinstance(request, dict) and isinstance(request.get("body"), Mapping):
+        request[_NAMES] = _names_said(request)
 
 
-proxy_client = ProxyClient()
+def refuse_early(call: Mapping[str, Any]) -> None:
+    """Refuse what LiteLLM must not even begin with, whoever the call's provider is.
 
-
-def install() -> None:
-    """Make the callback one of LiteLLM's. Idempotent."""
-    if proxy_client not in litellm.callbacks:
-        # A new list: LiteLLM may be going through the old one.
-        litellm.callbacks = [proxy_client, *litellm.callbacks]
+    Raises:
+        litellm.BadRequestError: the client said what it must not, by which LiteLLM might ask its cache, or another
+            provider, rather than this one; or it is a fallback of a request that was refused for that, or one of very
+            many tries of the same request.
+    """
+    for metadata in _metadata_of(call):
+        if (refusal := _refusal_before(metadata)) is not None:
+            raise litellm.BadRequestError(refusal, str(call.get("model")), PROVIDER)
+    request = call.get(_REQUEST)
+    if not isinstance(request, dict) or not _is_on_this_provider(call):
+        return
+    request[_TRIES] = tries = request.get(_TRIES, 0) + 1
+    try:
+        if tries > _MOST_TRIES:
+            raise TooManyTries(_MOST_TRIES)
+        _refuse(refused_by_name(_names_said(request), later=_may_be_a_fallback(request, call)), call)
+    except ValueError as error:
+        raise bad_request(error, model=str(call.get("model"))) from error
 
 
 def allowed(litellm_params: Mapping[str, Any], asked: Asked) -> Allowed:

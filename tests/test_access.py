@@ -22,7 +22,7 @@ from litellm_sagemaker_openai.access import (
     may_be_a_fallback,
     operators_names,
 )
-from litellm_sagemaker_openai.proxy_client import allowed, proxy_client
+from litellm_sagemaker_openai.proxy_client import allowed, note_client
 from tests.conftest import MESSAGES, Upstream
 from tests.operating.conftest import fine
 from tests.scripted import json_answer
@@ -177,10 +177,10 @@ def test_a_litellm_that_does_not_tell_what_the_client_said(litellm_params: dict[
         allowed(litellm_params, Asked("e", {}, {}))
 
 
-async def test_without_the_note_the_body_is_what_counts() -> None:
+def test_without_the_note_the_body_is_what_counts() -> None:
     """LiteLLM's body has what the operator's hooks have added; the note of the body as it came has not."""
     request: dict[str, Any] = {"body": {"model": "m"}, "headers": {}, "credential_fields": ()}
-    await proxy_client.async_pre_call_hook(None, None, {"proxy_server_request": request}, "acompletion")
+    note_client({"proxy_server_request": request})
     request["body"] = {"model": "m", "litellm_credential_name": "by-a-hook"}
     asked = Asked("e", {}, {})
     assert allowed({"proxy_server_request": request}, asked) == ({}, {})

@@ -32,13 +32,13 @@ from litellm.caching.caching import Cache
 from litellm.integrations.custom_logger import CustomLogger
 
 import litellm_sagemaker_openai
-from litellm_sagemaker_openai.embedding_parameters import CARRIED, embedding_parameters
+from litellm_sagemaker_openai.callback import before_each_call
+from litellm_sagemaker_openai.embedding_parameters import CARRIED
 from litellm_sagemaker_openai.embeddings import embedding_body, embedding_response
 from litellm_sagemaker_openai.errors import AnswerError, MalformedAnswer, StreamedError
 from litellm_sagemaker_openai.local import embeddings as echo
 from litellm_sagemaker_openai.local.runtime import RuntimeConfig
 from litellm_sagemaker_openai.local.server import Running, running
-from litellm_sagemaker_openai.proxy_client import proxy_client
 from litellm_sagemaker_openai.request import MAX_BODY_BYTES
 from litellm_sagemaker_openai.stream_opening import stream_opening
 from litellm_sagemaker_openai.target import Target, invocations_url
@@ -260,7 +260,7 @@ async def test_a_cache_tells_calls_apart_by_their_parameters(
 
 
 async def test_other_providers_calls_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    hook = embedding_parameters.async_pre_call_deployment_hook
+    hook = before_each_call.async_pre_call_deployment_hook
     aembedding, acompletion = litellm.types.utils.CallTypes.aembedding, litellm.types.utils.CallTypes.acompletion
     assert await hook({"model": MODEL, "dimensions": 2}, aembedding) is not None
     assert await hook({"model": MODEL, "dimensions": 2}, acompletion) is None
@@ -275,13 +275,13 @@ async def test_a_replaced_list_of_callbacks_is_mended(sent: Any, monkeypatch: py
     with pytest.raises(litellm.UnsupportedParamsError):
         await sent(dimensions=2)
     litellm_sagemaker_openai.register()
-    assert litellm.callbacks == [proxy_client, embedding_parameters, stream_opening]
+    assert litellm.callbacks == [before_each_call, stream_opening]
     assert (await sent(dimensions=2)).json["dimensions"] == 2
     litellm_sagemaker_openai.register()
-    assert litellm.callbacks == [proxy_client, embedding_parameters, stream_opening]
+    assert litellm.callbacks == [before_each_call, stream_opening]
     monkeypatch.setattr(litellm, "callbacks", [])
     await sent()
-    assert embedding_parameters in litellm.callbacks
+    assert before_each_call in litellm.callbacks
 
 
 # What comes back
@@ -751,7 +751,7 @@ async def test_callbacks_see_what_they_see_of_a_native_provider(
 ) -> None:
     server = upstream(lambda seen: json_answer(echo.embed({**seen.json, "model": ""})))
     collector = EmbeddingCollector(is_async)
-    monkeypatch.setattr(litellm, "callbacks", [collector, embedding_parameters])
+    monkeypatch.setattr(litellm, "callbacks", [collector, before_each_call])
     asked = {"dimensions": 4, "encoding_format": "float", "user": "me"} if is_async else {}
     for call in ({"model": MODEL}, {"model": "hosted_vllm/m", "api_base": server.url}):
         await embed(is_async, **call, **asked)

@@ -17,8 +17,7 @@ from litellm import Router
 from litellm.integrations.custom_logger import CustomLogger
 from litellm.types.caching import LiteLLMCacheType
 
-from litellm_sagemaker_openai.embedding_parameters import embedding_parameters
-from litellm_sagemaker_openai.proxy_client import proxy_client
+from litellm_sagemaker_openai.callback import before_each_call
 from litellm_sagemaker_openai.stream_opening import MARK, StreamOpening, stream_opening
 from tests.conftest import MESSAGES, Upstream
 from tests.scripted import Answer, Scripted, Seen, chunk, completion, json_answer, scripted, sse
@@ -357,4 +356,4 @@ class TestKeepingOut:
         upstream(fine)
         monkeypatch.setattr(litellm, "callbacks", [])
         _ = [piece async for piece in await litellm.acompletion("sagemaker_openai/e", MESSAGES, stream=True)]
-        assert litellm.callbacks == [proxy_client, embedding_parameters, stream_opening]
+        assert litellm.callbacks == [before_each_call, stream_opening]
