@@ -25,10 +25,10 @@ from urllib.parse import urlsplit
 import uvicorn
 from starlette.types import Receive, Scope, Send
 
+from litellm_sagemaker_openai.aws.sigv4 import FrozenCredentials
 from litellm_sagemaker_openai.local import echo
 from litellm_sagemaker_openai.local.runtime import RuntimeConfig
 from litellm_sagemaker_openai.local.server import listen, running, url_of
-from litellm_sagemaker_openai.sigv4 import FrozenCredentials
 
 REGION = "us-west-2"
 ENDPOINTS: dict[str, tuple[str, ...]] = {"soak": (), "soak-shared": ("coder", "reviewer")}

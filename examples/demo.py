@@ -32,9 +32,9 @@ import openai
 from openai.types.chat import ChatCompletionMessageParam, ChatCompletionToolParam
 
 from examples.bedrock import PREFIX, bedrock_stand_in
+from litellm_sagemaker_openai.aws.sigv4 import FrozenCredentials
 from litellm_sagemaker_openai.local.runtime import Received, RuntimeConfig
 from litellm_sagemaker_openai.local.server import running
-from litellm_sagemaker_openai.sigv4 import FrozenCredentials
 
 CONFIG = Path(__file__).resolve().parents[1] / "proxy_config.yaml"
 REGION = "us-west-2"

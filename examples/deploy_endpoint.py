@@ -31,7 +31,7 @@ from botocore import xform_name
 from botocore.exceptions import ClientError
 from rich.console import Console
 
-from litellm_sagemaker_openai import control_plane
+from litellm_sagemaker_openai.aws import control_plane
 from litellm_sagemaker_openai.commands.common import aws_options, console, expected_failures, resolve_region
 from litellm_sagemaker_openai.target import NAME_RULE, is_name
 

@@ -11,10 +11,14 @@ from typing import TYPE_CHECKING, Any
 from litellm_sagemaker_openai._version import __version__
 
 if TYPE_CHECKING:
-    from litellm_sagemaker_openai.async_results import AsyncResultNotReady, afetch_async_result, fetch_async_result
-    from litellm_sagemaker_openai.auth import SageMakerAuth, generate_token
-    from litellm_sagemaker_openai.credentials import CredentialsError
-    from litellm_sagemaker_openai.fallbacks import no_fallback_on_bad_request
+    from litellm_sagemaker_openai.aws.auth import SageMakerAuth, generate_token
+    from litellm_sagemaker_openai.aws.credentials import CredentialsError
+    from litellm_sagemaker_openai.litellm_seams.fallbacks import no_fallback_on_bad_request
+    from litellm_sagemaker_openai.operations.queued_inference.results import (
+        AsyncResultNotReady,
+        afetch_async_result,
+        fetch_async_result,
+    )
     from litellm_sagemaker_openai.provider import SageMakerOpenAI, register, sagemaker_openai
 
 __all__ = [
@@ -32,26 +36,26 @@ __all__ = [
 ]
 
 # Loaded when first used (PEP 562): `import litellm_sagemaker_openai` loads neither LiteLLM nor botocore.
-_HOMES = {
-    "AsyncResultNotReady": "async_results",
-    "CredentialsError": "credentials",
-    "SageMakerAuth": "auth",
+_LAZY_EXPORTS = {
+    "AsyncResultNotReady": "operations.queued_inference.results",
+    "CredentialsError": "aws.credentials",
+    "SageMakerAuth": "aws.auth",
     "SageMakerOpenAI": "provider",
-    "afetch_async_result": "async_results",
-    "fetch_async_result": "async_results",
-    "generate_token": "auth",
-    "no_fallback_on_bad_request": "fallbacks",
+    "afetch_async_result": "operations.queued_inference.results",
+    "fetch_async_result": "operations.queued_inference.results",
+    "generate_token": "aws.auth",
+    "no_fallback_on_bad_request": "litellm_seams.fallbacks",
     "register": "provider",
     "sagemaker_openai": "provider",
 }
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
+    if name not in _LAZY_EXPORTS:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     import importlib
 
-    value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    value = getattr(importlib.import_module(f"{__name__}.{_LAZY_EXPORTS[name]}"), name)
     globals()[name] = value
     return value
 

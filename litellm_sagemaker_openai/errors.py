@@ -51,7 +51,7 @@ ASYNC_INFERENCE = Route(
 
 # A container, or a caller whose words it repeats, chooses what these patterns are tried on, and how long it is. So none
 # begins with a repetition, and what repeats stops where the pattern may begin again; else it would take time in the
-# square of the length (tests/test_hostile_sizes.py).
+# square of the length (tests/formats/test_hostile_sizes.py).
 
 # Seen (tests/wire/sagemaker): `Received client error (400) from <container> with message "<body>". See https://… in
 # account <id> for more information.`; the quotes inside may or may not be escaped; ModelError has no "See …".

@@ -20,17 +20,8 @@ from litellm.litellm_core_utils.core_helpers import process_response_headers
 from litellm.types.utils import ModelResponseStream
 from litellm.utils import custom_llm_setup
 
-from litellm_sagemaker_openai import callback, response_cache, stream_opening, stream_wrapper
 from litellm_sagemaker_openai.access import Asked
-from litellm_sagemaker_openai.address import chat_address, invocations_address
-from litellm_sagemaker_openai.async_inference import AsyncInference, ainvoke, invoke, plan, queue_address
-from litellm_sagemaker_openai.async_request import MAX_INPUT_BYTES, hidden_params
-from litellm_sagemaker_openai.chunks import ChunkStream, parsed, whole_response
-from litellm_sagemaker_openai.client_certificate import with_client_certificate
-from litellm_sagemaker_openai.cold_start import ColdStartError, ServerStopping, patience_for
-from litellm_sagemaker_openai.credentials import CredentialsError
-from litellm_sagemaker_openai.embedding_parameters import CARRIED, carried_by, unpacked
-from litellm_sagemaker_openai.embeddings import embedding_body, embedding_response
+from litellm_sagemaker_openai.aws.credentials import CredentialsError
 from litellm_sagemaker_openai.errors import (
     ASYNC_INFERENCE,
     CHAT,
@@ -47,16 +38,29 @@ from litellm_sagemaker_openai.errors import (
     read_refusal,
     to_exception,
 )
-from litellm_sagemaker_openai.proxy_client import allowed
-from litellm_sagemaker_openai.request import MAX_BODY_BYTES, build_body, build_headers, encode_body
-from litellm_sagemaker_openai.retries import Tries, stream_retries
-from litellm_sagemaker_openai.settings import SECRETS, Settings, sort_settings, without_secrets
-from litellm_sagemaker_openai.sse import decoder_for
-from litellm_sagemaker_openai.stream_opening import MARK, is_marked, marked_retries, unmarked
-from litellm_sagemaker_openai.stream_wrapper import StreamWrapper
-from litellm_sagemaker_openai.target import Target, parse_target
-from litellm_sagemaker_openai.timing import provider_time
-from litellm_sagemaker_openai.transport import (
+from litellm_sagemaker_openai.formats.chat_request import MAX_BODY_BYTES, build_body, build_headers, encode_body
+from litellm_sagemaker_openai.formats.chunks import ChunkStream, parsed, whole_response
+from litellm_sagemaker_openai.formats.embeddings import embedding_body, embedding_response
+from litellm_sagemaker_openai.formats.events import decoder_for
+from litellm_sagemaker_openai.litellm_seams import callback, response_cache, stream_opening, stream_wrapper
+from litellm_sagemaker_openai.litellm_seams.client_certificate import with_client_certificate
+from litellm_sagemaker_openai.litellm_seams.embedding_parameters import CARRIED, carried_by, unpacked
+from litellm_sagemaker_openai.litellm_seams.proxy_client import allowed
+from litellm_sagemaker_openai.litellm_seams.stream_opening import MARK, is_marked, marked_retries, unmarked
+from litellm_sagemaker_openai.litellm_seams.stream_wrapper import StreamWrapper
+from litellm_sagemaker_openai.litellm_seams.timing import provider_time
+from litellm_sagemaker_openai.operations.queued_inference.inference import (
+    AsyncInference,
+    ainvoke,
+    invoke,
+    plan,
+    queue_address,
+)
+from litellm_sagemaker_openai.operations.queued_inference.request import MAX_INPUT_BYTES, hidden_params
+from litellm_sagemaker_openai.sending.address import chat_address, invocations_address
+from litellm_sagemaker_openai.sending.cold_start import ColdStartError, ServerStopping, patience_for
+from litellm_sagemaker_openai.sending.retries import Tries, stream_retries
+from litellm_sagemaker_openai.sending.transport import (
     Request,
     Signer,
     as_timeout,
@@ -64,6 +68,8 @@ from litellm_sagemaker_openai.transport import (
     checked_client,
     send,
 )
+from litellm_sagemaker_openai.settings import SECRETS, Settings, sort_settings, without_secrets
+from litellm_sagemaker_openai.target import Target, parse_target
 
 _NOT_SERVED = "sagemaker_openai/ serves chat completions and embeddings, and no images"
 

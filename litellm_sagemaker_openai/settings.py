@@ -15,19 +15,19 @@ from typing import Any
 
 from litellm.types.utils import all_litellm_params
 
-from litellm_sagemaker_openai.async_request import MEMBERS, AsyncOptions, Text, parse_prefix
-from litellm_sagemaker_openai.cold_start import LONGEST_WAIT
-from litellm_sagemaker_openai.destination import checked_hosts
-from litellm_sagemaker_openai.embeddings import FORMATS
-from litellm_sagemaker_openai.stream_opening import MARK
+from litellm_sagemaker_openai.aws.hosts import checked_hosts
+from litellm_sagemaker_openai.aws.token import DEFAULT_EXPIRY, expiry_in_seconds
+from litellm_sagemaker_openai.formats.embeddings import FORMATS
+from litellm_sagemaker_openai.litellm_seams.stream_opening import MARK
+from litellm_sagemaker_openai.operations.queued_inference.request import MEMBERS, AsyncOptions, Text, parse_prefix
+from litellm_sagemaker_openai.sending.cold_start import LONGEST_WAIT
 from litellm_sagemaker_openai.target import Target, agreed_region, checked_region
-from litellm_sagemaker_openai.token import DEFAULT_EXPIRY, expiry_in_seconds
 
 # What 0 becomes for containers that refuse it, as TGI does: "`temperature` must be strictly positive". LiteLLM's
 # `sagemaker/` has the same switch, and sends 0.01 (llms/sagemaker/completion/transformation.py, 1.106.2).
 _MINIMUM_TEMPERATURE = 0.1
 
-# LiteLLM 1.106.2 leaves these of its own in `optional_params` (tests/test_body.py reproduces it); the others it
+# LiteLLM 1.106.2 leaves these of its own in `optional_params` (see tests/formats/test_chat_request.py); the others it
 # takes out itself, by the list that this repeats in case a caller of the handler did not.
 _NOT_FOR_THE_CONTAINER = frozenset(all_litellm_params) | {
     "azure_ad_token",

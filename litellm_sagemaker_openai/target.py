@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from urllib.parse import urlsplit
 
-from litellm_sagemaker_openai.destination import REGION, aws_region_of, origin_of, without_userinfo
+from litellm_sagemaker_openai.aws.hosts import REGION, aws_region_of, origin_of, without_userinfo
 
 # botocore 1.44.5, service model sagemaker-runtime 2017-05-13: shapes EndpointName and InferenceComponentName.
 _NAME = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9])*")

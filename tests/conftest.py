@@ -16,11 +16,11 @@ from litellm.llms.custom_httpx.async_client_cleanup import close_litellm_async_c
 from litellm.llms.custom_httpx.http_handler import AsyncHTTPHandler, HTTPHandler
 
 import litellm_sagemaker_openai
-from litellm_sagemaker_openai import retries
+from litellm_sagemaker_openai.aws.sigv4 import FrozenCredentials
 from litellm_sagemaker_openai.local.async_invocations import AsyncInferenceConfig
 from litellm_sagemaker_openai.local.runtime import RuntimeConfig
 from litellm_sagemaker_openai.local.server import Running, running
-from litellm_sagemaker_openai.sigv4 import FrozenCredentials
+from litellm_sagemaker_openai.sending import retries
 from tests.scripted import Answer, Scripted, Seen, scripted
 
 WIRE = Path(__file__).parent / "wire"
@@ -42,7 +42,7 @@ def aws(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
     litellm_sagemaker_openai.register()
     litellm.suppress_debug_info = True
-    monkeypatch.setattr(retries, "_FIRST_PAUSE", 0.0)  # tests/test_retries.py has the pauses
+    monkeypatch.setattr(retries, "_FIRST_PAUSE", 0.0)  # tests/sending/test_retries.py has the pauses
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -119,7 +119,7 @@ def runtime(local_runtime: Running, monkeypatch: pytest.MonkeyPatch) -> Running:
 
 @pytest.fixture(scope="session")
 def _moto() -> Iterator[Any]:
-    from tests.aws import aws_services  # here: moto takes a second to import, and few tests need it
+    from tests.aws_apis import aws_services  # here: moto takes a second to import, and few tests need it
 
     with aws_services() as aws:
         yield aws
@@ -127,7 +127,7 @@ def _moto() -> Iterator[Any]:
 
 @pytest.fixture
 def aws_apis(_moto: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """AWS's other services as moto plays them (``tests.aws.Aws``), empty, and where botocore finds them."""
+    """AWS's other services as moto plays them (``tests.aws_apis.Aws``), empty, and where botocore finds them."""
     _moto.forget()
     for service in ("SAGEMAKER", "STS", "S3"):
         monkeypatch.setenv(f"AWS_ENDPOINT_URL_{service}", _moto.url)

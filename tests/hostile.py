@@ -1,9 +1,9 @@
 """A megabyte of what is worst, into every function that takes what comes from outside.
 
-``python -m tests.hostile`` is what tests/test_hostile_sizes.py runs. Each function has a process of its own for all
-texts, and ``CPU_SECONDS`` of the processor: what is linear takes milliseconds for a megabyte, what is not minutes to
-hours. Printed as JSON is, for each function, what did not end, or ended otherwise than in an answer or an error that is
-declared, short and can be written down.
+``python -m tests.hostile`` is what tests/formats/test_hostile_sizes.py runs. Each function has a process of its own for
+all texts, and ``CPU_SECONDS`` of the processor: what is linear takes milliseconds for a megabyte, what is not minutes
+to hours. Printed as JSON is, for each function, what did not end, or ended otherwise than in an answer or an error that
+is declared, short and can be written down.
 """
 
 from __future__ import annotations
@@ -21,11 +21,9 @@ from typing import Any
 import httpx
 from litellm import EmbeddingResponse, ModelResponse
 
-from litellm_sagemaker_openai.async_request import parse_location, parse_prefix, read_accepted
-from litellm_sagemaker_openai.chunks import ChunkStream, parsed, whole_response
+from litellm_sagemaker_openai.aws.sigv4 import FrozenCredentials
 from litellm_sagemaker_openai.commands import diagnosis
 from litellm_sagemaker_openai.commands.common import failure_line
-from litellm_sagemaker_openai.embeddings import embedding_response
 from litellm_sagemaker_openai.errors import (
     EMBEDDINGS,
     AnswerError,
@@ -38,15 +36,17 @@ from litellm_sagemaker_openai.errors import (
     read_refusal,
     to_exception,
 )
-from litellm_sagemaker_openai.fallbacks import was_refused
+from litellm_sagemaker_openai.formats.chunks import ChunkStream, parsed, whole_response
+from litellm_sagemaker_openai.formats.embeddings import embedding_response
+from litellm_sagemaker_openai.formats.events import decoder_for
+from litellm_sagemaker_openai.litellm_seams.fallbacks import was_refused
 from litellm_sagemaker_openai.local import echo, embeddings
 from litellm_sagemaker_openai.local.echo import ContainerRefusal
 from litellm_sagemaker_openai.local.frontdoor import container_error
 from litellm_sagemaker_openai.local.signatures import check_signature
 from litellm_sagemaker_openai.local.tokens import check_token
-from litellm_sagemaker_openai.retries import retry_after
-from litellm_sagemaker_openai.sigv4 import FrozenCredentials
-from litellm_sagemaker_openai.sse import decoder_for
+from litellm_sagemaker_openai.operations.queued_inference.request import parse_location, parse_prefix, read_accepted
+from litellm_sagemaker_openai.sending.retries import retry_after
 from litellm_sagemaker_openai.target import Target
 
 CPU_SECONDS = 60

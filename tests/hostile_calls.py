@@ -1,4 +1,4 @@
-"""Calls of a container that answers with a megabyte of what is worst; tests/test_hostile_sizes.py runs it.
+"""Calls of a container that answers with a megabyte of what is worst; tests/formats/test_hostile_sizes.py runs it.
 
 ``python tests/hostile_calls.py <case> …`` calls the endpoint of each case's name, whole and streamed, with and without
 an event loop, and prints what came of it as JSON. All calls together have ``CPU_SECONDS`` of the processor.

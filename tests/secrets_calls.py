@@ -14,7 +14,7 @@ from litellm.integrations.custom_logger import CustomLogger
 from openai import OpenAI
 
 import litellm_sagemaker_openai
-from litellm_sagemaker_openai import async_request
+from litellm_sagemaker_openai.operations.queued_inference import request as async_request
 
 MESSAGES: list[Any] = [{"role": "user", "content": "Hello?"}]
 # Ways to authenticate other than the environment's credentials; test_secrets.py knows these secrets.
@@ -140,7 +140,7 @@ async def main() -> None:
         for is_async in (False, True):
             await infer(is_async, identity)
     auth = litellm_sagemaker_openai.SageMakerAuth()
-    url = litellm_sagemaker_openai.credentials.runtime_url("us-west-2")
+    url = litellm_sagemaker_openai.aws.credentials.runtime_url("us-west-2")
     with httpx.Client(auth=auth) as http:
         client = OpenAI(base_url=f"{url}/endpoints/fine/openai/v1", api_key="unused", http_client=http)
         print(auth, client.chat.completions.create(model="", messages=MESSAGES))  # noqa: T201

@@ -22,7 +22,7 @@ from litellm_sagemaker_openai.access import (
     may_be_a_fallback,
     operators_names,
 )
-from litellm_sagemaker_openai.proxy_client import allowed, note_client
+from litellm_sagemaker_openai.litellm_seams.proxy_client import allowed, note_client
 from tests.conftest import MESSAGES, Upstream
 from tests.operating.conftest import fine
 from tests.scripted import json_answer

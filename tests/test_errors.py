@@ -10,7 +10,6 @@ import litellm
 import pytest
 from fastapi.exceptions import RequestValidationError
 
-from litellm_sagemaker_openai.chunks import parsed
 from litellm_sagemaker_openai.errors import (
     MalformedAnswer,
     Refusal,
@@ -22,7 +21,8 @@ from litellm_sagemaker_openai.errors import (
     read_refusal,
     to_exception,
 )
-from litellm_sagemaker_openai.sse import StreamFormatError
+from litellm_sagemaker_openai.formats.chunks import parsed
+from litellm_sagemaker_openai.formats.events import StreamFormatError
 from tests.conftest import WIRE
 
 VLLM_TOO_LONG = "This model's maximum context length is 8192 tokens. However, you requested 9000 tokens in the messages"

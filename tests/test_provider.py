@@ -17,7 +17,7 @@ from litellm.integrations.custom_logger import CustomLogger
 from litellm.llms.custom_httpx.http_handler import AsyncHTTPHandler, HTTPHandler
 
 import litellm_sagemaker_openai
-from litellm_sagemaker_openai.auth import generate_token
+from litellm_sagemaker_openai.aws.auth import generate_token
 from litellm_sagemaker_openai.local.runtime import RuntimeConfig
 from litellm_sagemaker_openai.local.server import Running, running
 from tests.conftest import CREDENTIALS, MESSAGES, REGION, Upstream

@@ -31,10 +31,10 @@ from examples.deploy_endpoint import main as deploy
 from litellm_sagemaker_openai.commands.local import local
 from litellm_sagemaker_openai.errors import Refusal, to_exception
 from litellm_sagemaker_openai.local.server import Running, running
-from litellm_sagemaker_openai.retries import DEFAULT_RETRIES
+from litellm_sagemaker_openai.sending.retries import DEFAULT_RETRIES
+from litellm_sagemaker_openai.sending.transport import as_timeout
 from litellm_sagemaker_openai.settings import sort_settings
-from litellm_sagemaker_openai.transport import as_timeout
-from tests.aws import Aws
+from tests.aws_apis import Aws
 from tests.conftest import CREDENTIALS, MESSAGES, REGION
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from hypothesis import given
 from hypothesis import strategies as st
 
-from litellm_sagemaker_openai.table import Table
+from litellm_sagemaker_openai.bounded_table import Table
 
 
 @given(st.lists(st.integers(0, 9)), st.integers(1, 5))
@@ -58,7 +58,7 @@ def test_nothing_is_not_kept() -> None:
 def test_a_forked_process_begins_anew_whoever_held_the_lock() -> None:
     code = (
         "import os, signal, sys, threading\n"
-        "from litellm_sagemaker_openai.table import Table\n"
+        "from litellm_sagemaker_openai.bounded_table import Table\n"
         "table = Table(5)\n"
         "table.get('key', lambda: 'old')\n"
         "held = threading.Event()\n"

@@ -8,7 +8,7 @@ import boto3
 import pytest
 from botocore.config import Config
 
-from litellm_sagemaker_openai.credentials import runtime_url
+from litellm_sagemaker_openai.aws.credentials import runtime_url
 from litellm_sagemaker_openai.target import Target, chat_url, checked_region, parse_target
 
 BASE = "https://runtime.sagemaker.us-west-2.amazonaws.com"

@@ -128,7 +128,7 @@ def resolve_region(region: str | None, profile: str | None, arn_region: str | No
     Raises:
         ValueError: nothing names one, two disagree, what is named is not a region, or there is no such profile.
     """
-    from litellm_sagemaker_openai.credentials import profile_region
+    from litellm_sagemaker_openai.aws.credentials import profile_region
 
     if given := agreed_region(region, arn_region, "--region", "the ARN"):
         return checked_region(given), "--region" if region else "the ARN"
@@ -168,7 +168,7 @@ def failure_line(error: Exception) -> str:
 
 def in_options(message: str) -> str:
     """What the package says to callers of LiteLLM, with the command's options in place of their parameters."""
-    from litellm_sagemaker_openai.credentials import NO_CREDENTIALS
+    from litellm_sagemaker_openai.aws.credentials import NO_CREDENTIALS
 
     message = message.replace(NO_CREDENTIALS, _NO_CREDENTIALS)  # most of what it names has no option
     return re.sub("|".join(_OPTIONS), lambda named: _OPTIONS[named[0]], message)
@@ -184,7 +184,7 @@ def expected_failures() -> Iterator[None]:
     """What AWS, the network or the configuration may refuse: said in a line, with exit status 1."""
     from botocore.exceptions import BotoCoreError, ClientError
 
-    from litellm_sagemaker_openai.credentials import CredentialsError
+    from litellm_sagemaker_openai.aws.credentials import CredentialsError
 
     try:
         yield

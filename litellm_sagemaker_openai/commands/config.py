@@ -65,8 +65,8 @@ def _for_names(targets: Iterable[Target], region: str | None, profile: str | Non
 
 
 def _for_what_is_there(region: str | None, profile: str | None) -> str:
+    from litellm_sagemaker_openai.aws.control_plane import client, find
     from litellm_sagemaker_openai.commands.endpoints import notes_on
-    from litellm_sagemaker_openai.control_plane import client, find
 
     region, _ = resolve_region(region, profile)
     found = find(client(region, profile))

@@ -13,9 +13,9 @@ from botocore.exceptions import ClientError
 from litellm import ModelResponse
 from litellm.types.utils import ModelResponseStream
 
+from litellm_sagemaker_openai.aws.control_plane import Found, Listed
+from litellm_sagemaker_openai.aws.credentials import CredentialsError
 from litellm_sagemaker_openai.commands.common import certificate_advice, failure_line, printable, reason
-from litellm_sagemaker_openai.control_plane import Found, Listed
-from litellm_sagemaker_openai.credentials import CredentialsError
 from litellm_sagemaker_openai.errors import CHAT, Refusal, Verdict, advice_on, connection_error, quoted, words
 from litellm_sagemaker_openai.target import Target
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
 
-    from litellm_sagemaker_openai.control_plane import Found, Listed
+    from litellm_sagemaker_openai.aws.control_plane import Found, Listed
 
 _GAP = 2  # columns of the screen between two of the table
 _LEAST_IMAGE_WIDTH = 16
@@ -66,14 +66,14 @@ def endpoints(region: str | None, profile: str | None, all_regions: bool, as_jso
 
 
 def _in_region(region: str | None, profile: str | None) -> Found:
-    from litellm_sagemaker_openai.control_plane import client, find
+    from litellm_sagemaker_openai.aws.control_plane import client, find
 
     return find(client(resolve_region(region, profile)[0], profile))
 
 
 def _everywhere(profile: str | None) -> list[Found]:
     """What there is in each region that answers. Those that do not are named on stderr."""
-    from litellm_sagemaker_openai.control_plane import Found, find_in_regions, regions
+    from litellm_sagemaker_openai.aws.control_plane import Found, find_in_regions, regions
 
     answers = find_in_regions(regions(profile), profile)
     refusals: dict[str, list[str]] = {}

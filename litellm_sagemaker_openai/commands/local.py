@@ -13,7 +13,7 @@ import click
 from litellm_sagemaker_openai.target import NAME_RULE, is_name
 
 if TYPE_CHECKING:
-    from litellm_sagemaker_openai.sigv4 import FrozenCredentials
+    from litellm_sagemaker_openai.aws.sigv4 import FrozenCredentials
 
 _DEFAULT_REGION = "us-west-2"
 _DEFAULT_ENDPOINT = "my-endpoint"
@@ -102,7 +102,7 @@ def _endpoints(names: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
 
 def _credentials(environ: Mapping[str, str]) -> tuple[FrozenCredentials, list[str]]:
     """The credentials to check tokens against, and the shell lines that hand them on when they are made up."""
-    from litellm_sagemaker_openai.sigv4 import FrozenCredentials
+    from litellm_sagemaker_openai.aws.sigv4 import FrozenCredentials
 
     access_key, secret_key = environ.get("AWS_ACCESS_KEY_ID"), environ.get("AWS_SECRET_ACCESS_KEY")
     if bool(access_key) != bool(secret_key):

@@ -12,13 +12,13 @@ import click
 from litellm_sagemaker_openai.commands.common import aws_options, expected_failures, json_option, resolve_region
 
 if TYPE_CHECKING:
-    from litellm_sagemaker_openai.sigv4 import FrozenCredentials
+    from litellm_sagemaker_openai.aws.sigv4 import FrozenCredentials
 
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600}
 
 
 def _seconds(context: click.Context, option: click.Parameter, life: str) -> int:
-    from litellm_sagemaker_openai.token import expiry_in_seconds
+    from litellm_sagemaker_openai.aws.token import expiry_in_seconds
 
     match = re.fullmatch(r"(\d+)([smh]?)", life.strip())
     if match is None:
@@ -54,7 +54,7 @@ def token(expiry: int, region: str | None, profile: str | None, as_json: bool) -
           https://runtime.sagemaker.REGION.amazonaws.com/endpoints/ENDPOINT/openai/v1/chat/completions
     """
     with expected_failures():
-        from litellm_sagemaker_openai.token import sign_token
+        from litellm_sagemaker_openai.aws.token import sign_token
 
         region, _ = resolve_region(region, profile)
         frozen, credentials_end = _credentials(profile)
@@ -84,7 +84,13 @@ def _credentials(profile: str | None) -> tuple[FrozenCredentials, datetime | Non
     Raises:
         CredentialsError: there are none, or they have ended.
     """
-    from litellm_sagemaker_openai.credentials import CredentialsError, default_credentials, freeze, quiet_botocore, why
+    from litellm_sagemaker_openai.aws.credentials import (
+        CredentialsError,
+        default_credentials,
+        freeze,
+        quiet_botocore,
+        why,
+    )
 
     with quiet_botocore():
         try:

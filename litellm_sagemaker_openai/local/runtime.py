@@ -23,13 +23,13 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import Send
 
+from litellm_sagemaker_openai.aws.sigv4 import FrozenCredentials
 from litellm_sagemaker_openai.local import async_invocations, echo, embeddings, frontdoor, invoke_endpoint
 from litellm_sagemaker_openai.local.async_invocations import AsyncInferenceConfig, Queued
 from litellm_sagemaker_openai.local.echo import ContainerRefusal, EchoConfig
 from litellm_sagemaker_openai.local.frontdoor import Answer
 from litellm_sagemaker_openai.local.signatures import check_signature
 from litellm_sagemaker_openai.local.tokens import check_token
-from litellm_sagemaker_openai.sigv4 import FrozenCredentials
 
 # A container must answer within 60 s:
 # https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_runtime_InvokeEndpoint.html

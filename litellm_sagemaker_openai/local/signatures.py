@@ -12,8 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 
-from litellm_sagemaker_openai.local.tokens import CLOCK_SKEW
-from litellm_sagemaker_openai.sigv4 import (
+from litellm_sagemaker_openai.aws.sigv4 import (
     ALGORITHM,
     SERVICE,
     FrozenCredentials,
@@ -22,6 +21,7 @@ from litellm_sagemaker_openai.sigv4 import (
     signature,
     timestamp_of,
 )
+from litellm_sagemaker_openai.local.tokens import CLOCK_SKEW
 
 _INCOMPLETE, _INVALID = "IncompleteSignatureException", "InvalidSignatureException"
 _UNKNOWN = ("UnrecognizedClientException", "The security token included in the request is invalid.")

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from urllib.parse import unquote
 
-from litellm_sagemaker_openai.sigv4 import ALGORITHM, SERVICE, FrozenCredentials
-from litellm_sagemaker_openai.token import (
+from litellm_sagemaker_openai.aws.sigv4 import ALGORITHM, SERVICE, FrozenCredentials
+from litellm_sagemaker_openai.aws.token import (
     ACTION,
     HOST,
     MAX_EXPIRY_SECONDS,

@@ -1,0 +1,1 @@
+"""AWS: credentials, tokens and signatures, hosts, S3 and the control plane. Does not import LiteLLM."""

@@ -1,0 +1,252 @@
+"""What AWS's configuration gives: credentials held and shared, the profile's region, the runtime's URL.
+
+Resolving credentials may take seconds (STS, IMDS, a credential process): it runs in threads of its own, one at a
+time per identity, so that it never blocks an event loop. Does not import LiteLLM.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from typing import Any
+
+import botocore.session
+from botocore.exceptions import BotoCoreError, ClientError, ProfileNotFound
+
+from litellm_sagemaker_openai.aws.sigv4 import FrozenCredentials
+from litellm_sagemaker_openai.bounded_table import Table
+
+# BaseAWSLLM hands out assumed-role credentials until 60 s before they end (litellm.constants
+# STS_CREDENTIAL_EXPIRY_SAFETY_MARGIN_SECONDS, 1.106.2), botocore refreshes its own 10 min before: ask well within.
+HOLD_SECONDS = 20.0
+_MOST_KEPT = 1000  # profiles' regions, and runtimes' URLs
+# What in the environment decides the region and the host that botocore resolves; a part of the caches' keys.
+ENDPOINT_VARIABLES = (
+    "AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME",
+    "AWS_ENDPOINT_URL",
+    "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS",
+    "AWS_USE_FIPS_ENDPOINT",
+    "AWS_USE_DUALSTACK_ENDPOINT",
+    "AWS_PROFILE",
+    "AWS_DEFAULT_PROFILE",
+    "AWS_CONFIG_FILE",
+)
+
+NO_CREDENTIALS = (
+    "no AWS credentials found: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or AWS_PROFILE, give "
+    "aws_access_key_id and aws_secret_access_key, aws_profile_name or aws_role_name, run where a role is attached, "
+    "or give a token made elsewhere as api_key"
+)
+
+
+class CredentialsError(Exception):
+    """An identity could not be resolved. The message says why and what to set; ``__cause__`` has the detail."""
+
+
+_all_sources: weakref.WeakSet[CredentialSource] = weakref.WeakSet()
+
+
+class CredentialSource:
+    """One identity's credentials: resolved by one thread at a time, held for ``HOLD_SECONDS``, shared by all callers.
+
+    Args:
+        new_resolver: makes a function that gives botocore credentials, or None where there are none. That function
+            may block, and may keep what it got for as long as it is good.
+        clock: a monotonic clock, in seconds.
+    """
+
+    def __init__(
+        self, new_resolver: Callable[[], Callable[[], Any]], clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._new_resolver = new_resolver
+        self._resolve = new_resolver()
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._held: FrozenCredentials | None = None
+        self._held_since = 0.0
+        self._kept_until = 0.0
+        self._resolving: Future[FrozenCredentials] | None = None
+        _all_sources.add(self)
+
+    def get(self) -> FrozenCredentials | Future[FrozenCredentials]:
+        """The credentials at once where they are held; else the one resolution that is under way. Never blocks."""
+        with self._lock:
+            if self._held is not None and self._clock() - self._held_since < HOLD_SECONDS:
+                return self._held
+            if self._resolving is None:
+                self._resolving = Future()
+                # A thread of its own: in a pool, sources that take their time would hold up all the others.
+                threading.Thread(
+                    target=self._refresh, args=(self._resolving,), name="sagemaker-openai-credentials", daemon=True
+                ).start()
+            return self._resolving
+
+    def forget(self, refused: FrozenCredentials) -> bool:
+        """Drop what AWS refused, and all that led to it, and say whether there is reason to resolve anew.
+
+        There is none for ``HOLD_SECONDS`` after ``keep``: where the permission is missing, each refused call would
+        ask STS again, and take the credentials away from the calls that AWS accepts.
+        """
+        with self._lock:
+            if self._held == refused:
+                if self._clock() < self._kept_until:
+                    return False
+                self._held = None
+                self._resolve = self._new_resolver()
+            return True
+
+    def keep(self) -> None:
+        """Fresh credentials were refused as well, or are the same: resolving them again would not help."""
+        with self._lock:
+            self._kept_until = self._clock() + HOLD_SECONDS
+
+    def _refresh(self, waited_for: Future[FrozenCredentials]) -> None:
+        frozen, failure = None, None
+        try:
+            with quiet_botocore():
+                frozen = freeze(self._resolve())
+        except CredentialsError as error:
+            failure = error
+        except Exception as error:  # botocore, boto3 and LiteLLM's secret managers raise what they like
+            failure = CredentialsError(why(error))
+            failure.__cause__ = error
+        with self._lock:
+            if frozen is not None:
+                self._held, self._held_since = frozen, self._clock()
+            if self._resolving is waited_for:
+                self._resolving = None
+        if frozen is not None:
+            waited_for.set_result(frozen)
+        else:
+            waited_for.set_exception(failure)
+
+
+def _begin_anew() -> None:
+    """A fork takes no threads along: neither one that holds a lock, nor one that resolves."""
+    for source in list(_all_sources):
+        source._lock, source._resolving = threading.Lock(), None
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(after_in_child=_begin_anew)
+
+
+class _QuietThreads(threading.local):
+    """Which threads are resolving credentials, or sign with them."""
+
+    resolving = False
+
+
+class _NoSecrets(logging.Filter):
+    """Keeps what botocore logs at DEBUG while it resolves credentials, or asks S3, out of the logs: STS's answers
+    whole, the web identity token, the strings that it signs. Other threads, and other levels, log as ever."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return not _threads.resolving or record.levelno > logging.DEBUG
+
+
+_threads = _QuietThreads()
+_no_secrets = _NoSecrets()
+
+
+@contextmanager
+def quiet_botocore() -> Iterator[None]:
+    """Let botocore log nothing at DEBUG in this thread. tests/test_secrets.py shows what it would."""
+    # A filter works on the logger that it is on and not on its children, so it goes on each.
+    for name in list(logging.root.manager.loggerDict):
+        if name.partition(".")[0] in ("botocore", "boto3", "urllib3"):
+            logging.getLogger(name).addFilter(_no_secrets)
+    _threads.resolving = True
+    try:
+        yield
+    finally:
+        _threads.resolving = False
+
+
+def freeze(credentials: Any) -> FrozenCredentials:
+    """One coherent version of botocore credentials. A refresh that falls between two reads would mix two versions.
+
+    Raises:
+        CredentialsError: there are none.
+    """
+    if credentials is None:
+        raise CredentialsError(NO_CREDENTIALS)
+    frozen = credentials.get_frozen_credentials() if hasattr(credentials, "get_frozen_credentials") else credentials
+    if not frozen.access_key or not frozen.secret_key:
+        raise CredentialsError(NO_CREDENTIALS)
+    return FrozenCredentials(frozen.access_key, frozen.secret_key, frozen.token)
+
+
+def default_credentials(profile: str | None = None) -> Any:
+    """botocore's credentials from the default AWS chain or of a profile, or None where it finds none. May block."""
+    return botocore.session.Session(profile=profile).get_credentials()
+
+
+_profile_regions: Table[Any, str | None] = Table(_MOST_KEPT)
+_runtime_urls: Table[Any, str] = Table(_MOST_KEPT)
+
+
+def profile_region(profile: str | None) -> str | None:
+    """The region that the AWS config file has for a profile (None: the default one), if any.
+
+    Raises:
+        ValueError: there is no such profile.
+    """
+    key = (profile, environment(ENDPOINT_VARIABLES))
+    return _profile_regions.get(key, lambda: _session(profile).get_config_variable("region") or None)
+
+
+def runtime_url(region: str, profile: str | None = None) -> str:
+    """The SageMaker runtime's base URL as botocore resolves it.
+
+    So each partition's host, FIPS and dual-stack, ``AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME``, ``AWS_ENDPOINT_URL`` and
+    the profile's ``endpoint_url`` are right. Costs some 50 ms the first time, and a look-up afterwards.
+
+    Raises:
+        ValueError: there is no such profile, or no such host.
+    """
+    return _runtime_urls.get((region, profile, environment(ENDPOINT_VARIABLES)), lambda: _resolve_url(region, profile))
+
+
+def _resolve_url(region: str, profile: str | None) -> str:
+    try:
+        # The keys are only so that botocore does not search for some: the client signs nothing.
+        client = _session(profile).create_client(
+            "sagemaker-runtime", region_name=region, aws_access_key_id="unused", aws_secret_access_key="unused"
+        )
+    except BotoCoreError as error:
+        raise ValueError(f"no SageMaker runtime host for region {region!r}: {error}") from error
+    url = str(client.meta.endpoint_url)
+    client.close()
+    return url
+
+
+def _session(profile: str | None) -> Any:
+    session = botocore.session.Session(profile=profile)
+    try:
+        session.get_scoped_config()
+    except ProfileNotFound as error:
+        raise ValueError(f"{error}; check aws_profile_name, AWS_PROFILE and the AWS config file") from error
+    return session
+
+
+def environment(names: tuple[str, ...]) -> tuple[str | None, ...]:
+    """The values of environment variables, for a cache's key: a changed environment is then seen at once."""
+    return tuple(map(os.environ.get, names))
+
+
+def why(error: Exception) -> str:
+    """Why credentials could not be resolved, for the caller.
+
+    Without AWS's own message, which names accounts and users: it stands in the cause, which the operator's log gets.
+    """
+    reason = f"{type(error).__name__}: {error}"
+    if isinstance(error, ClientError):
+        reason = f"{error.operation_name} answered {error.response.get('Error', {}).get('Code', 'an error')}"
+    return f"AWS credentials could not be resolved: {reason}"

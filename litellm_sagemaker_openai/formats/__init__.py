@@ -1,0 +1,1 @@
+"""Bytes ↔ values: what is sent and what is answered. Pure."""

@@ -1,0 +1,1 @@
+"""All that depends on what LiteLLM, httpx or aiohttp do not promise."""

@@ -1,0 +1,49 @@
+"""The callback by which LiteLLM asks this provider before each call.
+
+One for all that is to be done then, since LiteLLM asks each of its callbacks about each call: a further one costs a
+whole answer some 3 % (measured on 1.106.2). ``stream_opening`` has one of its own, which must be the last.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import litellm
+from litellm.integrations.custom_logger import CustomLogger
+from litellm.types.utils import CallTypes
+
+from litellm_sagemaker_openai.litellm_seams import response_cache
+from litellm_sagemaker_openai.litellm_seams.embedding_parameters import taken_along
+from litellm_sagemaker_openai.litellm_seams.proxy_client import note_client, refuse_early
+
+
+class BeforeEachCall(CustomLogger):
+    """Holds a proxy's clients to what they may say, and takes along the parameters of an embedding call."""
+
+    async def async_pre_call_hook(
+        self, user_api_key_dict: Any, cache: Any, data: dict[str, Any], call_type: Any
+    ) -> None:
+        """Runs in the proxy alone, once for each of its clients' requests."""
+        note_client(data)
+
+    async def async_pre_call_deployment_hook(
+        self, kwargs: dict[str, Any], call_type: CallTypes | None
+    ) -> dict[str, Any] | None:
+        """Runs before each call, whoever its provider is, once the deployment is chosen.
+
+        Raises:
+            litellm.BadRequestError: as for ``refuse_early``.
+        """
+        response_cache.install()  # before LiteLLM looks into a cache that the application may have set since
+        refuse_early(kwargs)
+        return taken_along(kwargs, call_type)
+
+
+before_each_call = BeforeEachCall()
+
+
+def install() -> None:
+    """Make the callback one of LiteLLM's. Idempotent."""
+    if before_each_call not in litellm.callbacks:
+        # A new list: LiteLLM may be going through the old one. The first: others want to be last.
+        litellm.callbacks = [before_each_call, *litellm.callbacks]

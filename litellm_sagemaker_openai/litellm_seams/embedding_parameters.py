@@ -1,0 +1,61 @@
+"""Brings an embedding call's parameters past LiteLLM, which refuses or loses them for every custom provider.
+
+LiteLLM raises UnsupportedParamsError for ``dimensions``, ``encoding_format`` and ``user``, whatever
+``allowed_openai_params`` says, and with ``drop_params`` it drops them; ``extra_headers`` and ``client`` it does not
+hand on (``embedding`` in main.py, ``get_optional_params_embeddings`` in utils.py, 1.106.2). The OpenAI SDK always
+sends ``encoding_format``, so that no call of it would get through a proxy. A callback of LiteLLM's own kind, run once
+the deployment is chosen, takes a copy along under a name that LiteLLM does not know, and tells LiteLLM to leave the
+originals alone. They stay where they are: a cache's key is made of them. See tests/operations/test_embeddings.py.
+
+LiteLLM runs such callbacks for ``aembedding`` only, and so for the proxy. There is none for ``embedding``, where
+``extra_body`` carries the parameters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from litellm.constants import OPENAI_EMBEDDING_PARAMS
+from litellm.types.utils import CallTypes
+
+from litellm_sagemaker_openai.litellm_seams.stream_opening import goes_to_this_provider
+
+CARRIED = "sagemaker_openai_embedding"
+
+
+@dataclass(frozen=True, slots=True)
+class Carried:
+    """What LiteLLM would have kept from the handler. A caller's own value of that name is told by its class."""
+
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    headers: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    client: Any = field(default=None, repr=False)
+
+
+def taken_along(kwargs: dict[str, Any], call_type: CallTypes | None) -> dict[str, Any] | None:
+    """The call with its parameters taken along, or None to leave it as it is."""
+    if call_type is not CallTypes.aembedding or not goes_to_this_provider(kwargs):
+        return None
+    dropped = [*(kwargs.get("additional_drop_params") or ())]
+    named = [name for name in OPENAI_EMBEDDING_PARAMS if kwargs.get(name) is not None and name not in dropped]
+    carried = Carried(
+        {name: kwargs[name] for name in named},
+        {**(kwargs.get("headers") or {}), **(kwargs.get("extra_headers") or {})},
+        kwargs.get("client"),
+    )
+    return {**kwargs, CARRIED: carried, "additional_drop_params": [*dropped, *named]}
+
+
+def carried_by(optional_params: Mapping[str, Any]) -> Carried:
+    """What LiteLLM's call was given along."""
+    carried = optional_params.get(CARRIED)
+    return carried if isinstance(carried, Carried) else Carried()
+
+
+def unpacked(optional_params: Mapping[str, Any]) -> dict[str, Any]:
+    """The call's parameters as a native provider gets them."""
+    rest = dict(optional_params)
+    rest.pop(CARRIED, None)
+    return {**rest, **carried_by(optional_params).parameters}

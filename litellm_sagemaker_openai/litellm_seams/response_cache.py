@@ -1,0 +1,101 @@
+"""Keeps LiteLLM's response cache from answering one call with the answer to another.
+
+LiteLLM makes a cache's key of OpenAI's parameters and the model group (``Cache.get_cache_key``, 1.106.2). It leaves
+out the inference component, the region, the credentials, ``extra_body``, ``hf_model_name`` and the container's own
+parameters, so that ``model_id="reviewer"`` would be answered with ``coder``'s cached answer. LiteLLM's documentation
+lets an application replace ``litellm.cache.get_cache_key`` ("Customize the cache key"): here it becomes a function that
+puts a digest of these behind the key of this provider's calls. tests/litellm_seams/test_response_cache.py shows both.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import litellm
+
+from litellm_sagemaker_openai.aws.credentials import ENDPOINT_VARIABLES
+from litellm_sagemaker_openai.errors import PROVIDER
+from litellm_sagemaker_openai.litellm_seams.aws_credentials import IDENTITY_VARIABLES
+from litellm_sagemaker_openai.litellm_seams.embedding_parameters import CARRIED
+from litellm_sagemaker_openai.settings import is_foreign
+
+# What does not reach the container by itself, and changes the answer.
+_DISTINGUISHING = frozenset(
+    {
+        "api_base",
+        "api_key",
+        "base_url",
+        "custom_llm_provider",
+        "extra_body",
+        "extra_headers",
+        "hf_model_name",
+        "litellm_credential_name",
+        "model_id",
+        "sagemaker_base_url",
+    }
+)
+_IN_LITELLMS_KEY = frozenset({CARRIED, "input", "messages"})  # the first is a copy of what is there
+# What in the environment decides whose endpoint answers: processes that share a cache may differ in it.
+_ENVIRONMENT = tuple(sorted({"AWS_REGION_NAME", "AWS_REGION", *IDENTITY_VARIABLES, *ENDPOINT_VARIABLES}))
+_OURS = "_tells_sagemaker_openai_calls_apart"
+
+
+def install(logging_obj: Any = None) -> None:
+    """Let the keys of LiteLLM's cache, where it has one, tell this provider's calls apart. Idempotent.
+
+    Args:
+        logging_obj: of a synchronous call, which looks into the cache before anything of this provider's runs.
+            Where this installs the function, that was with LiteLLM's key; its answer must not be kept under it.
+    """
+    cache = litellm.cache
+    if cache is None or getattr(cache.get_cache_key, _OURS, False):
+        return
+    cache.get_cache_key = _telling_apart(cache.get_cache_key)  # type: ignore[method-assign]
+    handler = getattr(logging_obj, "llm_caching_handler", None)
+    if isinstance(kept := getattr(handler, "request_kwargs", None), dict):
+        kept.pop("cache_key", None)
+
+
+def _telling_apart(get_cache_key: Callable[..., str]) -> Callable[..., str]:
+    def key_of(*args: Any, **kwargs: Any) -> str:
+        key = get_cache_key(*args, **kwargs)
+        return f"{key}:{digest(kwargs, os.environ)}" if is_this_providers(kwargs) else key
+
+    setattr(key_of, _OURS, True)
+    return key_of
+
+
+def is_this_providers(kwargs: Mapping[str, Any]) -> bool:
+    """Whether a call of LiteLLM's goes to this provider."""
+    named = kwargs.get("custom_llm_provider")
+    return named == PROVIDER or (named is None and _model(kwargs).startswith(f"{PROVIDER}/"))
+
+
+def _model(kwargs: Mapping[str, Any]) -> str:
+    model = str(kwargs.get("model"))
+    return str(litellm.model_alias_map.get(model, model))
+
+
+def digest(kwargs: Mapping[str, Any], environ: Mapping[str, str]) -> str:
+    """A digest of all that tells a call's answer from another's and stands in no key of LiteLLM's.
+
+    Args:
+        kwargs: the keywords of LiteLLM's call.
+        environ: the environment.
+    """
+    told = {name: kwargs[name] for name in sorted(kwargs) if _distinguishes(name) and kwargs[name] is not None}
+    # Not the Router's group alone, which is in LiteLLM's key: on /v1/messages and /v1/responses LiteLLM takes it from
+    # the client's own metadata (1.106.2).
+    told["model"] = _model(kwargs)
+    told["environment"] = [environ.get(name) for name in _ENVIRONMENT]
+    return hashlib.sha256(json.dumps(told, sort_keys=True, default=str).encode()).hexdigest()[:32]
+
+
+def _distinguishes(name: str) -> bool:
+    if name in _DISTINGUISHING or name.startswith("aws_"):  # secrets, too: who knows a key's id alone is not its owner
+        return True
+    return not is_foreign(name) and name not in _IN_LITELLMS_KEY  # all that reaches the container

@@ -1,0 +1,132 @@
+"""Opens asynchronous streams where LiteLLM can still retry them, and go to another deployment.
+
+LiteLLM asks a custom provider for an asynchronous stream in a worker thread that cannot wait, so the connection
+would open with the caller's first read: too late for the Router, which tries such a stream once (measured on
+1.106.2). A whole answer is awaited. So a callback of LiteLLM's own kind, run once the deployment is chosen, asks for
+a stream as for a whole answer, and the handler's ``acompletion`` returns one that has begun: LiteLLM takes that as
+it takes the streams of its own interceptors (``_is_converted_stream_result``). Errors before the first chunk are
+then raised by ``acompletion()``, as for LiteLLM's native providers. tests/sending/test_failover.py shows both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import litellm
+from litellm.integrations.custom_logger import CustomLogger
+from litellm.types.utils import CallTypes
+
+from litellm_sagemaker_openai.errors import PROVIDER
+from litellm_sagemaker_openai.sending.retries import METADATA
+
+MARK = "sagemaker_openai_stream"
+
+# What makes LiteLLM answer a call without asking the handler, or ask another model with the same keywords: there
+# `stream` must stay as it is.
+_ANSWERED_ELSEWHERE = (
+    "mock_response",
+    "mock_tool_calls",
+    "mock_timeout",
+    "fallbacks",
+    "context_window_fallback_dict",
+    "complete_response",
+    "prompt_id",
+)
+
+
+class _Asked(str):
+    """What the mark holds: that a stream is asked for, and how often it is tried again. A caller's text is no such."""
+
+    retries: int | None = None
+
+
+class StreamOpening(CustomLogger):
+    """Marks this provider's streamed calls."""
+
+    async def async_pre_call_deployment_hook(
+        self, kwargs: dict[str, Any], call_type: CallTypes | None
+    ) -> dict[str, Any] | None:
+        """The call with the mark in place of ``stream``, or None to leave it as it is."""
+        if call_type is not CallTypes.acompletion or not _applies(kwargs) or not _is_last(self):
+            return None
+        asked = _Asked("stream")
+        changed = {**{name: value for name, value in kwargs.items() if name != "stream"}, MARK: asked}
+        retries = _retries_without_router(kwargs)
+        if retries is None:
+            return changed
+        asked.retries = retries
+        return {**changed, "num_retries": 0}
+
+
+stream_opening = StreamOpening()
+
+
+def install() -> None:
+    """Make the callback LiteLLM's last, where the others have seen ``stream`` before it is replaced. Idempotent."""
+    if not litellm.callbacks or litellm.callbacks[-1] is not stream_opening:
+        # A new list: LiteLLM may be going through the old one.
+        litellm.callbacks = [*(each for each in litellm.callbacks if each is not stream_opening), stream_opening]
+
+
+def is_marked(optional_params: Mapping[str, Any]) -> bool:
+    """Whether LiteLLM's call carries the mark."""
+    return isinstance(optional_params.get(MARK), _Asked)
+
+
+def marked_retries(optional_params: Mapping[str, Any]) -> int | None:
+    """How often the mark says that the stream is tried again; None: it says nothing."""
+    return getattr(optional_params.get(MARK), "retries", None)
+
+
+def unmarked(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """The parameters as they were before: with ``stream``, as callbacks know it, and without the mark."""
+    return {**{name: value for name, value in parameters.items() if name != MARK}, "stream": True}
+
+
+def _applies(kwargs: Mapping[str, Any]) -> bool:
+    # A cache would answer a call without `stream` with a whole answer.
+    if kwargs.get("stream") is not True or litellm.cache is not None or litellm.model_fallbacks:
+        return False
+    if any(kwargs.get(name) for name in _ANSWERED_ELSEWHERE) or _has_mcp_tools(kwargs.get("tools")):
+        return False
+    return goes_to_this_provider(kwargs)
+
+
+def _retries_without_router(kwargs: Mapping[str, Any]) -> int | None:
+    """LiteLLM's ``num_retries``, so that this provider retries in its stead; None where a Router does, or nobody.
+
+    LiteLLM would do so at once, without a pause (``acompletion_with_retries``, 1.106.2), and as often again. An
+    asynchronous inference is LiteLLM's to retry: this provider queues none twice.
+    """
+    if any(kwargs.get(name) for name in ("retry_policy", "aws_sagemaker_async")):
+        return None
+    if any("model_group" in (kwargs.get(name) or ()) for name in METADATA):
+        return None
+    retries = kwargs.get("num_retries")
+    return litellm.num_retries if retries is None else retries
+
+
+def goes_to_this_provider(kwargs: Mapping[str, Any]) -> bool:
+    """Whether LiteLLM will ask this provider, by LiteLLM's own rules: aliases, ``use_litellm_proxy``, the keyword."""
+    model = str(kwargs.get("model") or getattr(kwargs.get("litellm_logging_obj"), "model", ""))  # given by position
+    named, aliases = kwargs.get("custom_llm_provider"), (litellm.model_alias_map, kwargs.get("model_alias_map") or {})
+    if named not in (None, PROVIDER) or (named is None and not model.startswith(f"{PROVIDER}/")):
+        return False
+    if any(model in alias for alias in aliases) or kwargs.get("use_litellm_proxy"):
+        return False
+    _, provider, _, _ = litellm.get_llm_provider(
+        model=model, custom_llm_provider=named, api_base=kwargs.get("api_base") or kwargs.get("base_url")
+    )
+    return bool(provider == PROVIDER)
+
+
+def _is_last(own: StreamOpening) -> bool:
+    """Whether no callback that may still look at ``stream``, or change it, comes later."""
+    later = litellm.callbacks[litellm.callbacks.index(own) + 1 :] if own in litellm.callbacks else []
+    untouched = CustomLogger.async_pre_call_deployment_hook
+    return all(getattr(type(each), "async_pre_call_deployment_hook", untouched) is untouched for each in later)
+
+
+def _has_mcp_tools(tools: Any) -> bool:
+    return any(isinstance(tool, Mapping) and tool.get("type") == "mcp" for tool in tools or [])

@@ -1,0 +1,1 @@
+"""What can be asked of an endpoint: one room for each."""

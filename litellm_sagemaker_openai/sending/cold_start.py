@@ -1,0 +1,115 @@
+"""Waiting for a component that is scaled to zero: who may ask next, and when to give up. Pure but for a lock.
+
+SageMaker refuses each request at once until the component runs, minutes later. However many callers wait for one
+target, one request an interval goes there for all of them: whoever comes first sends its own, and what comes of it
+tells the others. There is nothing that a caller who leaves could take along: the next one to come sends instead.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from dataclasses import dataclass
+
+from litellm_sagemaker_openai.bounded_table import Table
+
+_LONGEST_INTERVAL = 5.0
+_SHORTEST_INTERVAL = 0.2
+_REFUSED_WITHIN = 3.0  # seen: a target without capacity refuses about a second after the request
+_GLANCE = 0.05  # how often those who wait look whether the one who asked was refused
+_WARM_FOR = 300.0  # no target that was in use a few minutes ago is scaled to zero: alarms take longer to go off
+_MOST_TARGETS = 1000
+LONGEST_WAIT = 3600.0  # seconds; what takes longer to start does not start
+NOTICE_WITHIN = 0.5  # how often those who wait look whether their server is stopping
+
+
+class ColdStartError(Exception):
+    """A caller waited for the target's capacity, and it has none yet."""
+
+
+class ColdStartTimeout(ColdStartError):
+    """For as long as the caller wanted to wait."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(
+            f"no capacity after waiting {seconds:g} seconds (aws_sagemaker_cold_start_timeout). Check that the "
+            "inference component may scale out from zero (its minimum and maximum copy count, and its scaling policy's "
+            "alarm on NoCapacityInvocationFailures), that the endpoint's instances have room or may grow, and the "
+            "account's instance quota"
+        )
+
+
+class ServerStopping(ColdStartError):
+    """The server in which the caller waited is stopping, and waits for its open requests."""
+
+    def __init__(self) -> None:
+        super().__init__("no capacity yet, and this server is stopping and waits no longer; ask another one, or again")
+
+
+class Gate:
+    """One target's capacity as far as it is known: there (it answered lately), missing, or unknown. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._warm_until = -math.inf
+        self._next_try = -math.inf
+        self._asked_at: float | None = None  # since when somebody's request is under way
+
+    @property
+    def is_cold(self) -> bool:
+        """Whether the target had no capacity when it last answered."""
+        return self._next_try > -math.inf
+
+    def wait(self, now: float) -> float:
+        """Seconds until the caller should come again; 0: it may send now. It then says what came of it."""
+        with self._lock:
+            if self._asked_at is not None and now - self._asked_at >= _REFUSED_WITHIN:
+                # Whoever asked is being answered, which may take a minute.
+                self._mark_warm(now)
+            if now < self._warm_until:
+                return 0.0
+            if self._asked_at is not None:
+                return _GLANCE
+            if now < self._next_try:
+                return self._next_try - now
+            self._asked_at = now
+            return 0.0
+
+    def close(self, now: float, interval: float) -> None:
+        """The target was asked and had no capacity."""
+        with self._lock:
+            self._asked_at, self._warm_until = None, -math.inf
+            self._next_try = max(self._next_try, now + interval)
+
+    def open(self, now: float) -> None:
+        """The target was asked and gave any other answer."""
+        with self._lock:
+            self._mark_warm(now)
+
+    def leave(self) -> None:
+        """Whoever asked left, or could not ask: the next one may."""
+        with self._lock:
+            self._asked_at = None
+
+    def _mark_warm(self, now: float) -> None:
+        self._asked_at, self._warm_until, self._next_try = None, now + _WARM_FOR, -math.inf
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long a caller waits for a target's capacity, and how often one of all its callers asks for it."""
+
+    seconds: float
+    gate: Gate
+
+    @property
+    def interval(self) -> float:
+        return min(_LONGEST_INTERVAL, max(_SHORTEST_INTERVAL, self.seconds / 20))
+
+
+_gates: Table[str, Gate] = Table(_MOST_TARGETS)
+
+
+def patience_for(url: str, seconds: float) -> Patience | None:
+    """A caller's patience with the target at ``url``; None where it has none: then nothing is waited for."""
+    return Patience(seconds, _gates.get(url, Gate)) if seconds > 0 else None

@@ -1,0 +1,455 @@
+"""Whose credentials sign: LiteLLM's AWS parameters with LiteLLM's meaning, held, shared, dropped when refused."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from concurrent.futures import Future
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, unquote
+
+import litellm
+import pytest
+from botocore.credentials import Credentials, RefreshableCredentials
+
+from litellm_sagemaker_openai.aws import credentials
+from litellm_sagemaker_openai.aws.auth import authorizations, bearer
+from litellm_sagemaker_openai.aws.credentials import HOLD_SECONDS, CredentialsError, CredentialSource, freeze
+from litellm_sagemaker_openai.aws.sigv4 import FrozenCredentials
+from litellm_sagemaker_openai.bounded_table import Table
+from litellm_sagemaker_openai.litellm_seams.aws_credentials import source_for
+from litellm_sagemaker_openai.settings import AwsIdentity
+from tests.conftest import CREDENTIALS, MESSAGES, REGION, Upstream
+from tests.scripted import Answer, Scripted, Seen, chunk, completion, json_answer, scripted, sse
+
+ROLE = "arn:aws:iam::123456789012:role/inference"
+
+
+def resolve(identity: AwsIdentity, region: str = REGION) -> FrozenCredentials:
+    got = source_for(identity, region).get()
+    return got.result(30) if isinstance(got, Future) else got
+
+
+class Sts:
+    """An STS that hands out numbered credentials and remembers what it was asked."""
+
+    def __init__(self, server: Scripted) -> None:
+        self.server = server
+
+    def asked(self, action: str) -> list[dict[str, str]]:
+        queries = [{k: v[0] for k, v in parse_qs(seen.body.decode()).items()} for seen in self.server.seen]
+        return [query for query in queries if query["Action"] == action]
+
+
+def _sts_answer(seen: Seen, count: Iterator[int]) -> Answer:
+    action = parse_qs(seen.body.decode())["Action"][0]
+    expiration = (datetime.now(timezone.utc) + timedelta(hours=1)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    number = next(count)
+    credentials = (
+        f"<Credentials><AccessKeyId>ASIA{number}</AccessKeyId><SecretAccessKey>secret{number}</SecretAccessKey>"
+        f"<SessionToken>token{number}</SessionToken><Expiration>{expiration}</Expiration></Credentials>"
+    )
+    caller = "<Arn>arn:aws:iam::123456789012:user/me</Arn><UserId>u</UserId><Account>123456789012</Account>"
+    result = caller if action == "GetCallerIdentity" else f"{credentials}<PackedPolicySize>1</PackedPolicySize>"
+    body = (
+        f'<{action}Response xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><{action}Result>{result}'
+        f"</{action}Result></{action}Response>"
+    )
+    return Answer([body.encode()], content_type="text/xml")
+
+
+@pytest.fixture
+def sts(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sts]:
+    count = iter(range(1000))
+    with scripted(lambda seen: _sts_answer(seen, count)) as server:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_STS", server.url)
+        yield Sts(server)
+
+
+class TestIdentities:
+    def test_the_environment(self) -> None:
+        assert resolve(AwsIdentity()) == CREDENTIALS
+
+    def test_a_changed_environment_is_seen_at_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        assert resolve(AwsIdentity()).access_key == CREDENTIALS.access_key
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIACHANGED")
+        assert resolve(AwsIdentity()).access_key == "AKIACHANGED"
+
+    def test_keys(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.delenv("AWS_SESSION_TOKEN")
+        keys = AwsIdentity(aws_access_key_id="AKIA1", aws_secret_access_key="s1")
+        assert resolve(keys) == FrozenCredentials("AKIA1", "s1", None)
+        with_token = AwsIdentity(aws_access_key_id="AKIA1", aws_secret_access_key="s1", aws_session_token="t1")
+        assert resolve(with_token) == FrozenCredentials("AKIA1", "s1", "t1")
+
+    def test_a_profile(self, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        (tmp_path / "credentials").write_text("[work]\naws_access_key_id = AKIAW\naws_secret_access_key = sw\n")
+        assert resolve(AwsIdentity(aws_profile_name="work")) == FrozenCredentials("AKIAW", "sw", None)
+
+    def test_a_role(self, sts: Sts) -> None:
+        identity = AwsIdentity(
+            aws_role_name=ROLE,
+            aws_session_name="me",
+            aws_external_id="external",
+            aws_session_tags=(("team", "genai"),),
+        )
+        assert resolve(identity).access_key.startswith("ASIA")
+        (asked,) = sts.asked("AssumeRole")
+        assert (asked["RoleArn"], asked["RoleSessionName"], asked["ExternalId"]) == (ROLE, "me", "external")
+        assert (asked["Tags.member.1.Key"], asked["Tags.member.1.Value"]) == ("team", "genai")
+
+    def test_a_role_is_assumed_once_however_many_ask(self, sts: Sts) -> None:
+        identity = AwsIdentity(aws_role_name=ROLE, aws_session_name="once")
+        assert len({resolve(identity) for _ in range(20)}) == 1
+        assert len(sts.asked("AssumeRole")) == 1
+
+    def test_a_role_at_an_sts_of_ones_own(self, sts: Sts, monkeypatch: pytest.MonkeyPatch) -> None:
+        identity = AwsIdentity(aws_role_name=ROLE, aws_session_name="own-sts", aws_sts_endpoint=sts.server.url)
+        assert resolve(identity).session_token
+
+    @pytest.fixture
+    def web_identity_file(self, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> str:
+        (tmp_path / "jwt").write_text("the.web.identity")
+        monkeypatch.setenv("LITELLM_OIDC_ALLOWED_CREDENTIAL_DIRS", str(tmp_path))
+        return f"oidc/file/{tmp_path}/jwt"
+
+    def test_a_web_identity_has_the_roles_whole_authority(self, sts: Sts, web_identity_file: str) -> None:
+        """LiteLLM's own adds a session policy of Bedrock's actions alone."""
+        identity = AwsIdentity(aws_web_identity_token=web_identity_file, aws_role_name=ROLE, aws_session_name="web")
+        assert resolve(identity).access_key.startswith("ASIA")
+        (asked,) = sts.asked("AssumeRoleWithWebIdentity")
+        assert asked["WebIdentityToken"] == "the.web.identity"
+        assert "Policy" not in asked
+
+    def test_what_litellms_own_does_with_a_web_identity(self, sts: Sts, web_identity_file: str) -> None:
+        """The fact behind the departure: where this fails, ``_SageMakerAWSLLM`` can let LiteLLM's method be."""
+        from litellm.llms.bedrock.base_aws_llm import BaseAWSLLM
+
+        BaseAWSLLM().get_credentials(
+            aws_web_identity_token=web_identity_file,
+            aws_role_name=ROLE,
+            aws_session_name="theirs",
+            aws_region_name=REGION,
+        )
+        (asked,) = sts.asked("AssumeRoleWithWebIdentity")
+        assert "bedrock:InvokeModel" in asked["Policy"]
+        assert "sagemaker:" not in asked["Policy"]
+
+    def test_none(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+        with pytest.raises(CredentialsError, match="no AWS credentials found"):
+            resolve(AwsIdentity())
+
+    def test_a_role_that_may_not_be_assumed(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        body = (
+            b'<ErrorResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><Error><Type>Sender</Type>'
+            b"<Code>AccessDenied</Code><Message>User: arn:aws:iam::123456789012:user/me may not</Message></Error>"
+            b"</ErrorResponse>"
+        )
+        with scripted(Answer([body], 403, "text/xml")) as server:
+            monkeypatch.setenv("AWS_ENDPOINT_URL_STS", server.url)
+            with pytest.raises(CredentialsError, match="AssumeRole answered AccessDenied") as refused:
+                resolve(AwsIdentity(aws_role_name=ROLE, aws_session_name="denied"))
+        assert "123456789012" not in str(refused.value)
+
+    def test_it_shows_no_secret(self) -> None:
+        shown = repr(
+            AwsIdentity(
+                "AKIA", "the-key", "the-token", aws_web_identity_token="the-jwt", aws_external_id="the-external"
+            )
+        )
+        assert "the-" not in shown
+
+
+class TestSource:
+    def test_credentials_are_held_and_asked_for_again(self) -> None:
+        now, versions = [0.0], iter(Credentials(f"AKIA{n}", "s") for n in range(9))
+        source = CredentialSource(lambda: lambda: next(versions), clock=lambda: now[0])
+        assert _got(source).access_key == "AKIA0"
+        now[0] = HOLD_SECONDS - 0.1
+        assert source.get() == FrozenCredentials("AKIA0", "s", None)
+        now[0] = HOLD_SECONDS
+        assert _got(source).access_key == "AKIA1"
+
+    def test_one_resolution_serves_all_who_wait(self) -> None:
+        started, go_on, count = threading.Event(), threading.Event(), []
+
+        def slow() -> Credentials:
+            count.append(1)
+            started.set()
+            assert go_on.wait(30)
+            return Credentials("AKIA", "s")
+
+        source = CredentialSource(lambda: slow)
+        waiting = [source.get() for _ in range(200)]
+        assert started.wait(30)
+        go_on.set()
+        assert {future.result(30) for future in waiting if isinstance(future, Future)} == {
+            FrozenCredentials("AKIA", "s")
+        }
+        assert len(count) == 1
+
+    def test_what_was_refused_is_dropped_with_all_that_led_to_it(self) -> None:
+        resolvers = iter([lambda: Credentials("AKIAOLD", "s"), lambda: Credentials("AKIANEW", "s")])
+        source = CredentialSource(lambda: next(resolvers))
+        refused = _got(source)
+        source.forget(refused)
+        assert _got(source).access_key == "AKIANEW"
+        source.forget(refused)  # a second caller with the same old credentials changes nothing
+        assert source.get() == FrozenCredentials("AKIANEW", "s", None)
+
+    def test_a_failure_is_not_held(self) -> None:
+        answers = iter([None, Credentials("AKIA", "s")])
+        source = CredentialSource(lambda: lambda: next(answers))
+        with pytest.raises(CredentialsError):
+            _got(source)
+        assert _got(source).access_key == "AKIA"
+
+    def test_a_refresh_in_the_middle_mixes_no_two_versions(self) -> None:
+        version = [0]
+
+        def refresh() -> dict[str, str]:
+            version[0] += 1
+            expiry = (datetime.now(timezone.utc) + timedelta(seconds=1)).isoformat()  # at once due again
+            return {
+                "access_key": f"A{version[0]}",
+                "secret_key": f"S{version[0]}",
+                "token": f"T{version[0]}",
+                "expiry_time": expiry,
+            }
+
+        credentials = RefreshableCredentials.create_from_metadata(refresh(), refresh, "test")
+        for _ in range(20):
+            frozen = freeze(credentials)
+            assert {frozen.access_key[1:], frozen.secret_key[1:], (frozen.session_token or "")[1:]} == {
+                frozen.access_key[1:]
+            }
+
+    def test_however_many_sources_are_slow_another_is_not_held_up(self) -> None:
+        go_on = threading.Event()
+
+        def slow() -> Credentials:
+            assert go_on.wait(60)
+            return Credentials("AKIASLOW", "s")
+
+        waiting = [CredentialSource(lambda: slow).get() for _ in range(100)]
+        assert _got(CredentialSource(lambda: lambda: Credentials("AKIA", "s"))).access_key == "AKIA"
+        go_on.set()
+        assert {future.result(30).access_key for future in waiting if isinstance(future, Future)} == {"AKIASLOW"}
+
+    def test_any_failure_is_a_credentials_error(self) -> None:
+        def expired() -> None:
+            raise RuntimeError("Credentials were refreshed, but the refreshed credentials are still expired.")
+
+        with pytest.raises(CredentialsError, match="still expired"):
+            _got(CredentialSource(lambda: expired))
+
+    def test_where_fresh_ones_are_refused_too_they_are_not_asked_for_again_and_again(self) -> None:
+        now, count = [0.0], iter(range(1000))
+        source = CredentialSource(lambda: lambda: Credentials(f"AKIA{next(count)}", "s"), clock=lambda: now[0])
+
+        def refused_call() -> int:
+            """A call that AWS refuses, as often as it is tried: the tries."""
+            steps, answer, tries = authorizations(source, lambda frozen: bearer(frozen, REGION, 60)), None, 0
+            while True:
+                try:
+                    step = steps.send(answer)
+                except StopIteration:
+                    return tries
+                tries += not isinstance(step, Future)
+                answer = step.result(30) if isinstance(step, Future) else 403
+
+        assert [refused_call() for _ in range(20)] == [2] + [1] * 19
+        assert next(count) == 2
+        now[0] = HOLD_SECONDS + 1
+        assert refused_call() == 2
+
+    def test_a_forked_process_resolves_its_own(self) -> None:
+        code = (
+            "import os, sys\n"
+            "from litellm_sagemaker_openai.litellm_seams.aws_credentials import source_for\n"
+            "from litellm_sagemaker_openai.settings import AwsIdentity\n"
+            "first = source_for(AwsIdentity(), 'us-west-2').get().result(30)\n"
+            "child = os.fork()\n"
+            "if child == 0:\n"
+            "    identity = AwsIdentity(aws_access_key_id='A', aws_secret_access_key='B')\n"
+            "    got = [source_for(each, 'us-west-2').get().result(20) for each in (AwsIdentity(), identity)]\n"
+            "    os._exit(0 if got[0] == first else 1)\n"
+            "sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))\n"
+        )
+        assert subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=False).returncode == 0
+
+    def test_a_fork_while_another_thread_holds_a_sources_lock(self) -> None:
+        """Of any source: ``SageMakerAuth`` has one that is in no table."""
+        code = (
+            "import os, signal, sys\n"
+            "from types import SimpleNamespace\n"
+            "from litellm_sagemaker_openai.aws.credentials import CredentialSource\n"
+            "keys = SimpleNamespace(access_key='A', secret_key='B', token=None)\n"
+            "source = CredentialSource(lambda: lambda: keys)\n"
+            "with source._lock:\n"
+            "    child = os.fork()\n"
+            "    if child == 0:\n"
+            "        signal.alarm(60)\n"
+            "        os._exit(0 if source.get().result(30).access_key == 'A' else 1)\n"
+            "sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))\n"
+        )
+        assert subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=False).returncode == 0
+
+
+class TestManyIdentities:
+    def test_those_with_keys_of_their_own_do_not_push_out_the_operators(self, sts: Sts) -> None:
+        operators = AwsIdentity(aws_role_name=ROLE, aws_session_name="litellm")
+        resolve(operators)
+        for number in range(1100):
+            source_for(AwsIdentity(aws_access_key_id=f"AKIA{number}", aws_secret_access_key="made up"), REGION)
+        resolve(operators)
+        assert len(sts.asked("AssumeRole")) == 1
+
+    @pytest.mark.parametrize("keys", [{}, {"aws_access_key_id": "AKIA", "aws_secret_access_key": "s"}], ids=len)
+    def test_what_is_in_use_stays(self, sts: Sts, keys: dict[str, Any]) -> None:
+        used = AwsIdentity(aws_role_name=ROLE, aws_session_name="used", **keys)
+        for number in range(1100):
+            resolve(used)
+            source_for(AwsIdentity(aws_role_name=ROLE, aws_session_name=f"other-{number}", **keys), REGION)
+        assert len(sts.asked("AssumeRole")) == 1
+
+
+class TestConfiguration:
+    def test_the_runtimes_of_made_up_regions_do_not_pile_up(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(credentials, "_runtime_urls", Table(2))
+        looked_up = _counted_sessions(monkeypatch)
+        regions = ["us-west-2", "made-up-1", "us-west-2", "made-up-2", "us-west-2", "made-up-1"]
+        assert [credentials.runtime_url(region).split(".")[2] for region in regions] == regions
+        assert len(looked_up) == 4  # the one in use once, the others each time
+
+    def test_nor_do_the_regions_of_profiles(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        names = ["used", "a", "used", "b", "used", "a"]
+        (tmp_path / "config").write_text("".join(f"[profile {each}]\nregion = us-{each}-1\n" for each in set(names)))
+        monkeypatch.setattr(credentials, "_profile_regions", Table(2))
+        looked_up = _counted_sessions(monkeypatch)
+        assert [credentials.profile_region(name) for name in names] == [f"us-{name}-1" for name in names]
+        assert looked_up == ["used", "a", "b", "a"]
+
+
+def _counted_sessions(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """The profiles whose configuration was read."""
+    read: list[Any] = []
+    session = credentials._session
+
+    def counted(profile: str | None) -> Any:
+        read.append(profile)
+        return session(profile)
+
+    monkeypatch.setattr(credentials, "_session", counted)
+    return read
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("status", [401, 403])
+async def test_a_refused_call_is_tried_once_more_with_fresh_credentials(
+    upstream: Upstream, sts: Sts, is_async: bool, stream: bool, status: int
+) -> None:
+    """The role's session was revoked: what LiteLLM and this provider hold of it is dropped, and assumed anew."""
+
+    def refuse_the_first(seen: Seen) -> Answer:
+        return json_answer({"message": "Forbidden"}, status) if len(server.seen) == 1 else json_answer(completion())
+
+    server = upstream(refuse_the_first)
+    call: dict[str, Any] = {
+        "model": "sagemaker_openai/e",
+        "messages": MESSAGES,
+        "stream": stream,
+        "aws_role_name": ROLE,
+        "aws_session_name": f"revoked-{is_async}-{stream}-{status}",
+    }
+    if is_async:
+        answer = await litellm.acompletion(**call)
+        _ = [piece async for piece in answer] if stream else answer
+    else:
+        answer = litellm.completion(**call)
+        _ = list(answer) if stream else answer
+    keys = [_access_key(seen) for seen in server.seen]
+    assert len(keys) == 2
+    assert keys[0] != keys[1]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_slow_source_of_credentials_holds_up_nobody_else(
+    upstream: Upstream, monkeypatch: pytest.MonkeyPatch, stream: bool
+) -> None:
+    """STS takes as long as it takes 200 calls to another deployment to be answered, and is asked once."""
+    others_done, count = threading.Event(), iter(range(1000))
+
+    def slow(seen: Seen) -> Answer:
+        if b"Action=AssumeRole" in seen.body:
+            assert others_done.wait(60)
+        return _sts_answer(seen, count)
+
+    def answer(seen: Seen) -> Answer:
+        if seen.json.get("stream"):
+            return Answer([sse(chunk({"content": "Hello."}), chunk({}, finish="stop"))])
+        return json_answer(completion("Hello."))
+
+    async def ask(**more: Any) -> str:
+        reply: Any = await litellm.acompletion(model="sagemaker_openai/e", messages=MESSAGES, stream=stream, **more)
+        if not stream:
+            return str(reply.choices[0].message.content)
+        return "".join([piece.choices[0].delta.content or "" async for piece in reply])
+
+    server = upstream(answer)
+    with scripted(slow) as sts_server:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_STS", sts_server.url)
+        role = {"aws_role_name": ROLE, "aws_session_name": f"slow-{stream}"}
+        waiting = [asyncio.create_task(ask(**role)) for _ in range(200)]
+        while not Sts(sts_server).asked("AssumeRole"):
+            await asyncio.sleep(0.01)
+        assert await asyncio.gather(*(ask() for _ in range(200))) == ["Hello."] * 200
+        assert len(server.seen) == 200  # of those who wait for their credentials, none was sent
+        waiting.pop().cancel()  # one who leaves takes nothing along
+        others_done.set()
+        assert await asyncio.gather(*waiting) == ["Hello."] * 199
+        assert len(Sts(sts_server).asked("AssumeRole")) == 1
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+async def test_a_source_that_takes_longer_than_the_calls_timeout(
+    upstream: Upstream, monkeypatch: pytest.MonkeyPatch, is_async: bool
+) -> None:
+    server, answered = upstream(json_answer(completion())), threading.Event()
+
+    def slow(seen: Seen) -> Answer:
+        assert answered.wait(60)
+        return _sts_answer(seen, iter(range(9)))
+
+    call: dict[str, Any] = {
+        "model": "sagemaker_openai/e",
+        "messages": MESSAGES,
+        "timeout": 0.3,
+        "aws_role_name": ROLE,
+        "aws_session_name": f"too-slow-{is_async}",
+    }
+    with scripted(slow) as sts_server:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_STS", sts_server.url)
+        with pytest.raises(litellm.Timeout, match=r"credentials were not resolved within 0\.3 seconds"):
+            await litellm.acompletion(**call) if is_async else litellm.completion(**call)
+        answered.set()
+    assert server.seen == []
+
+
+def _got(source: CredentialSource) -> FrozenCredentials:
+    got = source.get()
+    assert isinstance(got, Future)
+    return got.result(30)
+
+
+def _access_key(seen: Seen) -> str:
+    token = base64.b64decode(seen.headers["authorization"].partition("key-")[2]).decode()
+    return unquote(token.partition("X-Amz-Credential=")[2]).partition("/")[0]

@@ -1,0 +1,256 @@
+"""The benchmark in benchmarks/, made small: it measures, says so, and draws. `make bench` runs the whole.
+
+No figure is compared with a time: those are the benchmark's own business.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import re
+import subprocess
+import sys
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from botocore.eventstream import EventStreamBuffer
+
+from benchmarks.bench_answers import answer_to, chunks_of, expected_text, stream_events
+from benchmarks.bench_cases import (
+    CASES,
+    LONG_STREAMS,
+    MANY_DEPLOYMENTS,
+    ONE_DEPLOYMENT,
+    STREAMS_1,
+    STREAMS_8,
+    WHOLE_32,
+    Figures,
+    medians,
+)
+from benchmarks.bench_contenders import AIOHTTP, CONTENDERS, FLOOR, FLOOR_ROUTED, OURS, ROUTED, SDK_TOKEN, prompt
+from benchmarks.bench_proxy import config
+from benchmarks.bench_report import TARGETS, Results, case_table, targets_table
+from benchmarks.chart import Panel, chart
+
+ROOT = Path(__file__).parents[2]
+CHAT = "/endpoints/{}/openai/v1/chat/completions"
+
+
+# The server
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[http.client.HTTPConnection]:
+    command = [sys.executable, "-m", "benchmarks.bench_server"]
+    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        url = json.loads(process.stdout.readline())["url"]
+        connection = http.client.HTTPConnection(urlsplit(url).netloc)
+        yield connection
+        connection.close()
+
+
+def post(server: http.client.HTTPConnection, path: str, body: bytes = b"{}") -> tuple[int, str, bytes]:
+    server.request("POST", path, body)
+    response = server.getresponse()
+    return response.status, response.headers["content-type"], response.read()
+
+
+def test_whole_answers_over_one_connection(server: http.client.HTTPConnection) -> None:
+    small = post(server, CHAT.format("whole"))
+    connection = server.sock
+    for path in (CHAT.format("whole-17"), "/endpoints/whole/invocations"):
+        # A megabyte, no part of which is taken for a request
+        assert post(server, path, b"POST /nowhere HTTP/1.1\r\n\r\n" * 40_000) == small
+    assert server.sock is connection
+    assert json.loads(small[2])["choices"][0]["message"]["content"] == expected_text("whole")
+    assert post(server, "/endpoints/whole/elsewhere")[0] == 404
+
+
+@pytest.mark.parametrize("endpoint", ["stream-5", "paced-5"])
+def test_streams(endpoint: str, server: http.client.HTTPConnection) -> None:
+    status, content_type, body = post(server, CHAT.format(endpoint))
+    assert (status, content_type) == (200, "text/event-stream; charset=utf-8")
+    assert body == b"".join(stream_events(5))
+    events = [event.removeprefix("data: ") for event in body.decode().split("\n\n")]
+    assert events[-2:] == ["[DONE]", ""]
+    chunks = [json.loads(event) for event in events[:-2]]
+    choices = [choice for chunk in chunks for choice in chunk["choices"]]
+    assert "".join(choice["delta"]["content"] for choice in choices) == expected_text(endpoint)
+    assert [choice["finish_reason"] for choice in choices] == [*[None] * 6, "stop"]
+    assert chunks[-1]["usage"]["completion_tokens"] == 200
+
+
+def test_awss_event_stream(server: http.client.HTTPConnection) -> None:
+    buffer = EventStreamBuffer()  # checks the checksums
+    buffer.add_data(post(server, "/endpoints/stream-5/invocations-response-stream")[2])
+    assert [message.payload for message in buffer] == stream_events(5)
+
+
+def test_a_stream_that_is_held_open_does_not_end() -> None:
+    [piece] = answer_to(CHAT.format("held").encode())
+    assert not piece.endswith(b"0\r\n\r\n")
+    assert piece.count(b"data: ") == 1 + chunks_of("held")
+
+
+def test_the_conversation_of_a_megabyte_is_one() -> None:
+    assert 990_000 < len(json.dumps(prompt(1_000_000))) < 1_010_000
+    assert len(json.dumps(prompt(0))) < 300
+
+
+# The report
+
+
+def figures(cpu: float, first: float | None = None) -> Figures:
+    return Figures(cpu=cpu, rate=100, p50=1, p99=2, first_p50=first, first_p99=first, peak=200)
+
+
+SLICES = {
+    (WHOLE_32, OURS): figures(1.2),
+    (WHOLE_32, FLOOR): figures(1.0),
+    (WHOLE_32, "hosted_vllm/"): figures(1.5),
+    (WHOLE_32, "openai/"): figures(2.0),
+    (WHOLE_32, SDK_TOKEN): figures(8.0),
+    (STREAMS_8, OURS): figures(20),
+    (STREAMS_8, FLOOR): figures(20),
+    (STREAMS_8, "hosted_vllm/"): figures(40),
+    (STREAMS_8, "openai/"): figures(40),
+    (STREAMS_1, OURS): figures(20, 3.5),
+    (STREAMS_1, AIOHTTP): figures(1, 0.25),
+    (STREAMS_1, FLOOR): figures(20, 3.0),
+    (LONG_STREAMS, OURS): figures(600),
+    (ONE_DEPLOYMENT, ROUTED): figures(3),
+    (ONE_DEPLOYMENT, FLOOR_ROUTED): figures(2),
+    (MANY_DEPLOYMENTS, ROUTED): figures(6),
+    (MANY_DEPLOYMENTS, FLOOR_ROUTED): figures(5),
+}
+FRESH = {"import": 0.3, "register": 31, "sessions": 0, "connections": 1, "first": 59, "first-callback": 61}
+# What these make of each target, in the table's order
+EXPECTED = [
+    ("1.20", "✓"),
+    ("0.80", "✓"),
+    ("0.60", "✗"),
+    ("0.15", "✓"),
+    ("1.00", "✓"),
+    ("0.50", "✓"),
+    ("0.50", "✗"),
+    ("0.25 ms", "✓"),
+    ("0.30 ms", "✓"),
+    ("31 ms", "✗"),
+    ("0.00", "✓"),
+    ("1.00", "✗"),
+    ("59 ms", "✓"),
+    ("61 ms", "✗"),
+    ("57 kB", "✓"),
+    ("1.20", "✗"),
+    ("2.00", "✗"),
+    ("1.00", "✓"),
+]
+
+
+def test_targets() -> None:
+    rows = cells(targets_table(Results(SLICES, FRESH, {OURS: 57.2})))
+    assert [(row[2], row[3]) for row in rows] == EXPECTED
+
+
+def test_targets_that_were_not_measured() -> None:
+    rows = cells(targets_table(Results({})))
+    assert [(row[2], row[3]) for row in rows] == [("not measured", "")] * len(TARGETS)
+
+
+def test_a_cases_table() -> None:
+    others = {(case, name): each for (case, name), each in SLICES.items() if name in (FLOOR, "hosted_vllm/")}
+    first, second = cells(case_table(STREAMS_8, Results(others)))
+    assert first == ["LiteLLM's floor", "20.0", "-", "20,000", "-", "-", "1.00", "2.00", "200"]
+    assert second[0] == "`hosted_vllm/`"
+    assert [row[0] for row in cells(case_table(WHOLE_32, Results(SLICES)))][:2] == [
+        "LiteLLM's floor",
+        "**`sagemaker_openai/`**",
+    ]
+    assert case_table(LONG_STREAMS, Results({})) == ""
+
+
+def test_medians() -> None:
+    assert medians([figures(3, 1), figures(1, 9), figures(2, 4)]) == figures(2, 4)
+    assert medians([figures(3), figures(1)]) == figures(2)
+
+
+def cells(table: str) -> list[list[str]]:
+    return [[cell.strip() for cell in row.strip("|").split("|")] for row in table.splitlines()[2:]]
+
+
+# What is measured
+
+
+def test_each_case_has_a_name_of_its_own_and_contenders_that_exist() -> None:
+    assert len({case.name for case in CASES}) == len(CASES)
+    assert all(set(case.contenders) <= set(CONTENDERS) for case in CASES)
+
+
+def test_the_proxy_has_a_model_for_each_of_its_cases() -> None:
+    models = {model["model_name"] for model in config("http://127.0.0.1:1")["model_list"]}
+    asked = {f"{name} {case.endpoint}" for case in CASES if case.proxied for name in case.contenders}
+    assert models == asked
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str, str]:
+    """A small run's output, and the two files that it writes."""
+    folder = tmp_path_factory.mktemp("bench")
+    markdown, svg = folder / "bench.md", folder / "bench.svg"
+    contenders = "sagemaker_openai/|LiteLLM's floor|aiohttp alone|OpenAI SDK, token per request"
+    cases = f"^(Whole answers, 32|Streams of 200 chunks, 8) in flight: ({contenders})$"
+    only = f"{cases}|proxy: whole .* floor|fresh: sessions|held: aiohttp"
+    command = [sys.executable, "-m", "benchmarks.bench", "--quick", "--only", only]
+    command += ["--markdown", str(markdown), "--svg", str(svg)]
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert run.returncode == 0, run.stdout + run.stderr
+    return run.stdout, markdown.read_text(encoding="utf-8"), svg.read_text(encoding="utf-8")
+
+
+def test_a_small_run(done: tuple[str, str, str]) -> None:
+    printed, written, _ = done
+    assert written.partition("\n\n")[2].strip() == printed.strip()
+    assert re.search(r"litellm \d+\.\d+", printed)
+    for name in (WHOLE_32.name, STREAMS_8.name):
+        table = printed.partition(f"### {name}\n\n")[2].partition("\n\n")[0]
+        assert {row[0] for row in cells(table)} == {
+            "**`sagemaker_openai/`**",
+            "LiteLLM's floor",
+            "aiohttp alone",
+            "OpenAI SDK, token per request",
+        }
+        assert all(float(row[1]) > 0 for row in cells(table))
+    measured = {row[0]: row[2] for row in cells(printed.partition("### Targets\n\n")[2].partition("\n\n")[0])}
+    assert measured["… botocore sessions"] == "0.00"
+    assert measured["memory added per open stream"] == "not measured"  # but aiohttp's was
+    for title in ("Through the proxy: whole answers, 32 in flight", "Memory added per open stream"):
+        [row] = cells(printed.partition(f"### {title}\n\n")[2].partition("\n\n")[0])
+        assert float(row[1]) > 0
+
+
+def test_a_small_runs_chart(done: tuple[str, str, str]) -> None:
+    texts = [element.text for element in ElementTree.fromstring(done[2]).iter("{http://www.w3.org/2000/svg}text")]
+    assert texts.count(OURS) == 2
+    assert {WHOLE_32.name, STREAMS_8.name} <= set(texts)
+
+
+# The chart
+
+
+def test_a_chart_has_each_bar_its_value_and_its_axis() -> None:
+    panel = Panel("Ways & means", "milliseconds (less is better)", [("<fast>", 0.5), ("slow", 12.0)], own="slow")
+    root = ElementTree.fromstring(chart([panel, panel]))
+    texts = [element.text for element in root.iter("{http://www.w3.org/2000/svg}text")]
+    for text in ("Ways & means", "milliseconds (less is better)", "<fast>", "0.50", "12.0"):
+        assert texts.count(text) == 2, text
+    bars = list(root.iter("{http://www.w3.org/2000/svg}rect"))
+    assert [float(bar.attrib["width"]) / float(bars[0].attrib["width"]) for bar in bars[:2]] == [
+        1,
+        pytest.approx(24, 0.01),
+    ]
+    assert [bar.attrib.get("class") for bar in bars] == [None, "own"] * 2
+    assert all(float(bar.attrib["x"]) + float(bar.attrib["width"]) < float(root.attrib["width"]) for bar in bars)

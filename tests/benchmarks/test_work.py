@@ -1,0 +1,48 @@
+"""This provider's own work in a call stays what it was. It is counted, not timed (``tests.work`` says what counts).
+
+``python -m tests.work > tests/work.json`` records it anew: after a change that saves work, or that is worth some.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.work import CHUNKS, MANY_CHUNKS
+
+ROOT = Path(__file__).parents[2]
+RECORDED: dict[str, int] = json.loads((ROOT / "tests" / "work.json").read_text())
+# Above: a regression. Below: what was recorded is no longer true. Half as much again is above from anywhere between.
+LEAST, MOST = 0.85, 1.25
+GROWTH = 1.1
+
+
+@pytest.fixture(scope="module")
+def measured() -> dict[str, int]:
+    environment = {**os.environ, "LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_MODE": "PRODUCTION"}
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.work"], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    counted: dict[str, int] = json.loads(done.stdout)
+    return counted
+
+
+def test_what_is_recorded_is_what_is_measured(measured: dict[str, int]) -> None:
+    assert list(measured) == list(RECORDED)
+    assert LEAST * 1.5 > MOST
+
+
+@pytest.mark.parametrize("kind", RECORDED)
+def test_a_calls_work(kind: str, measured: dict[str, int]) -> None:
+    assert LEAST <= measured[kind] / RECORDED[kind] <= MOST, f"{measured[kind]} calls, recorded {RECORDED[kind]}"
+
+
+def test_a_chunk_takes_as_much_in_a_long_stream(measured: dict[str, int]) -> None:
+    short, long = (measured[f"acompletion, {chunks} chunks"] / chunks for chunks in (CHUNKS, MANY_CHUNKS))
+    assert long <= short * GROWTH
