@@ -14,7 +14,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from litellm_sagemaker_openai.errors import PROVIDER
+from litellm_sagemaker_openai.options import CHAT, EMBEDDINGS
+from litellm_sagemaker_openai.upstream_errors import PROVIDER
 
 # Where a call goes, in whose name, and to which model; besides these, all that begins with `aws_`.
 _OPERATORS = frozenset(
@@ -134,20 +135,20 @@ class TooManyTries(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class AskedCall:
     """What LiteLLM hands over of a call, as far as the rule depends on it.
 
     Attributes:
         model: as the handler gets it, without ``sagemaker_openai/``.
         parameters: ``optional_params``, as a native provider gets them.
         headers: those that are to be sent.
-        embeddings: whether embeddings are asked for, rather than a chat.
+        operation: what is asked, one of ``options.OPERATIONS``.
     """
 
     model: str
     parameters: Mapping[str, Any]
     headers: Mapping[str, Any]
-    embeddings: bool = False
+    operation: str = CHAT
 
 
 def operators_names(body: Mapping[str, Any], left_out: Iterable[str] = ()) -> tuple[str, ...]:
@@ -183,7 +184,7 @@ def refused_by_name(names: Sequence[str], *, later: bool) -> list[str]:
     return [name for name in said if name.removeprefix(_IN_FALLBACKS) not in REPLACED]
 
 
-def refused_in(asked: Asked, names: Sequence[str], client_headers: Mapping[str, Any]) -> list[str]:
+def refused_in(asked: AskedCall, names: Sequence[str], client_headers: Mapping[str, Any]) -> list[str]:
     """What else of a client's the rule refuses, in what reaches the handler.
 
     Args:
@@ -191,7 +192,7 @@ def refused_in(asked: Asked, names: Sequence[str], client_headers: Mapping[str, 
         names: from ``operators_names``.
         client_headers: of the client's request, of which LiteLLM may have forwarded some.
     """
-    questions = _QUESTIONS | _OTHER_OPERATIONS if asked.embeddings else _QUESTIONS
+    questions = _QUESTIONS | _OTHER_OPERATIONS if asked.operation == EMBEDDINGS else _QUESTIONS
     refused = [name for name in asked.parameters if name in questions]
     if _said("extra_body", names):
         extra = asked.parameters.get("extra_body")

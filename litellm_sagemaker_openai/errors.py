@@ -1,84 +1,17 @@
-"""A refused, broken or unreachable answer → the LiteLLM exception it means. Pure.
-
-Two writers answer on ``/openai/v1``: SageMaker's front door, and the container, whose error the front door quotes
-inside its own message. The caller gets the container's status and words; account ids, console URLs and tracebacks
-are the operator's, and are returned apart, to be logged.
-"""
+"""A refused, broken or unreachable answer, as the LiteLLM exception that it means."""
 
 from __future__ import annotations
 
-import enum
-import json
 import re
-import reprlib
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any
 
-import aiohttp
 import httpx
 import litellm
 
-PROVIDER = "sagemaker_openai"
-
-
-@dataclass(frozen=True, slots=True)
-class Route:
-    """A route of SageMaker's, as far as advice depends on it.
-
-    ``permissions`` is what the role needs for it, ``lacking`` what to do where the container does not serve it.
-    """
-
-    permissions: str
-    lacking: str
-
-
-_AND_THE_REST = "(and on the inference component's), and the clock of this machine must be right"
-CHAT = Route(
-    "the role needs sagemaker:CallWithBearerToken on '*' and sagemaker:InvokeEndpoint on the endpoint's ARN "
-    f"{_AND_THE_REST}",
-    "the container seems to serve only /invocations and not /v1/chat/completions: use LiteLLM's "
-    "sagemaker_chat/<endpoint> for it",
-)
-EMBEDDINGS = Route(
-    f"the role needs sagemaker:InvokeEndpoint on the endpoint's ARN {_AND_THE_REST}",
-    "the container seems not to serve /invocations",
-)
-ASYNC_INFERENCE = Route(
-    "the role needs sagemaker:InvokeEndpointAsync on the endpoint's ARN, and the clock of this machine must be right",
-    "the container seems not to serve /invocations",
-)
-
-# A container, or a caller whose words it repeats, chooses what these patterns are tried on, and how long it is. So none
-# begins with a repetition, and what repeats stops where the pattern may begin again; else it would take time in the
-# square of the length (tests/formats/test_hostile_sizes.py).
-
-# Seen (tests/wire/sagemaker): `Received client error (400) from <container> with message "<body>". See https://… in
-# account <id> for more information.`; the quotes inside may or may not be escaped; ModelError has no "See …".
-_QUOTATION = re.compile(
-    r"\s*Received (?:client|server) error \((\d{1,3})\) from \S+ (with message \"|and )(.*)", re.DOTALL
-)
-_FAILURE_REASON = re.compile(r"(?:\w+: )?(Received (?:client|server) error \((\d{1,3})\) from .*)", re.DOTALL)
-_SEE_CONSOLE = re.compile(r"\s?See https?://\S+ in account \d{12} for more information\.?")
-_NO_CAPACITY_WORDS = re.compile(r"Inference Component has no capacity to process this request\b")
-_COMPONENT_NEEDED = re.compile(r"Inference Component Name header is required")
-# In public code, of an asynchronous endpoint that is asked on another route, and the other way round.
-_OTHER_KIND = re.compile(r"does not support this inference type")
-_NOT_FOUND = re.compile(r"((?:Endpoint|Inference ?[Cc]omponent) \S+) of account \d{12} not found\b")
-_TRACEBACK = re.compile(r"(?:\+ Exception Group )?Traceback \(most recent call last\):")
-# A frame of a traceback as Python writes it, `  File "…", line 40, in name`, and the lines of code below it. FastAPI
-# ends the message of a RequestValidationError with one, without the word Traceback, and vLLM passes that on. In a body
-# that is no JSON, or is quoted twice, the ends of lines and the quotation marks are still escaped.
-_FRAME = re.compile(
-    r"(?:\A *|(?:\n|(?:\\[nr]){1,4})[ |]{2,})"
-    r"File \\{0,8}\"[^\"\n]+\", line \d+, in [\w.<>]+"
-    r"(?:\n[ |]{4,}[^\n]*|(?:\\[nr]){1,4}[ |]{4,}[^\n\\]*)*"
-)
-_URL = re.compile(r"https?://\S+")
-_CONSOLE = re.compile(r"console\.(?:aws|amazonaws)")
-_ARN = re.compile(r"arn:aws[a-z-]*:[^\s\"']+")
-_ACCOUNT = re.compile(r"(?i)\b(accounts?[ _]?(?:id)?[\"']{0,2}(?: is)?[ :=]{1,3}[\"']{0,2})\d{12}\b")
-_REGISTRY = re.compile(r"\b\d{12}(?=\.dkr\.ecr)")  # the account in an image's name
+from litellm_sagemaker_openai.litellm_seams.aiohttp_post import could_not_connect
+from litellm_sagemaker_openai.litellm_seams.exceptions import not_retried, with_headers
+from litellm_sagemaker_openai.upstream_errors import PROVIDER, Refusal, Route, Verdict, advice_on, shortened, words
 
 # The containers' words for a prompt that does not fit, each from the server it is named after.
 _CONTEXT_WINDOW = re.compile(
@@ -89,154 +22,9 @@ _CONTEXT_WINDOW = re.compile(
     r"|exceeds the available context size|exceed_context_size_error"  # llama.cpp
     r"|`inputs` tokens \+ `max_new_tokens` must be|`inputs` must have less than \d+ tokens",  # TGI
 )
-# A missing field in the words of TEI's deserializer, and JumpStart's field.
-_OTHER_FORMAT = re.compile(r"missing field `inputs`|\btext_inputs\b")
 _NOT_CONNECTED = (httpx.ConnectError, httpx.ProxyError)
-_TITLE = re.compile(r"<title>([^<]*)</title>", re.IGNORECASE)
-_MAX_SHOWN = 2000  # characters of a message
-_MAX_EXAMINED = 100_000  # of an answer's message, for what is not a caller's
-_MAX_LOGGED = 4000  # characters of its detail in the operator's log
-_MAX_QUOTED = 200  # characters of an answer, in a message of this provider's own
 _PASSING = frozenset({429, 502, 503, 504, 529, 530})
 _TRANSIENT = "sagemaker_openai_transient"
-
-
-class Verdict(enum.Enum):
-    """What this provider makes of an answer by itself, whatever words it is in."""
-
-    REFUSED = "refused"  # an error in SageMaker's or the container's words
-    NO_CAPACITY = "no capacity"  # the target is scaled to zero
-    BROKEN = "broken"  # something that is no answer
-    CUT_OFF = "cut off"  # an answer that ended before it was whole
-    PENDING = "pending"  # an asynchronous inference whose result may still come
-
-
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """What an error answer says, once unwrapped.
-
-    ``kind`` is the error's type in its writer's words; ``from_container`` tells the container's words from the front
-    door's. ``operator_detail`` is what was cut out of the message: account ids, console URLs, tracebacks; empty where
-    nothing was.
-    """
-
-    status: int
-    message: str
-    kind: str = ""
-    verdict: Verdict = Verdict.REFUSED
-    from_container: bool = False
-    operator_detail: str = ""
-
-
-class AnswerError(Exception):
-    """An answer that began well and cannot be used; ``refusal`` says how it is to be raised.
-
-    ``headers`` are the answer's, where whoever reads it does not have them.
-    """
-
-    def __init__(self, refusal: Refusal, headers: Mapping[str, str] | None = None) -> None:
-        super().__init__(refusal.message)
-        self.refusal = refusal
-        self.headers = headers or {}
-
-
-class StreamedError(AnswerError):
-    """The container sent an error event in the middle of a stream."""
-
-
-class MalformedAnswer(AnswerError):
-    """The container answered 200 with something that is no chat completion, or no embeddings."""
-
-    def __init__(self, what: str) -> None:
-        super().__init__(broken(f"the container answered 200 with {what}"))
-
-
-class TruncatedStream(AnswerError):
-    """The container's stream ended before the answer did."""
-
-    def __init__(self) -> None:
-        super().__init__(
-            Refusal(
-                502,
-                "the stream ended before the answer did, without a finish reason and without [DONE]: the container "
-                "was stopped, the connection was cut, or SageMaker's limit of 8 minutes a stream was reached",
-                verdict=Verdict.CUT_OFF,
-            )
-        )
-
-
-def read_refusal(status: int, body: bytes) -> Refusal:
-    """What an error answer means, from its HTTP status and its body."""
-    if 300 <= status < 400:
-        message = f"SageMaker answered with a redirect ({status}), which is not followed: the token would go along"
-        return Refusal(502, message, verdict=Verdict.BROKEN)
-    said = _words_in(body.decode(errors="replace").strip())
-    quotation = _QUOTATION.match(said.message)
-    if said.original_status is not None:
-        refusal = Refusal(said.original_status, said.message, said.kind, from_container=True)
-    elif quotation is not None:
-        quoted = _quoted(quotation[2], quotation[3])
-        status, detail = _container_status(quotation[1]) or status, said.message
-        refusal = Refusal(status, quoted.message, quoted.kind, from_container=True, operator_detail=detail)
-    elif _NO_CAPACITY_WORDS.match(said.message):
-        refusal = Refusal(503, said.message, verdict=Verdict.NO_CAPACITY)
-    elif (missing := _NOT_FOUND.match(said.message)) is not None:
-        refusal = Refusal(404, f"{missing[1]} not found in this account and region", operator_detail=said.message)
-    else:
-        refusal = Refusal(status, said.message, said.kind)
-    return _cleaned(refusal)
-
-
-def read_failure(body: bytes) -> Refusal:
-    """What an asynchronous inference failed with, from the object at its ``FailureLocation``.
-
-    AWS says of it only that it is the failed inference's response, and gives ``ClientError: Received server error
-    (500) from model. …`` as an example of a reason. So it may be the container's body, SageMaker's quotation of it, or
-    other words. Where it says no status, it is 500.
-    """
-    text = body.decode(errors="replace").strip()
-    said = _words_in(text)
-    reason = _FAILURE_REASON.fullmatch(said.message)
-    if reason is not None:
-        refusal = read_refusal(_container_status(reason[2]) or 500, reason[1].encode())
-        return replace(refusal, from_container=True)
-    return _cleaned(Refusal(said.code or 500, said.message, said.kind, from_container=said != _Words(text)))
-
-
-def broken(message: str) -> Refusal:
-    """For an answer that cannot be used. ``message`` may quote what was answered."""
-    return _cleaned(Refusal(502, message, verdict=Verdict.BROKEN))
-
-
-def quoted(value: Any) -> str:
-    """The beginning of what was answered: text, bytes or JSON, of which little more is looked at than is shown."""
-    if isinstance(value, bytes | bytearray):
-        value = value[:_MAX_SHOWN].decode(errors="replace")
-    text = value[:_MAX_SHOWN] if isinstance(value, str) else _BEGINNING.repr(value)
-    return _without_traceback(text)[:_MAX_QUOTED]  # before it is cut: half a frame is none
-
-
-def for_the_log(detail: str) -> str:
-    """Both ends of what is the operator's: the address of the container's log, and a traceback's error, stand last."""
-    half = _MAX_LOGGED // 2
-    if len(detail) > _MAX_LOGGED:
-        detail = f"{detail[:half]} … ({len(detail):,} characters) … {detail[-half:]}"
-    return _encodable(detail)
-
-
-def error_in(event: Mapping[str, Any]) -> Refusal | None:
-    """The error that an event, or a body with status 200, carries; None for any other.
-
-    OpenAI's and vLLM's form is ``{"error": {"message", "type", "code"}}``; older vLLM's ``{"object": "error", …}``;
-    TGI's ``{"error": "…", "error_type": "…"}``.
-    """
-    if not event.get("error") and event.get("object") != "error":
-        return None
-    try:
-        said = _words_of(event)
-    except RecursionError:
-        said = _Words(quoted(event))
-    return _cleaned(Refusal(said.code or 500, said.message, said.kind, from_container=True))
 
 
 def to_exception(
@@ -245,7 +33,7 @@ def to_exception(
     model: str,
     headers: Mapping[str, str] | None = None,
     url: str = "",
-    route: Route = CHAT,
+    route: Route | None = None,
 ) -> Exception:
     """The LiteLLM exception that a caller, or the Router, acts on rightly.
 
@@ -254,17 +42,16 @@ def to_exception(
         model: the model, as the caller named it.
         headers: the answer's headers, ``Retry-After`` and the request id among them.
         url: the request's URL. No other part of the request goes into the exception.
-        route: what was asked.
+        route: what was asked; None: not known, and no advice depends on it.
     """
     exception, status = _exception_class(refusal)
     response = httpx.Response(status, headers=_plain(headers or {}), request=httpx.Request("POST", url or "https://x"))
     error: Exception = exception(
         message=_for_the_caller(refusal, route), model=model, llm_provider=PROVIDER, response=response
     )
-    error.litellm_response_headers = response.headers  # type: ignore[attr-defined]  # where LiteLLM's Router and proxy look for them
+    with_headers(error, response.headers)
     if refusal.verdict is Verdict.PENDING:
-        # Else LiteLLM's Router would have it inferred again (router.py, async_function_with_retries, 1.106.2).
-        error.num_retries = 0  # type: ignore[attr-defined]
+        not_retried(error)  # the Router would have it inferred again
     passing = refusal.status in _PASSING and refusal.verdict in (Verdict.REFUSED, Verdict.CUT_OFF)
     return _as_transient(error) if passing else error
 
@@ -286,8 +73,7 @@ def connection_error(error: httpx.HTTPError, *, model: str, begun: bool = False)
         return litellm.Timeout(f"SageMaker did not answer in time ({what})", model, PROVIDER)
     if begun:
         return litellm.APIConnectionError(f"the connection to SageMaker broke ({what})", PROVIDER, model)
-    # LiteLLM makes a ProtocolError of aiohttp's for a certificate that it does not trust.
-    connected = not isinstance(error, _NOT_CONNECTED) and not isinstance(error.__cause__, aiohttp.ClientConnectorError)
+    connected = not isinstance(error, _NOT_CONNECTED) and not could_not_connect(error)
     said = "SageMaker hung up" if connected else "could not connect to SageMaker"
     return _as_transient(litellm.ServiceUnavailableError(f"{said} ({what})", PROVIDER, model))
 
@@ -315,170 +101,9 @@ def no_credentials(error: Exception, *, model: str) -> litellm.AuthenticationErr
     return litellm.AuthenticationError(shortened(str(error)), PROVIDER, model)
 
 
-class _Words(NamedTuple):
-    message: str
-    kind: str = ""
-    code: int | None = None
-    original_status: int | None = None  # the container's status, where the SDK's ModelError says it
-
-
-def _words_in(text: str) -> _Words:
-    """What an error's text says; it may be JSON in one of many shapes, HTML or plain."""
-    try:
-        return _words_of(json.loads(text))
-    except (ValueError, RecursionError):  # no JSON, or nested too deep to be read
-        if not text.startswith("<"):
-            return _Words(text)
-        title = _TITLE.search(text)
-        return _Words(f"an HTML page: {title[1].strip()}" if title else "an HTML page")
-
-
-def _words_of(body: Any) -> _Words:
-    if not isinstance(body, Mapping):
-        return _Words(str(body))
-    if "OriginalMessage" in body:
-        original = _words_in(str(body["OriginalMessage"]))
-        return original._replace(original_status=_container_status(body.get("OriginalStatusCode")))
-    error = body.get("error")
-    if isinstance(error, Mapping):
-        inner = _words_of(error)
-        return inner._replace(code=inner.code or _status(body.get("code")))
-    said = next((body[name] for name in ("message", "Message", "detail") if body.get(name)), error)
-    kind = body.get("type") or body.get("error_type") or body.get("__type") or ""
-    message = said if isinstance(said, str) else json.dumps(said if said is not None else dict(body))
-    return _Words(message, str(kind), _status(body.get("code")))
-
-
-def _quoted(how: str, rest: str) -> _Words:
-    """The container's words, out of the front door's quotation of them."""
-    rest = _SEE_CONSOLE.sub("", rest).strip().removesuffix(".")
-    if how.startswith("and"):
-        return _Words(f"SageMaker {rest}")
-    return _words_in(_unescaped(rest.removesuffix('"')))
-
-
-def _status(code: Any) -> int | None:
-    try:
-        status = int(code)
-    except (TypeError, ValueError, OverflowError):
-        return None  # OpenAI's codes are words; JSON's 1e999 is infinite
-    return status if 400 <= status < 600 else None
-
-
-def _container_status(code: Any) -> int | None:
-    """The container's status as SageMaker says it: 0 where its 60 seconds were over, "Your invocation timed out …"."""
-    return 504 if str(code) == "0" else _status(code)
-
-
-def _unescaped(body: str) -> str:
-    """The container's body as it was before the front door quoted it: some answers escape the quotes inside."""
-    if not _is_json(body) and '\\"' in body:
-        unescaped = body.replace('\\"', '"').replace("\\\\", "\\")
-        if _is_json(unescaped):
-            return unescaped
-    return body
-
-
-def _is_json(text: str) -> bool:
-    try:
-        json.loads(text)
-    except (ValueError, RecursionError):
-        return False
-    return True
-
-
-def _cleaned(refusal: Refusal) -> Refusal:
-    """The refusal with what is the operator's taken out of its message and kept apart."""
-    whole = refusal.message.strip()
-    # Cut before it is searched, too: what stands so far behind is not shown.
-    message = _SEE_CONSOLE.sub("", _without_traceback(whole[:_MAX_EXAMINED]))
-    message = _ARN.sub("<arn>", _URL.sub(lambda url: "<console>" if _CONSOLE.search(url[0]) else url[0], message))
-    message = _REGISTRY.sub("<account>", _ACCOUNT.sub(r"\1<account>", message)).strip()
-    message = shortened(message, len(whole[_MAX_EXAMINED:]))
-    detail = refusal.operator_detail or (refusal.message if message != refusal.message else "")
-    return replace(refusal, message=message or "no message", operator_detail=detail)
-
-
-def _without_traceback(message: str) -> str:
-    """What stands before a traceback, or before the frames that a message ends with.
-
-    Frames that stand earlier are taken out, and what is between them and the last ones stays: they may be a caller's
-    own, repeated by the container, which says only then what is wrong with them.
-    """
-    if (header := _TRACEBACK.search(message)) is not None:
-        message = message[: header.start()]
-    frames = list(_FRAME.finditer(message))
-    return _FRAME.sub("", message[: frames[-1].start()]) if frames else message
-
-
-def shortened(message: str, more: int = 0) -> str:
-    """What a caller is told of a message that ``more`` characters follow."""
-    if len(message) > _MAX_SHOWN or more:
-        message = f"{message[:_MAX_SHOWN]} … ({len(message) + more:,} characters)"
-    return _encodable(message)
-
-
-def _encodable(text: str) -> str:
-    """JSON can say halves of characters, which no encoding can write: neither a log nor a proxy's answer could."""
-    return text.encode(errors="replace").decode()
-
-
-def _beginning() -> reprlib.Repr:
-    representation = reprlib.Repr()
-    representation.maxdict = representation.maxlist = 20
-    representation.maxstring = representation.maxother = _MAX_QUOTED
-    return representation
-
-
-_BEGINNING = _beginning()
-
-
-def words(refusal: Refusal) -> str:
-    """What was answered, and by whom."""
-    if refusal.verdict is not Verdict.REFUSED:
-        return refusal.message
-    who = "the container answered" if refusal.from_container else "SageMaker answered"
-    return f"{who} {refusal.status}: {refusal.message}"
-
-
-def advice_on(refusal: Refusal, route: Route = CHAT) -> str:
-    """What to do about it, where that can be told from the words; else nothing."""
-    if refusal.verdict is not Verdict.REFUSED:
-        return ""
-    if not refusal.from_container and _COMPONENT_NEEDED.search(refusal.message):
-        return "write sagemaker_openai/<endpoint>/<component>, or model_id, rather than a header"
-    if refusal.status in (401, 403) and not refusal.from_container:
-        return route.permissions
-    if is_other_kind(refusal):
-        return "aws_sagemaker_async=True is for endpoints with an AsyncInferenceConfig, and for no others"
-    if _lacks_the_route(refusal):
-        return route.lacking
-    if route is EMBEDDINGS and _OTHER_FORMAT.search(refusal.message):
-        return "its format is another: set aws_sagemaker_embedding_format"
-    if refusal.from_container and refusal.status == 404:
-        return "for a container that insists on its served model name, set hf_model_name to it"
-    return ""
-
-
-def is_other_kind(refusal: Refusal) -> bool:
-    """Whether the endpoint is not one for the route that it was asked on."""
-    return not refusal.from_container and _OTHER_KIND.search(refusal.message) is not None
-
-
-def _for_the_caller(refusal: Refusal, route: Route) -> str:
+def _for_the_caller(refusal: Refusal, route: Route | None) -> str:
     advice = advice_on(refusal, route)
     return f"{words(refusal)} ({advice})" if advice else words(refusal)
-
-
-def _lacks_the_route(refusal: Refusal) -> bool:
-    """FastAPI, Flask, Express and plain servers for a path that they do not have; vLLM's unknown model says more."""
-    route_words = r"(?i)(an HTML page.*|.*\bnot found\b|.*method not allowed|no message|cannot post .*)"
-    return (
-        refusal.from_container
-        and refusal.status in (404, 405)
-        and not refusal.kind
-        and re.fullmatch(route_words, refusal.message.rstrip(".")) is not None
-    )
 
 
 def _exception_class(refusal: Refusal) -> tuple[Any, int]:

@@ -21,33 +21,33 @@ from typing import Any
 import httpx
 from litellm import EmbeddingResponse, ModelResponse
 
+from litellm_sagemaker_openai.aws.s3_location import parse_location, parse_prefix
 from litellm_sagemaker_openai.aws.sigv4 import FrozenCredentials
 from litellm_sagemaker_openai.commands import diagnosis
 from litellm_sagemaker_openai.commands.common import failure_line
-from litellm_sagemaker_openai.errors import (
-    EMBEDDINGS,
-    AnswerError,
-    Refusal,
-    bad_request,
-    connection_error,
-    error_in,
-    for_the_log,
-    read_failure,
-    read_refusal,
-    to_exception,
-)
-from litellm_sagemaker_openai.formats.chunks import ChunkStream, parsed, whole_response
+from litellm_sagemaker_openai.errors import bad_request, connection_error, to_exception
+from litellm_sagemaker_openai.formats.chunks import ChunkStream
 from litellm_sagemaker_openai.formats.embeddings import embedding_response
 from litellm_sagemaker_openai.formats.events import decoder_for
+from litellm_sagemaker_openai.formats.whole_answer import parsed, whole_response
 from litellm_sagemaker_openai.litellm_seams.fallbacks import was_refused
 from litellm_sagemaker_openai.local import echo, embeddings
 from litellm_sagemaker_openai.local.echo import ContainerRefusal
 from litellm_sagemaker_openai.local.frontdoor import container_error
 from litellm_sagemaker_openai.local.signatures import check_signature
 from litellm_sagemaker_openai.local.tokens import check_token
-from litellm_sagemaker_openai.operations.queued_inference.request import parse_location, parse_prefix, read_accepted
+from litellm_sagemaker_openai.operations.embeddings import ROUTE
+from litellm_sagemaker_openai.operations.queued_inference.request import read_accepted
 from litellm_sagemaker_openai.sending.retries import retry_after
 from litellm_sagemaker_openai.target import Target
+from litellm_sagemaker_openai.upstream_errors import (
+    AnswerError,
+    Refusal,
+    error_in,
+    for_the_log,
+    read_failure,
+    read_refusal,
+)
 
 CPU_SECONDS = 60
 SIZE = 1_000_000
@@ -104,7 +104,7 @@ def _in_pieces(size: int) -> ChunkPieces:
     return lambda data: (data[start : start + size] for start in range(0, len(data), size))
 
 
-def _of(refusal: Refusal | None, status_route: Any = EMBEDDINGS) -> str:
+def _of(refusal: Refusal | None, status_route: Any = ROUTE) -> str:
     """What caller and operator are told of it."""
     if refusal is None:
         return ""

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from litellm_sagemaker_openai.access import (
-    Asked,
+    AskedCall,
     ClientRefused,
     UnknownClient,
     allows,
@@ -27,7 +27,7 @@ from tests.conftest import MESSAGES, Upstream
 from tests.operating.conftest import fine
 from tests.scripted import json_answer
 
-ASKED = Asked("e", {"extra_body": {"model": "m"}, "model_id": "c"}, {"X-Amzn-SageMaker-Target-Variant": "v"})
+ASKED = AskedCall("e", {"extra_body": {"model": "m"}, "model_id": "c"}, {"X-Amzn-SageMaker-Target-Variant": "v"})
 
 
 @pytest.mark.parametrize(
@@ -174,7 +174,7 @@ def test_applications_their_routers_and_health_checks_are_not_clients(litellm_pa
 )
 def test_a_litellm_that_does_not_tell_what_the_client_said(litellm_params: dict[str, Any]) -> None:
     with pytest.raises(UnknownClient, match="use a LiteLLM that litellm-sagemaker-openai is tested with"):
-        allowed(litellm_params, Asked("e", {}, {}))
+        allowed(litellm_params, AskedCall("e", {}, {}))
 
 
 def test_without_the_note_the_body_is_what_counts() -> None:
@@ -182,7 +182,7 @@ def test_without_the_note_the_body_is_what_counts() -> None:
     request: dict[str, Any] = {"body": {"model": "m"}, "headers": {}, "credential_fields": ()}
     note_client({"proxy_server_request": request})
     request["body"] = {"model": "m", "litellm_credential_name": "by-a-hook"}
-    asked = Asked("e", {}, {})
+    asked = AskedCall("e", {}, {})
     assert allowed({"proxy_server_request": request}, asked) == ({}, {})
     with pytest.raises(ValueError, match="must not set litellm_credential_name"):
         allowed({"proxy_server_request": {"body": request["body"]}}, asked)

@@ -10,19 +10,19 @@ import litellm
 import pytest
 from fastapi.exceptions import RequestValidationError
 
-from litellm_sagemaker_openai.errors import (
+from litellm_sagemaker_openai.errors import connection_error, to_exception
+from litellm_sagemaker_openai.formats.events import StreamFormatError
+from litellm_sagemaker_openai.formats.whole_answer import parsed
+from litellm_sagemaker_openai.operations.chat import ROUTE
+from litellm_sagemaker_openai.upstream_errors import (
     MalformedAnswer,
     Refusal,
     Verdict,
-    connection_error,
     error_in,
     for_the_log,
     read_failure,
     read_refusal,
-    to_exception,
 )
-from litellm_sagemaker_openai.formats.chunks import parsed
-from litellm_sagemaker_openai.formats.events import StreamFormatError
 from tests.conftest import WIRE
 
 VLLM_TOO_LONG = "This model's maximum context length is 8192 tokens. However, you requested 9000 tokens in the messages"
@@ -31,7 +31,7 @@ NO_CAPACITY = json.loads(json.loads((WIRE / "sagemaker" / "no_capacity.json").re
 
 def refuse(status: int, body: Any) -> tuple[Exception, Refusal]:
     refusal = read_refusal(status, body if isinstance(body, bytes) else json.dumps(body).encode())
-    return to_exception(refusal, model="my-endpoint"), refusal
+    return to_exception(refusal, model="my-endpoint", route=ROUTE), refusal
 
 
 def quoted(status: int, body: str, *, escaped: bool = False, kind: str = "client") -> dict[str, Any]:

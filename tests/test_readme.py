@@ -29,11 +29,12 @@ from examples.bedrock import bedrock_stand_in
 from examples.demo import CONFIG, MODELS, RUNTIME, DemoError, Proxy, litellm_proxy
 from examples.deploy_endpoint import main as deploy
 from litellm_sagemaker_openai.commands.local import local
-from litellm_sagemaker_openai.errors import Refusal, to_exception
+from litellm_sagemaker_openai.errors import to_exception
 from litellm_sagemaker_openai.local.server import Running, running
 from litellm_sagemaker_openai.sending.retries import DEFAULT_RETRIES
-from litellm_sagemaker_openai.sending.transport import as_timeout
+from litellm_sagemaker_openai.sending.timeouts import as_timeout
 from litellm_sagemaker_openai.settings import sort_settings
+from litellm_sagemaker_openai.upstream_errors import Refusal
 from tests.aws_apis import Aws
 from tests.conftest import CREDENTIALS, MESSAGES, REGION
 

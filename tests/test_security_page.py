@@ -11,7 +11,7 @@ import yaml  # type: ignore[import-untyped]
 
 from litellm_sagemaker_openai import access
 from litellm_sagemaker_openai.access import (
-    Asked,
+    AskedCall,
     ClientRefused,
     is_operators_header,
     operators_names,
@@ -52,7 +52,7 @@ def test_each_of_them_is_refused(name: str) -> None:
     assert operators_names({name: None}) == (name,)
     assert operators_names({"fallbacks": [{name: 1}]}) == (f"fallbacks.{name}",)
     assert operators_names({"additional_drop_params": [name]}) == (f"additional_drop_params.{name}",)
-    asked = Asked("e", {"extra_body": {name: 1}}, {})
+    asked = AskedCall("e", {"extra_body": {name: 1}}, {})
     assert refused_in(asked, ["extra_body"], {}) == [f"extra_body.{name}"]
     assert refused_by_name([name, f"fallbacks.{name}"], later=False) == [name]
 

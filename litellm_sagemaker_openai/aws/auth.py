@@ -6,7 +6,6 @@ Does not import LiteLLM.
 from __future__ import annotations
 
 import asyncio
-import os
 import time
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
 from concurrent.futures import Future
@@ -20,7 +19,6 @@ from litellm_sagemaker_openai.aws.credentials import (
     CredentialSource,
     default_credentials,
     freeze,
-    profile_region,
     quiet_botocore,
     runtime_url,
 )
@@ -31,11 +29,11 @@ from litellm_sagemaker_openai.aws.hosts import (
     refuse_unless_configured,
     takes_environment_proxy,
 )
+from litellm_sagemaker_openai.aws.region import resolve_region
 from litellm_sagemaker_openai.aws.sigv4 import FrozenCredentials
 from litellm_sagemaker_openai.aws.token import DEFAULT_EXPIRY, expiry_in_seconds, sign_token
-from litellm_sagemaker_openai.target import checked_region
 
-NO_REGION = "no AWS region: give your endpoint's region, such as 'us-west-2', or set AWS_REGION or the profile's region"
+_HOW_TO_GIVE_REGION = "your endpoint's region, such as 'us-west-2'"
 _REFUSED = (401, 403)
 
 Authorizations: TypeAlias = "Generator[Future[FrozenCredentials] | Mapping[str, str], Any, None]"
@@ -84,7 +82,7 @@ def generate_token(
     It carries the full authority of the credentials for as long as it lives: keep it off disks, logs and plain HTTP.
 
     Args:
-        region: the endpoint's region. Default: ``AWS_REGION``, ``AWS_DEFAULT_REGION``, then the profile's.
+        region: the endpoint's region. Default: the environment's (``AWS_REGION`` …), then the profile's.
         credentials: botocore or boto3 credentials (refreshable ones are read once). Default: the default AWS chain.
         expiry: the token's life, 1 second to 12 hours. Default: 5 minutes. It ends earlier where the credentials do.
 
@@ -92,7 +90,7 @@ def generate_token(
         ValueError: no region, something that is no region, or an expiry out of range.
         CredentialsError: there are no credentials.
     """
-    seconds, region = expiry_in_seconds(expiry), _region_or_default(region)
+    seconds, region = expiry_in_seconds(expiry), resolve_region(region, how_to_give=_HOW_TO_GIVE_REGION)[0]
     with quiet_botocore():
         frozen = freeze(default_credentials() if credentials is None else credentials)
     return sign_token(frozen, region, seconds, datetime.now(timezone.utc))
@@ -111,7 +109,7 @@ class SageMakerAuth(httpx.Auth):
     that have none.
 
     Args:
-        region: the endpoints' region. Default: ``AWS_REGION``, ``AWS_DEFAULT_REGION``, then the profile's.
+        region: the endpoints' region. Default: the environment's (``AWS_REGION`` …), then the profile's.
         credentials: botocore or boto3 credentials, refreshable ones included. Default: the default AWS chain.
         expiry: each token's life, 1 second to 12 hours. Default: 5 minutes.
         allowed_hosts: gateways of your own, each ``host`` or ``host:port`` (443 by default). Default: none.
@@ -132,7 +130,7 @@ class SageMakerAuth(httpx.Auth):
         allowed_hosts: Sequence[str] | str = (),
     ) -> None:
         self._allowed_hosts = checked_hosts(allowed_hosts)
-        self._region = _region_or_default(region)
+        self._region = resolve_region(region, how_to_give=_HOW_TO_GIVE_REGION)[0]
         self._expiry = expiry_in_seconds(expiry)
         self._source = CredentialSource(lambda: default_credentials if credentials is None else lambda: credentials)
 
@@ -190,10 +188,3 @@ def _origin(request: httpx.Request) -> str:
 def _with(request: httpx.Request, authorization: Any) -> httpx.Request:
     request.headers.update(authorization)
     return request
-
-
-def _region_or_default(region: str | None) -> str:
-    region = region or os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or profile_region(None)
-    if not region:
-        raise ValueError(NO_REGION)
-    return checked_region(region)

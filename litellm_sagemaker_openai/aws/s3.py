@@ -6,6 +6,7 @@ boto3's requests block, so each runs in a thread of this module's own and is wai
 from __future__ import annotations
 
 import functools
+import logging
 import os
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -18,14 +19,14 @@ import botocore.session
 from botocore.config import Config
 from botocore.credentials import Credentials, ReadOnlyCredentials
 from botocore.exceptions import BotoCoreError, ClientError
-from litellm._logging import verbose_logger
-from litellm.llms.custom_httpx.http_handler import get_ssl_verify
 
 from litellm_sagemaker_openai.aws.credentials import CredentialsError, CredentialSource, environment, quiet_botocore
-from litellm_sagemaker_openai.errors import PROVIDER, AnswerError, Refusal, Verdict, quoted
-from litellm_sagemaker_openai.operations.queued_inference.request import S3Location
+from litellm_sagemaker_openai.aws.s3_location import S3Location
+from litellm_sagemaker_openai.upstream_errors import PROVIDER, AnswerError, Refusal, Verdict, quoted
 
 _T = TypeVar("_T")
+
+_logger = logging.getLogger("LiteLLM")  # LiteLLM's own, where the operator looks
 
 _MOST_THREADS = 32
 _MOST_CLIENTS = 64
@@ -81,14 +82,14 @@ class S3:
         source: of the call's credentials.
         region: the endpoint's; botocore finds the way to a bucket in another one.
         profile: whose settings of the AWS config file hold.
-        ssl_verify: LiteLLM's parameter of that name; None: its global setting.
+        verify: whether certificates are checked, or the file of the authorities to check with.
         environment: what of the environment decides where S3 is; by default as it is now.
     """
 
     source: CredentialSource = field(repr=False)
     region: str
     profile: str | None = None
-    ssl_verify: bool | str | None = None
+    verify: bool | str = True
     environment: tuple[str | None, ...] = field(default_factory=lambda: environment(_S3_VARIABLES))
 
     def put(self, location: S3Location, body: bytes) -> Future[None]:
@@ -131,7 +132,7 @@ class S3:
             try:
                 self._ask("DeleteObject", location, remove)
             except (S3Error, CredentialsError) as error:
-                verbose_logger.warning("%s: an uploaded request stays: %s", PROVIDER, error)
+                _logger.warning("%s: an uploaded request stays: %s", PROVIDER, error)
 
         return _submit(remove_if_stored)
 
@@ -164,11 +165,10 @@ def _client(s3: S3) -> Any:
     session = botocore.session.Session(profile=s3.profile)
     credentials = _FromSource(s3.source)
     session.register_component("credential_provider", SimpleNamespace(load_credentials=lambda: credentials))
-    verify = get_ssl_verify(s3.ssl_verify)
     return session.create_client(
         "s3",
         region_name=s3.region,
-        verify=None if verify is True else verify,  # None leaves it to AWS_CA_BUNDLE
+        verify=None if s3.verify is True else s3.verify,  # None leaves it to AWS_CA_BUNDLE
         config=Config(connect_timeout=_CONNECT_SECONDS, read_timeout=_READ_SECONDS, max_pool_connections=_MOST_THREADS),
     )
 

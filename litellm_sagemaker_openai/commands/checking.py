@@ -25,16 +25,19 @@ from litellm_sagemaker_openai.aws.sigv4 import FrozenCredentials
 from litellm_sagemaker_openai.commands import diagnosis
 from litellm_sagemaker_openai.commands.common import reason, resolve_region
 from litellm_sagemaker_openai.commands.diagnosis import Step, Streamed, authenticated
-from litellm_sagemaker_openai.errors import AnswerError, Refusal, Verdict, read_refusal
 from litellm_sagemaker_openai.formats.chat_request import build_body, build_headers, encode_body
-from litellm_sagemaker_openai.formats.chunks import ChunkStream, parsed, whole_response
+from litellm_sagemaker_openai.formats.chunks import ChunkStream
 from litellm_sagemaker_openai.formats.events import decoder_for
+from litellm_sagemaker_openai.formats.whole_answer import parsed, whole_response
 from litellm_sagemaker_openai.litellm_seams.aws_credentials import source_for
 from litellm_sagemaker_openai.sending.address import chat_address, invocations_address
+from litellm_sagemaker_openai.sending.request import Request, Signer
 from litellm_sagemaker_openai.sending.retries import http_date
-from litellm_sagemaker_openai.sending.transport import Request, Signer, as_timeout, send
+from litellm_sagemaker_openai.sending.timeouts import as_timeout
+from litellm_sagemaker_openai.sending.transport import send
 from litellm_sagemaker_openai.settings import Settings, sort_settings
 from litellm_sagemaker_openai.target import Target
+from litellm_sagemaker_openai.upstream_errors import AnswerError, Refusal, Verdict, read_refusal
 
 _CREDENTIALS_SECONDS = 60.0
 # Neither STS nor the control plane is needed for a call: where they cannot be reached, that is to be known soon.

@@ -159,7 +159,7 @@ def quiet_litellm() -> None:
 
 def failure_line(error: Exception) -> str:
     """What an exception of LiteLLM's says, in a line, without LiteLLM's name for it."""
-    from litellm_sagemaker_openai.errors import shortened  # here: it imports LiteLLM
+    from litellm_sagemaker_openai.upstream_errors import shortened
 
     # MidStreamFallbackError says everything twice
     said = shortened(str(getattr(error, "original_exception", None) or error))

@@ -16,8 +16,10 @@ from litellm.types.utils import ModelResponseStream
 from litellm_sagemaker_openai.aws.control_plane import Found, Listed
 from litellm_sagemaker_openai.aws.credentials import CredentialsError
 from litellm_sagemaker_openai.commands.common import certificate_advice, failure_line, printable, reason
-from litellm_sagemaker_openai.errors import CHAT, Refusal, Verdict, advice_on, connection_error, quoted, words
+from litellm_sagemaker_openai.errors import connection_error
+from litellm_sagemaker_openai.operations.chat import ROUTE
 from litellm_sagemaker_openai.target import Target
+from litellm_sagemaker_openai.upstream_errors import Refusal, Verdict, advice_on, quoted, words
 
 _MOST_SHOWN = 60  # characters of what the model said
 _ACCESS = ("token", "CallWithBearerToken", "InvokeEndpoint")
@@ -261,7 +263,7 @@ def _advice(target: Target, region: str, model_name: str, refusal: Refusal) -> s
     general = advice_on(refusal)
     if refusal.verdict is Verdict.REFUSED and not refusal.from_container:
         return _compare(region) if refusal.status == 404 else general
-    if general == CHAT.lacking:
+    if general == ROUTE.lacking:
         return general
     if refusal.status in (400, 404, 422) and _MODEL_REFUSED.search(refusal.message):
         if model_name:

@@ -1,4 +1,4 @@
-"""Events → LiteLLM's chunks, in the order in which LiteLLM loses nothing; whole answers, and whole answers as chunks.
+"""Events → LiteLLM's chunks, in the order in which LiteLLM loses nothing. Pure.
 
 LiteLLM's wrapper around a custom provider's stream (``CustomStreamWrapper``, measured on 1.106.2) ends the stream
 at the first finish reason of the first choice: what comes later is lost, OpenAI's usage chunk included, and so is
@@ -9,32 +9,49 @@ reason. tests/formats/test_stream_fidelity.py shows each loss, and that it does 
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator, Mapping
-from operator import itemgetter
 from typing import Any
 
-from litellm import ModelResponse
-from litellm.litellm_core_utils.prompt_templates.common_utils import extract_reasoning_content
 from litellm.types.utils import ModelResponseStream
-from litellm.utils import convert_to_model_response_object
 
-from litellm_sagemaker_openai.errors import MalformedAnswer, StreamedError, TruncatedStream, error_in, quoted
-from litellm_sagemaker_openai.formats.events import DONE, Decoder, Event
+from litellm_sagemaker_openai.formats.events import DONE, Decoder, Event, decoder_for
+from litellm_sagemaker_openai.formats.whole_answer import (
+    IDENTIFYING,
+    REASONING,
+    SERVED_MODEL,
+    counts_of,
+    finish_reason_of,
+    index_of,
+    is_whole,
+    pieces_of,
+    served_model,
+)
+from litellm_sagemaker_openai.litellm_seams.answers import named_headers
+from litellm_sagemaker_openai.upstream_errors import (
+    PROVIDER,
+    MalformedAnswer,
+    StreamedError,
+    TruncatedStream,
+    error_in,
+    quoted,
+)
 
-_MOST_FAKE_PIECES = 64
-_LEAST_FAKE_PIECE = 8  # characters
-
-# Where `_hidden_params` have the container's name for its model. Not `provider_response_model`, which is LiteLLM's for
-# the same: LiteLLM (1.106.2, select_model_name_for_cost_calc) looks up a price by that name first, and a container may
-# call its model as it likes.
-_SERVED_MODEL = "sagemaker_served_model"
-
-# What every chunk of a stream repeats; the other fields beside `choices` and `usage` belong to their own chunk.
-_IDENTIFYING = ("id", "created", "object", "system_fingerprint", "service_tier")
 _TEXT = {"content"}  # what the delta of most chunks has, and nothing else
-_NOT_EXTRA = frozenset({*_IDENTIFYING, "choices", "usage", "model"})
+_NOT_EXTRA = frozenset({*IDENTIFYING, "choices", "usage", "model"})
+
+
+def chunk_stream(headers: Mapping[str, str], model: str, hidden: Mapping[str, Any] | None = None) -> ChunkStream:
+    """What turns the bytes of an answer with these headers into chunks.
+
+    Args:
+        headers: the answer's.
+        model: as the caller named it.
+        hidden: what each chunk's ``_hidden_params`` hold besides.
+    """
+    # LiteLLM 1.110.2 finds the price of what `stream_chunk_builder` builds by its first chunk's provider.
+    hidden = {"custom_llm_provider": PROVIDER, **(hidden or {})}
+    return ChunkStream(decoder_for(headers.get("content-type", "")), model, named_headers(headers), hidden)
 
 
 class ChunkStream:
@@ -110,7 +127,7 @@ class ChunkStream:
         error = error_in(event)
         if error is not None:
             raise StreamedError(error)
-        if _is_whole(event):
+        if is_whole(event):
             self._done = True
             for piece in pieces_of(event):
                 yield from self._deltas(piece)
@@ -118,11 +135,11 @@ class ChunkStream:
             yield from self._deltas(event)
 
     def _deltas(self, event: Mapping[str, Any]) -> Iterator[ModelResponseStream]:
-        self._usage = _counts(event.get("usage")) or self._usage  # the last one counts: it may run along
+        self._usage = counts_of(event.get("usage")) or self._usage  # the last one counts: it may run along
         choices = event.get("choices") or []
         if not isinstance(choices, list):
             raise MalformedAnswer(f"choices that are not a list but {type(choices).__name__}")
-        if event.get("model") != self._hidden.get(_SERVED_MODEL):
+        if event.get("model") != self._hidden.get(SERVED_MODEL):
             self._hidden.update(served_model(event))
         identity = {**self._identity, **_identity(event)}
         if identity != self._identity:
@@ -141,10 +158,10 @@ class ChunkStream:
             raise MalformedAnswer("a choice or a delta that is not a JSON object")
         # LiteLLM takes an empty list of tool calls for tool calls; null and absent mean the same.
         delta = {name: value for name, value in (delta or {}).items() if value is not None and value != []}
-        if not all(isinstance(delta.get(name, ""), str) for name in ("content", *_REASONING)):
+        if not all(isinstance(delta.get(name, ""), str) for name in ("content", *REASONING)):
             raise MalformedAnswer(f"a delta whose text is not a string: {quoted(delta)}")
         rest = {name: value for name, value in choice.items() if name not in ("delta", "finish_reason", "index")}
-        index, finish_reason = _index(choice, 0), _finish_reason(choice)
+        index, finish_reason = index_of(choice, 0), finish_reason_of(choice)
         if finish_reason:
             self._finish[index] = finish_reason
             self._open.discard(index)
@@ -189,184 +206,14 @@ class ChunkStream:
             raise MalformedAnswer(f"a chunk that is not OpenAI's: {quoted(str(error))}") from error
 
 
-def parsed(content: bytes) -> Any:
-    """A container's whole answer, as JSON.
-
-    Raises:
-        MalformedAnswer: it is none.
-    """
-    try:
-        return json.loads(content)
-    except (ValueError, RecursionError) as error:
-        raise MalformedAnswer(f"what is not JSON: {quoted(content) or 'an empty body'}") from error
-
-
-def whole_response(
-    answer: Any, *, model: str, model_response: ModelResponse, headers: Mapping[str, str]
-) -> ModelResponse:
-    """LiteLLM's response for a container's whole answer, with all that the container sent.
-
-    Args:
-        answer: the container's.
-        model: what the response names where the container names no model.
-        model_response: LiteLLM's, to fill in.
-        headers: what ``_hidden_params["additional_headers"]`` holds.
-
-    Raises:
-        StreamedError: the answer is an error, although its status was 200.
-        MalformedAnswer: it is no chat completion.
-    """
-    if not isinstance(answer, dict):
-        raise MalformedAnswer(f"JSON that is not an object: {quoted(answer)}")
-    refusal = error_in(answer)
-    if refusal is not None:
-        raise StreamedError(refusal)
-    choices = [_with_role(choice) for choice in _checked_choices(answer)]
-    usage = _counts(answer.get("usage"))
-    try:
-        response: ModelResponse = convert_to_model_response_object(
-            response_object={**answer, "choices": choices, "usage": usage and dict(usage)},
-            model_response_object=model_response,
-            _response_headers=dict(headers),
-        )
-    except Exception as error:  # LiteLLM raises a bare Exception, with a traceback in its text, for all that fails
-        cause = error.__context__ or error
-        raise MalformedAnswer(f"what is no chat completion: {quoted(str(cause))}") from error
-    for choice, sent in zip(response.choices, choices, strict=True):
-        choice.index = sent["index"]  # LiteLLM counts them instead
-    response.model = answer.get("model") or model
-    response._hidden_params.update(served_model(answer))
-    return response
-
-
-def served_model(answer: Mapping[str, Any]) -> dict[str, Any]:
-    """What ``_hidden_params`` say of the container's name for the model, where an answer or a chunk has it."""
-    name = answer.get("model")
-    return {_SERVED_MODEL: name} if name and isinstance(name, str) else {}
-
-
-def pieces_of(answer: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """A whole answer as the events of a stream that adds up to it (fake streaming).
-
-    Raises:
-        MalformedAnswer: it is no chat completion.
-    """
-    top = {name: value for name, value in answer.items() if name not in ("choices", "usage")}
-    for choice in _checked_choices(answer):
-        message, index = _with_role(choice)["message"], choice["index"]
-        rest = {name: value for name, value in choice.items() if name not in ("message", "finish_reason", "index")}
-        # What has no parts comes with the first delta: the role, extra fields, log probabilities.
-        first = {name: value for name, value in message.items() if name not in ("content", *_REASONING, "tool_calls")}
-        yield {**top, "choices": [{**rest, "index": index, "delta": {"role": "assistant", **first}}]}
-        top = {name: top[name] for name in _IDENTIFYING if name in top}
-        for delta in _message_deltas(message):
-            yield {**top, "choices": [{"index": index, "delta": delta}]}
-        finish_reason = choice.get("finish_reason") or "stop"
-        if finish_reason == "stop" and message.get("tool_calls"):
-            finish_reason = "tool_calls"  # as LiteLLM has it for a whole answer
-        yield {**top, "choices": [{"index": index, "delta": {}, "finish_reason": finish_reason}]}
-    yield {**top, "choices": [], "usage": answer.get("usage")}
-
-
-_REASONING = ("reasoning_content", "reasoning")
-
-
-def _message_deltas(message: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    # LiteLLM's rule for whole answers: `reasoning_content`, `reasoning`, or what stands between <think> tags.
-    reasoning, content = extract_reasoning_content(message)
-    for name, text in (("reasoning_content", reasoning), ("content", content)):
-        for piece in _text_pieces(text):
-            yield {name: piece}
-    for position, call in enumerate(message.get("tool_calls") or []):
-        function = call.get("function") or {}
-        arguments = _text_pieces(function.get("arguments"))
-        yield {"tool_calls": [{**call, "index": position, "function": {**function, "arguments": next(arguments, "")}}]}
-        for piece in arguments:
-            yield {"tool_calls": [{"index": position, "function": {"arguments": piece}}]}
-
-
-def _text_pieces(text: Any) -> Iterator[Any]:
-    if not isinstance(text, str):
-        if text is not None:
-            yield text
-        return
-    size = max(_LEAST_FAKE_PIECE, -(-len(text) // _MOST_FAKE_PIECES))
-    for start in range(0, len(text), size):
-        yield text[start : start + size]
-
-
 def _identity(event: Mapping[str, Any]) -> dict[str, Any]:
     """What each chunk of the answer repeats. A time that is not a number is left for LiteLLM to make up."""
-    identity = {name: event[name] for name in _IDENTIFYING if event.get(name) is not None}
+    identity = {name: event[name] for name in IDENTIFYING if event.get(name) is not None}
     if "created" in identity:
         created = identity.pop("created")
         if isinstance(created, int) or (isinstance(created, float) and math.isfinite(created)):
             identity["created"] = int(created)
     return identity
-
-
-def _is_whole(event: Mapping[str, Any]) -> bool:
-    choices = event.get("choices")
-    return isinstance(choices, list) and any(isinstance(choice, Mapping) and "message" in choice for choice in choices)
-
-
-def _checked_choices(answer: Mapping[str, Any]) -> list[dict[str, Any]]:
-    choices = answer.get("choices")
-    if not isinstance(choices, list) or not choices:
-        raise MalformedAnswer(f"no choices: {quoted(answer)}")
-    for choice in choices:
-        message = choice.get("message") if isinstance(choice, Mapping) else None
-        if not isinstance(message, Mapping) or not _are_tool_calls(message.get("tool_calls")):
-            raise MalformedAnswer(f"a choice without a message: {quoted(choice)}")
-    indices = [_index(choice, position) for position, choice in enumerate(choices)]
-    if len(set(indices)) < len(indices):
-        indices = list(range(len(choices)))
-    numbered = (
-        {**choice, "index": index, "finish_reason": _finish_reason(choice)}
-        for choice, index in zip(choices, indices, strict=True)
-    )
-    return sorted(numbered, key=itemgetter("index"))
-
-
-def _are_tool_calls(calls: Any) -> bool:
-    """Whether they are a list of objects whose functions are objects; OpenAI's custom tool calls have none."""
-    return calls is None or (
-        isinstance(calls, list)
-        and all(isinstance(call, Mapping) and isinstance(call.get("function", {}), Mapping) for call in calls)
-    )
-
-
-def _index(choice: Mapping[str, Any], default: int) -> int:
-    index = choice.get("index")
-    if index is None:
-        return default
-    if not isinstance(index, int):
-        raise MalformedAnswer(f"a choice whose index is {quoted(index)!r}")
-    return index
-
-
-def _finish_reason(choice: Mapping[str, Any]) -> str | None:
-    """What LiteLLM 1.106.2 writes into its log, as long as it is, where it does not know it."""
-    finish_reason = choice.get("finish_reason")
-    return quoted(finish_reason) if finish_reason else None
-
-
-def _with_role(choice: dict[str, Any]) -> dict[str, Any]:
-    message = {"role": "assistant", **choice["message"]}
-    # A null `reasoning_content` beside a `reasoning` that is set hides it from LiteLLM 1.106.2; newer vLLM sends both.
-    if message.get("reasoning_content") is None:
-        message.pop("reasoning_content", None)
-    return {**choice, "message": message}
-
-
-def _counts(usage: Any) -> Mapping[str, Any] | None:
-    """Usage that counts something; a container that reports nulls reports none."""
-    if not isinstance(usage, Mapping):
-        return None
-    counts = [usage[name] for name in ("prompt_tokens", "completion_tokens") if usage.get(name) is not None]
-    if not counts or not all(isinstance(count, int) for count in counts):
-        return None
-    return {**usage, "total_tokens": usage.get("total_tokens") or sum(counts)}
 
 
 def _finished(index: int, finish_reason: Any) -> dict[str, Any]:

@@ -16,9 +16,10 @@ from typing import Any
 
 import litellm
 from litellm import EmbeddingResponse
-from litellm.utils import convert_to_model_response_object
 
-from litellm_sagemaker_openai.errors import (
+from litellm_sagemaker_openai.formats.whole_answer import served_model
+from litellm_sagemaker_openai.litellm_seams.answers import embedding_response as as_litellms
+from litellm_sagemaker_openai.upstream_errors import (
     AnswerError,
     MalformedAnswer,
     Refusal,
@@ -27,7 +28,6 @@ from litellm_sagemaker_openai.errors import (
     error_in,
     quoted,
 )
-from litellm_sagemaker_openai.formats.chunks import served_model
 
 # Each format's name → the field of its inputs. vLLM's /invocations takes OpenAI's request (vLLM's
 # entrypoints/sagemaker/api_router.py: by the body's shape), the /invocations of Text Embeddings Inference `inputs`
@@ -95,15 +95,9 @@ def embedding_response(
         "data": [{"object": "embedding", "index": index, "embedding": vector} for index, vector in enumerate(vectors)],
         "usage": _usage(said.get("usage"), inputs, model),
     }
-    converted = convert_to_model_response_object(
-        response_object=openai,
-        model_response_object=model_response,
-        response_type="embedding",
-        _response_headers=dict(headers),
-    )
-    assert isinstance(converted, EmbeddingResponse)
-    converted._hidden_params.update(served_model(said))
-    return converted
+    response = as_litellms(openai, model_response, headers)
+    response._hidden_params.update(served_model(said))
+    return response
 
 
 def _count(inputs: Any) -> int:

@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterator
 from typing import Any, Protocol
 
-from litellm_sagemaker_openai.errors import AnswerError, broken, quoted
+from litellm_sagemaker_openai.upstream_errors import AnswerError, broken, quoted
 
 DONE = "[DONE]"
 Event = dict[str, Any] | str  # a JSON object, or DONE

@@ -3,6 +3,11 @@
 What httpx adds to a request that is complete (defaults, cookies, redirects, authentication, its own objects on the way
 there and back) is half of the function calls of a whole answer: 1,073 without it (tests/work.json), 2,114 with it. The
 session is LiteLLM's, so its pool, its TLS settings and its proxies hold: tests/sending/test_tls_and_proxies.py.
+
+What LiteLLM does: its asynchronous client is httpx's with a transport of LiteLLM's own, which has the session.
+Seen on: LiteLLM 1.106.2 and httpx 0.28; in LiteLLM 1.103 ``get_valid_client_session`` has an underscore before it.
+Without them: calls go through httpx.
+Needed until: httpx is as fast. tests/benchmarks/test_work.py counts the difference.
 """
 
 from __future__ import annotations
@@ -10,50 +15,59 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import lru_cache
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 
 import aiohttp
 import httpx
-from litellm.llms.custom_httpx.aiohttp_transport import (
-    AiohttpResponseStream,
-    LiteLLMAiohttpTransport,
-    map_aiohttp_exceptions,
-)
 from yarl import URL
 
 from litellm_sagemaker_openai.aws.hosts import is_this_machine
+from litellm_sagemaker_openai.litellm_seams import lookup
+
+_TRANSPORT = "litellm.llms.custom_httpx.aiohttp_transport"
 
 
-def aiohttp_transport(client: httpx.AsyncClient, url: str) -> LiteLLMAiohttpTransport | None:
-    """The transport with the session; None where LiteLLM is told to do without aiohttp, or is built otherwise.
+class Poster(NamedTuple):
+    """What ``post`` needs of LiteLLM's transport."""
+
+    session: Any
+    proxy_of: Any
+    stream_of: Any
+    mapped_exceptions: Any
+
+
+def poster(client: httpx.AsyncClient, url: str) -> Poster | None:
+    """What to post with; None where LiteLLM is told to do without aiohttp, or is built otherwise.
 
     None, too, where the URL is this machine's and the session would look for a proxy itself (``AIOHTTP_TRUST_ENV``).
-    LiteLLM 1.106.2 and httpx 0.28 give no public way to it, nor to the proxy that LiteLLM chooses for a URL.
     """
-    transport = getattr(client, "_transport", None)
-    if not isinstance(transport, LiteLLMAiohttpTransport) or not hasattr(transport, "_get_proxy_settings"):
+    kind = lookup.in_module(_TRANSPORT, "LiteLLMAiohttpTransport")
+    transport = lookup.attribute(client, "_transport")
+    if kind is None or not isinstance(transport, kind):
         return None
-    return None if is_this_machine(url) and transport.get_valid_client_session().trust_env else transport
+    session_of = lookup.attribute(transport, "get_valid_client_session", "_get_valid_client_session")
+    proxy_of = lookup.attribute(transport, "_get_proxy_settings")
+    stream_of = lookup.in_module(_TRANSPORT, "AiohttpResponseStream")
+    mapped_exceptions = lookup.in_module(_TRANSPORT, "map_aiohttp_exceptions")
+    if not (session_of and proxy_of and stream_of and mapped_exceptions):
+        return None
+    session = session_of()
+    if is_this_machine(url) and session.trust_env:
+        return None
+    return Poster(session, proxy_of, stream_of, mapped_exceptions)
 
 
 async def post(
-    transport: LiteLLMAiohttpTransport,
-    url: str,
-    *,
-    headers: Mapping[str, str],
-    body: bytes,
-    timeout: httpx.Timeout,
-    stream: bool,
+    poster: Poster, url: str, *, headers: Mapping[str, str], body: bytes, timeout: httpx.Timeout, stream: bool
 ) -> httpx.Response:
     """The answer: read to its end, but for a stream that was accepted, which is left open.
 
     Raises:
         httpx.HTTPError: no answer, or it broke off.
     """
-    proxy = None if is_this_machine(url) else await transport._get_proxy_settings(_as_request(url))
-    session = transport.get_valid_client_session()
-    with map_aiohttp_exceptions():
-        answer = await session.post(
+    proxy = None if is_this_machine(url) else await poster.proxy_of(_as_request(url))
+    with poster.mapped_exceptions():
+        answer = await poster.session.post(
             _as_yarl(url),
             headers=headers,
             data=body,
@@ -62,11 +76,19 @@ async def post(
             allow_redirects=False,
             auto_decompress=False,
         )
-    pieces = AiohttpResponseStream(answer)
+    pieces = poster.stream_of(answer)
     if stream and httpx.codes.is_success(answer.status):
         return httpx.Response(answer.status, headers=answer.headers, stream=pieces)
     content = b"".join([piece async for piece in pieces])
     return httpx.Response(answer.status, headers=answer.headers, content=content)
+
+
+def could_not_connect(error: httpx.HTTPError) -> bool:
+    """Whether it came of a connection that aiohttp could not make.
+
+    LiteLLM makes httpx's ProtocolError of aiohttp's for a certificate that it does not trust.
+    """
+    return isinstance(error.__cause__, aiohttp.ClientConnectorError)
 
 
 @lru_cache(maxsize=1024)

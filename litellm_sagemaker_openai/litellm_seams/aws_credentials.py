@@ -1,7 +1,14 @@
 """LiteLLM's AWS parameters → a source of credentials, resolved by LiteLLM's own ``BaseAWSLLM``.
 
 So each parameter (profile, role, session, web identity, external id …) means here what it means for LiteLLM's
-``sagemaker/``; the one departure is said at ``_SageMakerAWSLLM``.
+``sagemaker/``.
+
+What LiteLLM does: ``BaseAWSLLM.get_credentials`` resolves them for all its AWS providers, with a cache that they share.
+It caps the session of a web identity at Bedrock's actions (``build_web_identity_session_policy``), so that the token of
+such a session is answered 403 by SageMaker, and it logs the web identity token at DEBUG.
+Seen on: LiteLLM 1.106.2.
+Without its private names: botocore makes what they make. ``BaseAWSLLM`` itself is needed.
+Needed until: test_what_litellms_own_does_with_a_web_identity in tests/aws/test_credentials.py fails.
 """
 
 from __future__ import annotations
@@ -10,20 +17,21 @@ import functools
 import os
 from collections.abc import Callable
 from dataclasses import asdict
+from datetime import datetime, timezone
 from typing import Any
 
 import boto3
 from botocore.credentials import Credentials
-from litellm.caching.caching import DualCache
-from litellm.caching.in_memory_cache import InMemoryCache
 from litellm.llms.bedrock.base_aws_llm import BaseAWSLLM
-from litellm.secret_managers.main import get_secret
 
 from litellm_sagemaker_openai.aws.credentials import CredentialsError, CredentialSource, environment
+from litellm_sagemaker_openai.aws.identity import AwsIdentity
 from litellm_sagemaker_openai.bounded_table import Table
-from litellm_sagemaker_openai.settings import AwsIdentity
+from litellm_sagemaker_openai.litellm_seams import lookup
+from litellm_sagemaker_openai.litellm_seams.http_clients import ssl_setting
 
 _MOST_SOURCES = 1000
+_MARGIN_SECONDS = 60  # as LiteLLM's own (litellm.constants.STS_CREDENTIAL_EXPIRY_SAFETY_MARGIN_SECONDS)
 
 # What in the environment decides whose credentials the default chain gives (botocore's and LiteLLM's names).
 IDENTITY_VARIABLES = (
@@ -65,7 +73,10 @@ class _SageMakerAWSLLM(BaseAWSLLM):
     def __init__(self) -> None:
         super().__init__()
         # LiteLLM's own is shared by the process, Bedrock's sessions included: what AWS refused would come back.
-        self.iam_cache = DualCache(in_memory_cache=InMemoryCache())
+        cache = lookup.in_module("litellm.caching.caching", "DualCache")
+        entries = lookup.in_module("litellm.caching.in_memory_cache", "InMemoryCache")
+        if cache is not None and entries is not None:
+            self.iam_cache = cache(in_memory_cache=entries())
 
     def _auth_with_web_identity_token(
         self,
@@ -77,23 +88,21 @@ class _SageMakerAWSLLM(BaseAWSLLM):
         aws_external_id: str | None = None,
         ssl_verify: bool | str | None = None,
     ) -> tuple[Credentials, int | None]:
-        """As LiteLLM's, but without its session policy, which allows ``bedrock:*`` actions and nothing else.
-
-        LiteLLM 1.106.2 (``build_web_identity_session_policy``) caps the session at Bedrock's actions, so that the
-        token of such a session is answered 403 by SageMaker, and it logs the web identity token at DEBUG.
-        tests/aws/test_credentials.py shows both.
-        """
+        """As LiteLLM's, but without its session policy, which allows ``bedrock:*`` actions and nothing else."""
         if aws_web_identity_token.startswith("os.environ/") or aws_web_identity_token in os.environ:
             raise CredentialsError(
                 "aws_web_identity_token must be a secret such as oidc/file/<path>, not a variable's name"
             )
-        oidc_token = get_secret(aws_web_identity_token)
+        oidc_token = _secret(aws_web_identity_token)
         if not oidc_token:
             raise CredentialsError(
                 "aws_web_identity_token names no secret that LiteLLM can read; write oidc/file/<path>, and allow the "
                 "file's directory in LITELLM_OIDC_ALLOWED_CREDENTIAL_DIRS, or another of LiteLLM's oidc/ forms"
             )
-        sts = boto3.client("sts", **self._build_sts_client_kwargs(aws_sts_endpoint, ssl_verify, aws_region_name))
+        arguments = lookup.attribute(self, "_build_sts_client_kwargs")
+        if arguments is None:
+            arguments = _sts_arguments
+        sts = boto3.client("sts", **arguments(aws_sts_endpoint, ssl_verify, aws_region_name))
         external_id = {"ExternalId": aws_external_id} if aws_external_id else {}
         session = sts.assume_role_with_web_identity(
             RoleArn=aws_role_name,
@@ -102,4 +111,23 @@ class _SageMakerAWSLLM(BaseAWSLLM):
             DurationSeconds=3600,
             **external_id,
         )
-        return self._extract_credentials_and_ttl(session)
+        given = session["Credentials"]
+        credentials = Credentials(given["AccessKeyId"], given["SecretAccessKey"], given["SessionToken"])
+        lasts = (given["Expiration"] - datetime.now(timezone.utc)).total_seconds()
+        return credentials, int(lasts) - _MARGIN_SECONDS
+
+
+def _secret(name: str) -> str | None:
+    read = lookup.in_module("litellm.secret_managers.main", "get_secret")
+    if read is None:
+        raise CredentialsError(
+            "aws_web_identity_token: this LiteLLM has no get_secret, so its oidc/ forms cannot be read here; set "
+            "AWS_WEB_IDENTITY_TOKEN_FILE and AWS_ROLE_ARN instead"
+        )
+    secret: str | None = read(name)
+    return secret
+
+
+def _sts_arguments(endpoint: str | None, ssl_verify: bool | str | None, region: str | None) -> dict[str, Any]:
+    given = {"endpoint_url": endpoint, "verify": ssl_setting(ssl_verify), "region_name": region}
+    return {name: value for name, value in given.items() if value is not None}

@@ -1,7 +1,12 @@
 """The callback by which LiteLLM asks this provider before each call.
 
-One for all that is to be done then, since LiteLLM asks each of its callbacks about each call: a further one costs a
-whole answer some 3 % (measured on 1.106.2). ``stream_opening`` has one of its own, which must be the last.
+What LiteLLM does: it asks each of its callbacks about each call, so that a further one costs a whole answer some 3 %.
+So this is one for all that is to be done then; ``stream_opening`` has one of its own, which must be the last.
+Seen on: LiteLLM 1.106.2 (``async_pre_call_hook`` in the proxy, ``async_pre_call_deployment_hook``).
+Without them: embeddings take their parameters in ``extra_body``; the handler refuses what a client must not say by
+itself, later.
+Needed until: what it does has another place. tests/operating/test_access.py and tests/operations/test_embeddings.py
+show it.
 """
 
 from __future__ import annotations

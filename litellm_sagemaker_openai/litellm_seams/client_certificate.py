@@ -1,4 +1,12 @@
-"""LiteLLM's client certificate, for the asynchronous calls that LiteLLM forgets it for."""
+"""LiteLLM's client certificate, for the asynchronous calls that LiteLLM forgets it for.
+
+What LiteLLM does: it hands ``SSL_CERTIFICATE`` and ``litellm.ssl_certificate`` to httpx, which leaves them to the
+transport, so that an aiohttp session presents none.
+Seen on: LiteLLM 1.106.2.
+Without it: it uses no name that is not promised.
+Needed until: test_litellm_itself_presents_no_client_certificate_with_aiohttp in tests/sending/test_tls_and_proxies.py
+fails.
+"""
 
 from __future__ import annotations
 
@@ -7,14 +15,12 @@ import ssl
 from functools import lru_cache
 
 import litellm
-from litellm.llms.custom_httpx.http_handler import get_ssl_configuration
+
+from litellm_sagemaker_openai.litellm_seams.http_clients import ssl_context
 
 
 def with_client_certificate(ssl_verify: bool | str | None) -> bool | str | ssl.SSLContext | None:
     """LiteLLM's parameter; where a client certificate is set, a TLS context that follows it and presents that.
-
-    ``SSL_CERTIFICATE`` and ``litellm.ssl_certificate`` are LiteLLM's. It hands them to httpx, which leaves them to the
-    transport, so that an aiohttp session presents none (1.106.2; tests/sending/test_tls_and_proxies.py shows it).
 
     Raises:
         ValueError: it is no file with a certificate and its key.
@@ -22,7 +28,7 @@ def with_client_certificate(ssl_verify: bool | str | None) -> bool | str | ssl.S
     certificate = os.environ.get("SSL_CERTIFICATE", litellm.ssl_certificate)
     if not certificate:
         return ssl_verify
-    return _context(certificate, get_ssl_configuration(ssl_verify))
+    return _context(certificate, ssl_context(ssl_verify))
 
 
 @lru_cache(maxsize=16)

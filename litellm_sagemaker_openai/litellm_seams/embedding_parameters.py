@@ -1,14 +1,15 @@
 """Brings an embedding call's parameters past LiteLLM, which refuses or loses them for every custom provider.
 
-LiteLLM raises UnsupportedParamsError for ``dimensions``, ``encoding_format`` and ``user``, whatever
+What LiteLLM does: it raises UnsupportedParamsError for ``dimensions``, ``encoding_format`` and ``user``, whatever
 ``allowed_openai_params`` says, and with ``drop_params`` it drops them; ``extra_headers`` and ``client`` it does not
-hand on (``embedding`` in main.py, ``get_optional_params_embeddings`` in utils.py, 1.106.2). The OpenAI SDK always
-sends ``encoding_format``, so that no call of it would get through a proxy. A callback of LiteLLM's own kind, run once
+hand on (``embedding`` in main.py, ``get_optional_params_embeddings`` in utils.py). The OpenAI SDK always sends
+``encoding_format``, so that no call of it would get through a proxy. Here a callback of LiteLLM's own kind, run once
 the deployment is chosen, takes a copy along under a name that LiteLLM does not know, and tells LiteLLM to leave the
-originals alone. They stay where they are: a cache's key is made of them. See tests/operations/test_embeddings.py.
-
-LiteLLM runs such callbacks for ``aembedding`` only, and so for the proxy. There is none for ``embedding``, where
-``extra_body`` carries the parameters.
+originals alone. They stay where they are: a cache's key is made of them. LiteLLM runs such callbacks for
+``aembedding`` only, and so for the proxy; for ``embedding``, ``extra_body`` carries the parameters.
+Seen on: LiteLLM 1.106.2.
+Without it: ``extra_body`` carries the parameters.
+Needed until: LiteLLM hands them on. tests/operations/test_embeddings.py shows each.
 """
 
 from __future__ import annotations
@@ -17,9 +18,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from litellm.constants import OPENAI_EMBEDDING_PARAMS
 from litellm.types.utils import CallTypes
 
+from litellm_sagemaker_openai.litellm_seams import known_parameters
 from litellm_sagemaker_openai.litellm_seams.stream_opening import goes_to_this_provider
 
 CARRIED = "sagemaker_openai_embedding"
@@ -39,7 +40,7 @@ def taken_along(kwargs: dict[str, Any], call_type: CallTypes | None) -> dict[str
     if call_type is not CallTypes.aembedding or not goes_to_this_provider(kwargs):
         return None
     dropped = [*(kwargs.get("additional_drop_params") or ())]
-    named = [name for name in OPENAI_EMBEDDING_PARAMS if kwargs.get(name) is not None and name not in dropped]
+    named = [name for name in known_parameters.of_embeddings() if kwargs.get(name) is not None and name not in dropped]
     carried = Carried(
         {name: kwargs[name] for name in named},
         {**(kwargs.get("headers") or {}), **(kwargs.get("extra_headers") or {})},

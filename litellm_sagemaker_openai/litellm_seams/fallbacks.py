@@ -1,9 +1,13 @@
 """An optional callback that keeps a caller's own mistake out of LiteLLM's ``fallbacks``.
 
-LiteLLM's Router runs ``fallbacks`` for every exception, whoever the provider is, and lets neither an exception nor its
-provider say otherwise (litellm/router.py, ``async_function_with_fallbacks_common_utils``, 1.106.2). But before each
-try it asks its callbacks which deployments may take the request, and the request's metadata says how the tries before
-it failed. tests/operating/test_beside_bedrock.py and test_proxy.py show both.
+What LiteLLM does: its Router runs ``fallbacks`` for every exception, whoever the provider is, and lets neither an
+exception nor its provider say otherwise (``async_function_with_fallbacks_common_utils`` in router.py). But before each
+try it asks its callbacks which deployments may take the request (``async_filter_deployments``), and the request's
+metadata says how the tries before it failed (``previous_models``, ``fallback_depth``).
+Seen on: LiteLLM 1.106.2.
+Without them: fallbacks run for every exception.
+Needed until: an exception can say so. tests/operating/test_beside_bedrock.py and tests/operating/test_proxy.py show
+both.
 """
 
 from __future__ import annotations
@@ -15,7 +19,7 @@ from typing import Any
 import litellm
 from litellm.integrations.custom_logger import CustomLogger
 
-from litellm_sagemaker_openai.errors import PROVIDER
+from litellm_sagemaker_openai.upstream_errors import PROVIDER
 
 # What `errors.to_exception` says of 400 and 422, behind LiteLLM's name for the exception. Not 413: what is too large
 # here may fit elsewhere. A prompt that is too long is a ContextWindowExceededError.

@@ -1,15 +1,18 @@
 """What LiteLLM's proxy tells of its client, and what follows from it for a call: ``access.py``'s rule, applied.
 
-LiteLLM 1.106.2 keeps the client's request in ``litellm_params["proxy_server_request"]``, which it makes itself, so that
-a client's own field of that name is lost: the headers, the JSON (``body``, once more after the proxy's hooks have run)
-and the names that were taken out of it (``credential_fields``). The Router overwrites ``model_info``, which says the
-deployment. tests/operating/test_access.py shows each of these through the real proxy.
+What LiteLLM does: it keeps the client's request in ``litellm_params["proxy_server_request"]``, which it makes itself,
+so that a client's own field of that name is lost: the headers, the JSON (``body``, once more after the proxy's hooks
+have run) and the names that were taken out of it (``credential_fields``). The Router overwrites ``model_info``, which
+says the deployment; ``llm_router`` of ``litellm.proxy.proxy_server``, which LiteLLM's documentation imports, has it.
+Seen on: LiteLLM 1.106.2.
+Without them: a call that came through a proxy is refused, since nothing tells what its client said.
+Needed until: LiteLLM lets a provider say what only the operator may set. tests/operating/test_access.py shows each of
+these through the real proxy.
 """
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -18,7 +21,7 @@ import litellm
 from litellm_sagemaker_openai.access import (
     REFUSAL,
     UNKNOWN,
-    Asked,
+    AskedCall,
     ClientRefused,
     TooManyTries,
     UnknownClient,
@@ -31,8 +34,10 @@ from litellm_sagemaker_openai.access import (
     replaces_something,
     without_infrastructures,
 )
-from litellm_sagemaker_openai.errors import PROVIDER, bad_request
-from litellm_sagemaker_openai.sending.retries import METADATA
+from litellm_sagemaker_openai.errors import bad_request
+from litellm_sagemaker_openai.litellm_seams import lookup
+from litellm_sagemaker_openai.litellm_seams.router_records import metadata_of
+from litellm_sagemaker_openai.upstream_errors import PROVIDER
 
 _REQUEST = "proxy_server_request"
 _NAMES = "sagemaker_openai_operators_names"  # in the proxy's own record of the request
@@ -70,7 +75,7 @@ def refuse_early(call: Mapping[str, Any]) -> None:
             provider, rather than this one; or it is a fallback of a request that was refused for that, or one of very
             many tries of the same request.
     """
-    for metadata in _metadata_of(call):
+    for metadata in metadata_of(call):
         if (refusal := _refusal_before(metadata)) is not None:
             raise litellm.BadRequestError(refusal, str(call.get("model")), PROVIDER)
     request = call.get(_REQUEST)
@@ -85,7 +90,7 @@ def refuse_early(call: Mapping[str, Any]) -> None:
         raise bad_request(error, model=str(call.get("model"))) from error
 
 
-def allowed(litellm_params: Mapping[str, Any], asked: Asked) -> Allowed:
+def allowed(litellm_params: Mapping[str, Any], asked: AskedCall) -> Allowed:
     """What of a call may be sent; all of it, unless it came through a proxy.
 
     Args:
@@ -98,7 +103,7 @@ def allowed(litellm_params: Mapping[str, Any], asked: Asked) -> Allowed:
     """
     request = litellm_params.get(_REQUEST)
     if request is None:
-        if any(_is_a_clients(metadata) for metadata in _metadata_of(litellm_params)):
+        if any(_is_a_clients(metadata) for metadata in metadata_of(litellm_params)):
             raise UnknownClient
         return Allowed(asked.parameters, asked.headers)
     body = request.get("body") if isinstance(request, Mapping) else None
@@ -136,7 +141,7 @@ def _refuse(names: Sequence[str], call: Mapping[str, Any]) -> None:
 
 def _may_be_a_fallback(request: Mapping[str, Any], call: Mapping[str, Any]) -> bool:
     body = request.get("body")
-    groups = [each["model_group"] for each in _metadata_of(call) if "model_group" in each]
+    groups = [each["model_group"] for each in metadata_of(call) if "model_group" in each]
     return may_be_a_fallback(body if isinstance(body, Mapping) else {}, groups)
 
 
@@ -144,7 +149,7 @@ def _is_on_this_provider(call: Mapping[str, Any]) -> bool:
     """Whether the operator means this provider by the deployment, whomever LiteLLM would ask because of the client."""
     if call.get("custom_llm_provider") == PROVIDER:
         return True
-    model = call.get("model") or getattr(call.get("litellm_logging_obj"), "model", "")  # given by position
+    model = call.get("model") or lookup.attribute(call.get("litellm_logging_obj"), "model")  # given by position
     return str(model).startswith(f"{PROVIDER}/")
 
 
@@ -157,7 +162,7 @@ def _names_said(request: Mapping[str, Any]) -> Sequence[str]:
     return operators_names(body if isinstance(body, Mapping) else {}, request.get("credential_fields") or ())
 
 
-def _with_the_deployments(deployment: Mapping[str, Any], asked: Asked) -> Allowed:
+def _with_the_deployments(deployment: Mapping[str, Any], asked: AskedCall) -> Allowed:
     """The client's dictionaries over the deployment's, which LiteLLM has put them in the place of."""
     parameters, headers = asked.parameters, asked.headers
     own_body, own_headers = deployment.get("extra_body") or {}, deployment.get("extra_headers") or {}
@@ -180,7 +185,7 @@ def _deployment(litellm_params: Mapping[str, Any]) -> Mapping[str, Any]:
     deployment_id = info.get("original_model_id") or info.get("id")
     if deployment_id is None:
         return {}
-    find = getattr(_of_the_proxy("llm_router"), "get_deployment", None)
+    find = lookup.attribute(_of_the_proxy("llm_router"), "get_deployment")
     found = find(model_id=deployment_id) if find is not None else None
     if found is None:
         raise UnknownClient
@@ -197,7 +202,7 @@ def _is_deployments(model: str, litellm_params: Mapping[str, Any]) -> bool:
     chosen = (litellm_params.get("model_info") or {}).get("id")
     if chosen is None:
         return _goes_without_router()
-    for metadata in _metadata_of(litellm_params):
+    for metadata in metadata_of(litellm_params):
         info, deployed = metadata.get("model_info"), metadata.get("deployment")
         # A client's metadata may have fields of these names; the Router's has the deployment's id as well.
         if isinstance(deployed, str) and isinstance(info, Mapping) and info.get("id") == chosen:
@@ -211,19 +216,17 @@ def _goes_without_router() -> bool:
     """Whether the operator lets clients name a model that no deployment has: ``litellm --model …``, or
     ``pass_through_all_models`` of the Router's settings."""
     router = _of_the_proxy("llm_router")
-    settings = getattr(router, "router_general_settings", None)
+    settings = lookup.attribute(router, "router_general_settings")
     return (
-        router is None or bool(_of_the_proxy("user_model")) or bool(getattr(settings, "pass_through_all_models", False))
+        router is None
+        or bool(_of_the_proxy("user_model"))
+        or bool(lookup.attribute(settings, "pass_through_all_models"))
     )
 
 
 def _of_the_proxy(name: str) -> Any:
     """A global of LiteLLM's proxy, where this process is one; LiteLLM's documentation imports ``llm_router`` so."""
-    return getattr(sys.modules.get("litellm.proxy.proxy_server"), name, None)
-
-
-def _metadata_of(litellm_params: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    return (each for name in METADATA if isinstance(each := litellm_params.get(name), Mapping))
+    return lookup.in_loaded("litellm.proxy.proxy_server", name)
 
 
 def _refusal_before(metadata: Mapping[str, Any]) -> str | None:

@@ -1,10 +1,14 @@
 """Keeps LiteLLM's response cache from answering one call with the answer to another.
 
-LiteLLM makes a cache's key of OpenAI's parameters and the model group (``Cache.get_cache_key``, 1.106.2). It leaves
-out the inference component, the region, the credentials, ``extra_body``, ``hf_model_name`` and the container's own
-parameters, so that ``model_id="reviewer"`` would be answered with ``coder``'s cached answer. LiteLLM's documentation
+What LiteLLM does: it makes a cache's key of OpenAI's parameters and the model group (``Cache.get_cache_key``). It
+leaves out the inference component, the region, the credentials, ``extra_body``, ``hf_model_name`` and the container's
+own parameters, so that ``model_id="reviewer"`` would be answered with ``coder``'s cached answer. Its documentation
 lets an application replace ``litellm.cache.get_cache_key`` ("Customize the cache key"): here it becomes a function that
-puts a digest of these behind the key of this provider's calls. tests/litellm_seams/test_response_cache.py shows both.
+puts a digest of these behind the key of this provider's calls.
+Seen on: LiteLLM 1.106.2.
+Without it: keys are LiteLLM's own. Without ``llm_caching_handler``, the very first synchronous call of a process may
+keep its answer under LiteLLM's own key.
+Needed until: test_without_it_litellm_mixes_them_up in tests/litellm_seams/test_response_cache.py fails.
 """
 
 from __future__ import annotations
@@ -18,10 +22,11 @@ from typing import Any
 import litellm
 
 from litellm_sagemaker_openai.aws.credentials import ENDPOINT_VARIABLES
-from litellm_sagemaker_openai.errors import PROVIDER
+from litellm_sagemaker_openai.litellm_seams import lookup
 from litellm_sagemaker_openai.litellm_seams.aws_credentials import IDENTITY_VARIABLES
 from litellm_sagemaker_openai.litellm_seams.embedding_parameters import CARRIED
 from litellm_sagemaker_openai.settings import is_foreign
+from litellm_sagemaker_openai.upstream_errors import PROVIDER
 
 # What does not reach the container by itself, and changes the answer.
 _DISTINGUISHING = frozenset(
@@ -52,11 +57,12 @@ def install(logging_obj: Any = None) -> None:
             Where this installs the function, that was with LiteLLM's key; its answer must not be kept under it.
     """
     cache = litellm.cache
-    if cache is None or getattr(cache.get_cache_key, _OURS, False):
+    key_of = lookup.attribute(cache, "get_cache_key")
+    if key_of is None or getattr(key_of, _OURS, False):
         return
-    cache.get_cache_key = _telling_apart(cache.get_cache_key)  # type: ignore[method-assign]
-    handler = getattr(logging_obj, "llm_caching_handler", None)
-    if isinstance(kept := getattr(handler, "request_kwargs", None), dict):
+    cache.get_cache_key = _telling_apart(key_of)  # type: ignore[union-attr,method-assign]
+    handler = lookup.attribute(logging_obj, "llm_caching_handler")
+    if isinstance(kept := lookup.attribute(handler, "request_kwargs"), dict):
         kept.pop("cache_key", None)
 
 

@@ -1,11 +1,14 @@
 """Opens asynchronous streams where LiteLLM can still retry them, and go to another deployment.
 
-LiteLLM asks a custom provider for an asynchronous stream in a worker thread that cannot wait, so the connection
-would open with the caller's first read: too late for the Router, which tries such a stream once (measured on
-1.106.2). A whole answer is awaited. So a callback of LiteLLM's own kind, run once the deployment is chosen, asks for
-a stream as for a whole answer, and the handler's ``acompletion`` returns one that has begun: LiteLLM takes that as
-it takes the streams of its own interceptors (``_is_converted_stream_result``). Errors before the first chunk are
-then raised by ``acompletion()``, as for LiteLLM's native providers. tests/sending/test_failover.py shows both.
+What LiteLLM does: it asks a custom provider for an asynchronous stream in a worker thread that cannot wait, so the
+connection would open with the caller's first read: too late for the Router, which tries such a stream once. A whole
+answer is awaited. So a callback of LiteLLM's own kind, run once the deployment is chosen, asks for a stream as for a
+whole answer, and the handler's ``acompletion`` returns one that has begun: LiteLLM takes that as it takes the streams
+of its own interceptors (``_is_converted_stream_result``). Errors before the first chunk are then raised by
+``acompletion()``, as for LiteLLM's native providers.
+Seen on: LiteLLM 1.106.2.
+Without it: the stream opens with the caller's first read, and this provider retries it by itself.
+Needed until: test_litellm_alone_does_not in tests/sending/test_failover.py fails.
 """
 
 from __future__ import annotations
@@ -17,8 +20,9 @@ import litellm
 from litellm.integrations.custom_logger import CustomLogger
 from litellm.types.utils import CallTypes
 
-from litellm_sagemaker_openai.errors import PROVIDER
-from litellm_sagemaker_openai.sending.retries import METADATA
+from litellm_sagemaker_openai.litellm_seams import lookup
+from litellm_sagemaker_openai.litellm_seams.router_records import is_routed
+from litellm_sagemaker_openai.upstream_errors import PROVIDER
 
 MARK = "sagemaker_openai_stream"
 
@@ -35,8 +39,8 @@ _ANSWERED_ELSEWHERE = (
 )
 
 
-class _Asked(str):
-    """What the mark holds: that a stream is asked for, and how often it is tried again. A caller's text is no such."""
+class _StreamRequested(str):
+    """What the flag holds: a stream is asked for, and tried again so often. A caller's text never is one."""
 
     retries: int | None = None
 
@@ -50,7 +54,7 @@ class StreamOpening(CustomLogger):
         """The call with the mark in place of ``stream``, or None to leave it as it is."""
         if call_type is not CallTypes.acompletion or not _applies(kwargs) or not _is_last(self):
             return None
-        asked = _Asked("stream")
+        asked = _StreamRequested("stream")
         changed = {**{name: value for name, value in kwargs.items() if name != "stream"}, MARK: asked}
         retries = _retries_without_router(kwargs)
         if retries is None:
@@ -71,7 +75,7 @@ def install() -> None:
 
 def is_marked(optional_params: Mapping[str, Any]) -> bool:
     """Whether LiteLLM's call carries the mark."""
-    return isinstance(optional_params.get(MARK), _Asked)
+    return isinstance(optional_params.get(MARK), _StreamRequested)
 
 
 def marked_retries(optional_params: Mapping[str, Any]) -> int | None:
@@ -85,6 +89,8 @@ def unmarked(parameters: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _applies(kwargs: Mapping[str, Any]) -> bool:
+    if lookup.in_module("litellm.utils", "_is_converted_stream_result") is None:
+        return False  # LiteLLM takes no stream for a whole answer
     # A cache would answer a call without `stream` with a whole answer.
     if kwargs.get("stream") is not True or litellm.cache is not None or litellm.model_fallbacks:
         return False
@@ -101,7 +107,7 @@ def _retries_without_router(kwargs: Mapping[str, Any]) -> int | None:
     """
     if any(kwargs.get(name) for name in ("retry_policy", "aws_sagemaker_async")):
         return None
-    if any("model_group" in (kwargs.get(name) or ()) for name in METADATA):
+    if is_routed(kwargs):
         return None
     retries = kwargs.get("num_retries")
     return litellm.num_retries if retries is None else retries
@@ -109,7 +115,9 @@ def _retries_without_router(kwargs: Mapping[str, Any]) -> int | None:
 
 def goes_to_this_provider(kwargs: Mapping[str, Any]) -> bool:
     """Whether LiteLLM will ask this provider, by LiteLLM's own rules: aliases, ``use_litellm_proxy``, the keyword."""
-    model = str(kwargs.get("model") or getattr(kwargs.get("litellm_logging_obj"), "model", ""))  # given by position
+    model = str(
+        kwargs.get("model") or lookup.attribute(kwargs.get("litellm_logging_obj"), "model")
+    )  # given by position
     named, aliases = kwargs.get("custom_llm_provider"), (litellm.model_alias_map, kwargs.get("model_alias_map") or {})
     if named not in (None, PROVIDER) or (named is None and not model.startswith(f"{PROVIDER}/")):
         return False

@@ -1,8 +1,12 @@
-"""LiteLLM's wrapper around a stream that has begun, without what it does for nothing.
+"""LiteLLM's wrapper around a stream: without what it does for nothing, and with a way to close it.
 
-``CustomStreamWrapper`` makes a response of its own for each chunk of a custom provider and throws it away (its
-``chunk_creator``, 1.106.2): a third of what a chunk costs. All else is as it is: rules, hooks, logging, usage, errors.
-tests/formats/test_stream_fidelity.py compares what callers get of either.
+What LiteLLM does: the ``chunk_creator`` of ``CustomStreamWrapper`` makes a response of its own for each chunk of a
+custom provider and throws it away, a third of what a chunk costs. All else is as it is: rules, hooks, logging, usage,
+errors. And a synchronous stream cannot be closed.
+Seen on: LiteLLM 1.106.2; 1.110.2 has a ``close``.
+Without it: LiteLLM's wrapper as it is.
+Needed until: it does no more for a chunk than this; tests/formats/test_stream_fidelity.py compares what callers get of
+either, and tests/benchmarks/test_work.py counts the difference.
 """
 
 from __future__ import annotations
@@ -12,10 +16,11 @@ from typing import Any
 from litellm import CustomStreamWrapper
 from litellm.types.utils import ModelResponseStream
 
-from litellm_sagemaker_openai.errors import PROVIDER
+from litellm_sagemaker_openai.litellm_seams import lookup
+from litellm_sagemaker_openai.upstream_errors import PROVIDER
 
 
-class StreamWrapper(CustomStreamWrapper):
+class _ShortCut(CustomStreamWrapper):
     """For chunks in the order of ``chunks.ChunkStream``: the first choice's finish reason is alone, and comes last."""
 
     def chunk_creator(self, chunk: ModelResponseStream) -> ModelResponseStream | None:
@@ -28,14 +33,20 @@ class StreamWrapper(CustomStreamWrapper):
         return chunk
 
 
+def wrapped(**arguments: Any) -> CustomStreamWrapper:
+    """LiteLLM's wrapper around a stream that has begun, made with LiteLLM's arguments."""
+    short = lookup.attribute(CustomStreamWrapper, "chunk_creator") is not None
+    return (_ShortCut if short else CustomStreamWrapper)(**arguments)
+
+
 def install() -> None:
-    """Give LiteLLM's streams a ``close`` where they have none: 1.110.2 has it, 1.106.2 does not. Idempotent.
+    """Give LiteLLM's streams a ``close`` where they have none. Idempotent.
 
     A provider cannot do it for its own: LiteLLM puts a synchronous stream into a ``CustomStreamWrapper`` after the
     provider gave it away (``_complete_custom_providers`` in main.py). LiteLLM's Router closes what has a ``close``, so
     for the streams of others it does nothing.
     """
-    if not hasattr(CustomStreamWrapper, "close"):
+    if lookup.attribute(CustomStreamWrapper, "close") is None:
         CustomStreamWrapper.close = _close  # type: ignore[attr-defined]
 
 

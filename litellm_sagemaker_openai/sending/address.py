@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import os
-
-from litellm_sagemaker_openai.aws.credentials import profile_region, runtime_url
+from litellm_sagemaker_openai.aws.credentials import runtime_url
 from litellm_sagemaker_openai.aws.hosts import is_known_host, refuse_unless_configured
+from litellm_sagemaker_openai.aws.region import resolve_region
 from litellm_sagemaker_openai.litellm_seams.aws_credentials import source_for
-from litellm_sagemaker_openai.sending.transport import GivenToken, RequestSigner, Signer, TokenSigner
-from litellm_sagemaker_openai.settings import Settings, choose_region
-from litellm_sagemaker_openai.target import Target, chat_url, invocations_url
+from litellm_sagemaker_openai.sending.request import GivenToken, RequestSigner, Signer, TokenSigner
+from litellm_sagemaker_openai.settings import Settings
+from litellm_sagemaker_openai.target import Target, agreed_region, chat_url, invocations_url
+
+HOW_TO_GIVE_REGION = "aws_region_name='us-west-2' (your endpoint's region) or the endpoint's ARN as the model"
 
 # For botocore, which wants one to say what URL is configured: that is the same for all.
 _ANY_REGION = "us-east-1"
@@ -34,13 +35,8 @@ def invocations_address(settings: Settings, target: Target, *, route: str = "inv
     """One of the endpoint's own routes, ``invocations`` or ``async-invocations``, and the signatures that it takes.
 
     Raises:
-        ValueError: as for ``chat_address``; or there is an ``api_key``, a bearer token, which these routes do not take.
+        ValueError: as for ``chat_address``.
     """
-    if settings.api_key:
-        raise ValueError(
-            f"api_key is a bearer token, and SageMaker's /{route} takes none: requests to it are signed with AWS "
-            "credentials. Leave api_key out and give the aws_* parameters"
-        )
     region, base_url = _runtime(settings, target)
     url = _checked(invocations_url(base_url, target, region, route=route), settings, region)
     return url, RequestSigner(source_for(settings.identity, region), region)
@@ -48,7 +44,8 @@ def invocations_address(settings: Settings, target: Target, *, route: str = "inv
 
 def _runtime(settings: Settings, target: Target) -> tuple[str, str]:
     """The region and the runtime's base URL."""
-    region = choose_region(settings, target, os.environ, profile_region)
+    given = agreed_region(settings.region, target.region, "aws_region_name", "the ARN")
+    region, _ = resolve_region(given, how_to_give=HOW_TO_GIVE_REGION, profile=settings.identity.aws_profile_name)
     return region, settings.base_url or runtime_url(region, settings.identity.aws_profile_name)
 
 

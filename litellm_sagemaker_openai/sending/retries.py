@@ -12,35 +12,28 @@ import time
 from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
-from typing import Any
 
 from litellm_sagemaker_openai.errors import is_transient
+from litellm_sagemaker_openai.litellm_seams.exceptions import headers_of
 
 # As the OpenAI SDK, through which LiteLLM's `openai/` retries: openai._constants, 2.x.
 DEFAULT_RETRIES = 2
-# Where LiteLLM's Router keeps its own, by the kind of call. Where both are there (/v1/messages, /v1/responses), the
-# second is a client's.
-METADATA = ("litellm_metadata", "metadata")
 _FIRST_PAUSE = 0.5
 _LONGEST_PAUSE = 8.0
 _JITTER = 0.25  # of the pause
 _LONGEST_SECONDS = 600.0  # for all tries, where a call has no timeout; LiteLLM's own default
 
 
-def stream_retries(asked: int | None, litellm_params: Mapping[str, Any], *, late: bool) -> int:
+def stream_retries(asked: int | None, routers: int | None = None) -> int:
     """How often a stream is tried again by this provider.
 
     Args:
         asked: what LiteLLM says, as ``max_retries`` or by the mark of ``stream_opening``; None: nothing.
-        litellm_params: LiteLLM's, of which the Router's own number is taken.
-        late: whether the stream opens with the caller's first read, where a Router cannot retry it any more.
+        routers: the number of a Router that cannot retry the stream any more, since it opens with the caller's first
+            read; None: there is none.
     """
-    if late:
-        routed = [each for name in METADATA if "model_group" in (each := litellm_params.get(name) or {})]
-        if routed:
-            # Where both are there, one is a client's own, which may hold anything.
-            said = [each.get("max_retries") for each in routed]
-            return min((retries for retries in said if type(retries) is int and retries >= 0), default=0)
+    if routers is not None:
+        return routers
     return DEFAULT_RETRIES if asked is None else asked
 
 
@@ -65,7 +58,7 @@ class Tries:
         Raises:
             Exception: ``error``, where no try is to follow it.
         """
-        asked = retry_after(getattr(error, "litellm_response_headers", None) or {}, datetime.now(timezone.utc))
+        asked = retry_after(headers_of(error), datetime.now(timezone.utc))
         pause = max(self._pause, asked) * (1 + _JITTER * random.random())
         if self._left <= 0 or not is_transient(error) or self._clock() + pause >= self._ends:
             raise error

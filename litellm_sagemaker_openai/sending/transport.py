@@ -9,130 +9,25 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
-import ctypes
-import os
-import ssl
-import threading
 import time
 from collections.abc import Callable, Generator, Mapping
 from concurrent.futures import Future
 from contextlib import closing
-from dataclasses import dataclass, field
-from datetime import datetime, timezone
-from typing import Any, Protocol, TypeAlias, TypeVar, cast
+from dataclasses import dataclass
+from typing import Any, TypeAlias, cast
 
 import httpx
-import litellm
-from litellm.llms.custom_httpx.http_handler import (
-    AsyncHTTPHandler,
-    HTTPHandler,
-    blocked_cookie_jar,
-    get_async_httpx_client,
-    get_httpx_client,
-    get_ssl_configuration,
-)
 
-from litellm_sagemaker_openai.aws.auth import Authorizations, authorizations, bearer
-from litellm_sagemaker_openai.aws.credentials import CredentialSource
-from litellm_sagemaker_openai.aws.hosts import is_this_machine, takes_environment_proxy
-from litellm_sagemaker_openai.aws.sigv4 import FrozenCredentials, signed_headers
-from litellm_sagemaker_openai.errors import PROVIDER, Verdict, read_refusal
-from litellm_sagemaker_openai.litellm_seams.aiohttp_post import aiohttp_transport, post
+from litellm_sagemaker_openai.aws.hosts import is_this_machine
+from litellm_sagemaker_openai.aws.sigv4 import FrozenCredentials
+from litellm_sagemaker_openai.litellm_seams.aiohttp_post import post, poster
+from litellm_sagemaker_openai.litellm_seams.http_clients import async_client, own_client, sync_client
 from litellm_sagemaker_openai.litellm_seams.server_shutdown import server_is_stopping
-from litellm_sagemaker_openai.sending.cold_start import NOTICE_WITHIN, ColdStartTimeout, Patience, ServerStopping
+from litellm_sagemaker_openai.sending.cold_start import NOTICE_WITHIN, ColdStartTimeout, ServerStopping
+from litellm_sagemaker_openai.sending.request import Request
+from litellm_sagemaker_openai.upstream_errors import Verdict, read_refusal
 
-# LiteLLM's own default to connect within (litellm.llms.custom_httpx.http_handler._DEFAULT_TIMEOUT, 1.106.2).
-_CONNECT_SECONDS = 5.0
-# What Python's sockets take at most: milliseconds in a C int, as poll(2) has them (socketmodule.c, 3.11). 24 days.
-_LONGEST_SECONDS = float(0x7FFFFFFF // 1000)
 _CREDENTIALS_SECONDS = 60.0
-_CLIENT_SECONDS = 3600  # LiteLLM's own (litellm.constants._DEFAULT_TTL_FOR_HTTPX_CLIENTS, 1.106.2)
-
-# LiteLLM's get_httpx_client takes no lock: threads that ask at once get a client each, and all but one stay open.
-_clients_lock = threading.Lock()
-
-_Client = TypeVar("_Client", httpx.Client, httpx.AsyncClient)
-
-
-class Signer(Protocol):
-    """What authorizes a request."""
-
-    def authorizations(self, request: Request) -> Authorizations:
-        """The authorizing headers of each try."""
-
-
-@dataclass(frozen=True, slots=True)
-class GivenToken:
-    """A bearer token that was made elsewhere."""
-
-    token: str = field(repr=False)
-
-    def authorizations(self, request: Request) -> Authorizations:
-        yield {"authorization": f"Bearer {self.token}"}
-
-
-@dataclass(frozen=True, slots=True)
-class TokenSigner:
-    """A bearer token for each try: what ``/openai/v1`` takes."""
-
-    source: CredentialSource = field(repr=False)
-    region: str
-    expiry: int
-
-    def authorizations(self, request: Request) -> Authorizations:
-        return authorizations(self.source, lambda frozen: bearer(frozen, self.region, self.expiry))
-
-
-@dataclass(frozen=True, slots=True)
-class RequestSigner:
-    """A SigV4 signature of the request itself: what ``/invocations`` and ``/async-invocations`` take."""
-
-    source: CredentialSource = field(repr=False)
-    region: str
-
-    def authorizations(self, request: Request) -> Authorizations:
-        def sign(frozen: FrozenCredentials) -> dict[str, str]:
-            now = datetime.now(timezone.utc)
-            return signed_headers(frozen, self.region, now, url=request.url, headers=request.headers, body=request.body)
-
-        return authorizations(self.source, sign)
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """One call, ready to be sent. Its ``repr`` shows neither headers nor body.
-
-    Args:
-        url: where it goes.
-        signer: what authorizes it.
-        headers: all but the authorizing ones, which the signer gives.
-        body: the bytes to send.
-        stream: whether the answer is to be read as it comes.
-        timeout: for connecting, and for each read and write.
-        ssl_verify: LiteLLM's parameter of that name, or a context; None: LiteLLM's global setting.
-        patience: with a target that has no capacity; None: it is refused at once.
-        client: an httpx client of the caller's, from ``checked_client``; None: LiteLLM's shared one.
-
-    Raises:
-        ValueError: the caller's client would send plain ``http`` for this machine through a proxy.
-    """
-
-    url: str
-    signer: Signer
-    headers: Mapping[str, str] = field(repr=False)
-    body: bytes = field(repr=False)
-    stream: bool
-    timeout: httpx.Timeout
-    ssl_verify: bool | str | ssl.SSLContext | None = None
-    patience: Patience | None = None
-    client: Any = field(default=None, repr=False)
-
-    def __post_init__(self) -> None:
-        if self.client is not None and is_this_machine(self.url) and _takes_proxy(self.client, self.url):
-            raise ValueError(
-                "client would send plain http for this machine, and the token with it, through a proxy; give a client "
-                "without one, such as httpx.Client(trust_env=False)"
-            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,11 +167,11 @@ def _send_once(client: httpx.Client, request: Request, authorization: Mapping[st
 
 
 async def _asend_once(client: httpx.AsyncClient, request: Request, authorization: Mapping[str, str]) -> httpx.Response:
-    transport = aiohttp_transport(client, request.url) if request.client is None else None
-    if transport is not None:
+    posting = poster(client, request.url) if request.client is None else None
+    if posting is not None:
         headers = {**request.headers, **authorization}
         return await post(
-            transport, request.url, headers=headers, body=request.body, timeout=request.timeout, stream=request.stream
+            posting, request.url, headers=headers, body=request.body, timeout=request.timeout, stream=request.stream
         )
     built = _build(client, request, authorization)
     try:
@@ -309,103 +204,18 @@ def _left_open(request: Request, response: httpx.Response) -> bool:
     return request.stream and response.is_success
 
 
-def checked_client(client: Any, *, is_async: bool) -> Any:
-    """The httpx client in what a caller gave as ``client``: LiteLLM's handler around one, or one; None for None.
-
-    Raises:
-        ValueError: it is neither, or not of this colour.
-    """
-    client = getattr(client, "client", client)
-    wanted = httpx.AsyncClient if is_async else httpx.Client
-    if client is not None and not isinstance(client, wanted):
-        handler = "AsyncHTTPHandler" if is_async else "HTTPHandler"
-        raise ValueError(f"client must be a litellm {handler} or an httpx.{wanted.__name__}, not {client!r:.80}")
-    return client
-
-
-def _takes_proxy(client: Any, url: str) -> bool:
-    """Whether a client of the caller's takes a proxy for a URL of this machine that is plain ``http``.
-
-    httpx 0.28 tells by private names alone what proxies it was given, or found in the environment when it was made.
-    LiteLLM's aiohttp transport looks there itself; where httpx has no such names, that is all that can be known.
-    """
-    choose = getattr(client, "_transport_for_url", None)
-    chosen = choose is not None and url.startswith("http://") and choose(httpx.URL(url)) is not client._transport
-    return chosen or (client.trust_env and takes_environment_proxy(url))
-
-
 def _sync_client(request: Request) -> httpx.Client:
     if request.client is not None:
         return cast(httpx.Client, request.client)
-    with _clients_lock:
-        if is_this_machine(request.url):
-            return _direct_client(httpx.Client, request)
-        return get_httpx_client(params={"ssl_verify": request.ssl_verify}).client
+    if is_this_machine(request.url):
+        return own_client(httpx.Client, request.ssl_verify, trust_env=False)
+    return sync_client(request.ssl_verify)
 
 
 def _async_client(request: Request) -> httpx.AsyncClient:
     if request.client is not None:
         return cast(httpx.AsyncClient, request.client)
-    client = get_async_httpx_client(PROVIDER, params={"ssl_verify": request.ssl_verify}).client
-    if is_this_machine(request.url) and aiohttp_transport(client, request.url) is None:
-        return _direct_client(httpx.AsyncClient, request)
+    client = async_client(request.ssl_verify)
+    if is_this_machine(request.url) and poster(client, request.url) is None:
+        return own_client(httpx.AsyncClient, request.ssl_verify, trust_env=False)
     return client
-
-
-def _direct_client(kind: type[_Client], request: Request) -> _Client:
-    """A client without proxies, beside LiteLLM's: httpx takes its own from the environment once, for all requests."""
-    cache, name = litellm.in_memory_llm_clients_cache, f"{PROVIDER} {kind.__name__} {request.ssl_verify}"
-    client: _Client | None = cache.get_cache(name)  # type: ignore[no-untyped-call]
-    if client is None:
-        verify = get_ssl_configuration(request.ssl_verify)
-        client = kind(verify=verify, cookies=blocked_cookie_jar(), trust_env=False)
-        cache.set_cache(name, client, litellm_owned_client=True, ttl=_CLIENT_SECONDS)
-    return client
-
-
-_parents_clients: list[Any] = []
-
-
-def _leave_clients_to_parent() -> None:
-    """A connection that two processes use gives one of them the other's answers.
-
-    The clients are kept, even when Python ends: one that is closed, or collected, takes its connections out of the
-    event loop's epoll instance, which the parent shares, and the parent waits for ever.
-    """
-    global _clients_lock
-    _clients_lock = threading.Lock()
-    cache = vars(litellm).get("in_memory_llm_clients_cache")  # LiteLLM makes it when it is first asked for
-    clients = {} if cache is None else cache.cache_dict
-    for name, client in list(clients.items()):
-        if isinstance(client, (AsyncHTTPHandler, HTTPHandler, httpx.AsyncClient, httpx.Client)):
-            _parents_clients.append(clients.pop(name))
-    ctypes.pythonapi.Py_IncRef(ctypes.py_object(_parents_clients))
-
-
-if hasattr(os, "register_at_fork"):  # not on Windows
-    os.register_at_fork(after_in_child=_leave_clients_to_parent)
-
-
-def as_timeout(timeout: float | str | httpx.Timeout | None) -> httpx.Timeout:
-    """LiteLLM's ``timeout`` for httpx: a number is for each read and write; connecting has 5 s of it at most.
-
-    None is 600 s. More than sockets take, ``inf`` included, is as much as they take: 24 days.
-
-    Raises:
-        ValueError: it is not a number above 0, or one of an ``httpx.Timeout`` is not.
-    """
-    if isinstance(timeout, httpx.Timeout):
-        given = timeout.as_dict()
-        return httpx.Timeout(**{kind: None if each is None else _checked_seconds(each) for kind, each in given.items()})
-    seconds = _checked_seconds(600.0 if timeout is None else timeout)
-    return httpx.Timeout(seconds, connect=min(seconds, _CONNECT_SECONDS))
-
-
-def _checked_seconds(value: float | str) -> float:
-    try:
-        seconds = float(value) if isinstance(value, str) else value  # text: from an environment variable
-        if seconds > 0:
-            return float(min(seconds, _LONGEST_SECONDS))
-    except (TypeError, ValueError):
-        pass  # said below
-    raise ValueError(f"timeout must be a number of seconds above 0, not {value!r}")

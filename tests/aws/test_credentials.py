@@ -21,10 +21,10 @@ from botocore.credentials import Credentials, RefreshableCredentials
 from litellm_sagemaker_openai.aws import credentials
 from litellm_sagemaker_openai.aws.auth import authorizations, bearer
 from litellm_sagemaker_openai.aws.credentials import HOLD_SECONDS, CredentialsError, CredentialSource, freeze
+from litellm_sagemaker_openai.aws.identity import AwsIdentity
 from litellm_sagemaker_openai.aws.sigv4 import FrozenCredentials
 from litellm_sagemaker_openai.bounded_table import Table
 from litellm_sagemaker_openai.litellm_seams.aws_credentials import source_for
-from litellm_sagemaker_openai.settings import AwsIdentity
 from tests.conftest import CREDENTIALS, MESSAGES, REGION, Upstream
 from tests.scripted import Answer, Scripted, Seen, chunk, completion, json_answer, scripted, sse
 

@@ -65,7 +65,7 @@ def test_what_is_in_service(account: Aws) -> None:
         "my-endpoint": deployment("sagemaker_openai/my-endpoint"),
         "reports": deployment("sagemaker_openai/reports", aws_sagemaker_async=True),
     }
-    assert sort_settings(models(configuration)["reports"], {}).asynchronous is not None
+    assert sort_settings(models(configuration)["reports"], {}).queue is not None
     del configuration["model_list"]
     assert configuration == {
         "credential_list": [

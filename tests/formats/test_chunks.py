@@ -12,9 +12,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from litellm.types.utils import ModelResponseStream
 
-from litellm_sagemaker_openai.errors import AnswerError
-from litellm_sagemaker_openai.formats.chunks import ChunkStream, pieces_of
+from litellm_sagemaker_openai.formats.chunks import ChunkStream
 from litellm_sagemaker_openai.formats.events import StreamFormatError, decoder_for
+from litellm_sagemaker_openai.formats.whole_answer import pieces_of
+from litellm_sagemaker_openai.upstream_errors import AnswerError
 from tests.conftest import WIRE
 from tests.scripted import chunk, completion, sse, usage_chunk
 

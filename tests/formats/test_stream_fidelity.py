@@ -446,7 +446,7 @@ async def test_the_shorter_way_through_litellms_wrapper_gives_the_same(
     upstream(Answer([sse(*events)]))
     options: dict[str, Any] = {"stream_options": {"include_usage": True}} if include_usage else {}
     ours = await collect(True, **options)
-    monkeypatch.setattr("litellm_sagemaker_openai.provider.StreamWrapper", litellm.CustomStreamWrapper)
+    monkeypatch.setattr("litellm_sagemaker_openai.litellm_seams.stream_wrapper._ShortCut", litellm.CustomStreamWrapper)
     litellms = await collect(True, **options)
     for each in litellms[len(litellms) - 2 :]:  # those that LiteLLM makes itself have the time of the call
         each.created = events[0]["created"]

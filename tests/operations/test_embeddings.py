@@ -32,7 +32,6 @@ from litellm.caching.caching import Cache
 from litellm.integrations.custom_logger import CustomLogger
 
 import litellm_sagemaker_openai
-from litellm_sagemaker_openai.errors import AnswerError, MalformedAnswer, StreamedError
 from litellm_sagemaker_openai.formats.chat_request import MAX_BODY_BYTES
 from litellm_sagemaker_openai.formats.embeddings import embedding_body, embedding_response
 from litellm_sagemaker_openai.litellm_seams.callback import before_each_call
@@ -42,6 +41,7 @@ from litellm_sagemaker_openai.local import embeddings as echo
 from litellm_sagemaker_openai.local.runtime import RuntimeConfig
 from litellm_sagemaker_openai.local.server import Running, running
 from litellm_sagemaker_openai.target import Target, invocations_url
+from litellm_sagemaker_openai.upstream_errors import AnswerError, MalformedAnswer, StreamedError
 from tests.conftest import CREDENTIALS, REGION, Upstream
 from tests.operating.proxies import Proxy, config, proxy
 from tests.scripted import Answer, Scripted, Seen, json_answer, scripted

@@ -27,12 +27,14 @@ from litellm_sagemaker_openai import AsyncResultNotReady, afetch_async_result, f
 from litellm_sagemaker_openai.aws import s3
 from litellm_sagemaker_openai.aws.credentials import CredentialSource
 from litellm_sagemaker_openai.aws.s3 import S3, Absent
+from litellm_sagemaker_openai.aws.s3_location import S3Location
 from litellm_sagemaker_openai.local.server import Running
 from litellm_sagemaker_openai.operations.queued_inference import inference as inference_module
 from litellm_sagemaker_openai.operations.queued_inference import request as request_module
-from litellm_sagemaker_openai.operations.queued_inference.inference import AsyncInference
-from litellm_sagemaker_openai.operations.queued_inference.request import MAX_INLINE_BYTES, S3Location
-from litellm_sagemaker_openai.sending.transport import GivenToken, Request, as_timeout
+from litellm_sagemaker_openai.operations.queued_inference.inference import QueuedInference
+from litellm_sagemaker_openai.operations.queued_inference.request import MAX_INLINE_BYTES
+from litellm_sagemaker_openai.sending.request import GivenToken, Request
+from litellm_sagemaker_openai.sending.timeouts import as_timeout
 from tests.conftest import CREDENTIALS, MESSAGES, REGION, Upstream
 from tests.scripted import Answer, Scripted, Seen, completion, json_answer, scripted
 
@@ -1110,8 +1112,8 @@ async def test_credentials_that_are_missing_for_a_while(
     found = iter([None, Credentials("AKIA", "secret")])
     s3 = S3(CredentialSource(lambda: lambda: next(found)), REGION)
     request = Request(f"{server.url}/", GivenToken("token"), {}, b"{}", stream=False, timeout=as_timeout(60))
-    inference = AsyncInference(request, s3, 60.0)
-    response = await inference_module.ainvoke(inference) if is_async else inference_module.invoke(inference)
+    inference = QueuedInference(request, s3, 60.0)
+    response = await inference.asend() if is_async else inference.send()
     assert response.json()["choices"]
 
 

@@ -11,29 +11,26 @@ import botocore.loaders
 import pytest
 from botocore.model import ServiceModel
 
-from litellm_sagemaker_openai.errors import AnswerError, Refusal, read_failure
+from litellm_sagemaker_openai.aws.s3_location import S3Location, object_under, parse_location, parse_prefix
 from litellm_sagemaker_openai.operations.queued_inference.request import (
     MAX_INLINE_BYTES,
     MEMBERS,
     Accepted,
-    AsyncOptions,
-    S3Location,
+    QueueOptions,
     Seconds,
     Text,
-    async_headers,
     hidden_params,
     intervals,
     is_own,
     may_take_requests,
     no_result_yet,
-    object_under,
-    parse_location,
-    parse_prefix,
+    queue_headers,
     read_accepted,
     result_headers,
     set_apart,
 )
 from litellm_sagemaker_openai.settings import sort_settings
+from litellm_sagemaker_openai.upstream_errors import AnswerError, Refusal, read_failure
 
 each = pytest.mark.parametrize
 OPERATION: Any = ServiceModel(
@@ -50,8 +47,8 @@ NAMES = {
 }
 
 
-def sorted_with(**options: Any) -> AsyncOptions:
-    found = sort_settings({"aws_sagemaker_async": True, **options}, {}).asynchronous
+def sorted_with(**options: Any) -> QueueOptions:
+    found = sort_settings({"aws_sagemaker_async": True, **options}, {}).queue
     assert found is not None
     return found
 
@@ -135,12 +132,12 @@ def test_options_from_yaml_and_the_environment() -> None:
     }
     settings = sort_settings(given, {})
     assert settings.body == {"temperature": 1}
-    assert settings.asynchronous == AsyncOptions(
+    assert settings.queue == QueueOptions(
         {"x-amzn-sagemaker-filename": "answer.json", "x-amzn-sagemaker-requestttlseconds": "3600"},
         S3Location("bucket", "some/prefix"),
     )
-    assert sort_settings({}, {}).asynchronous is None
-    assert sort_settings({"aws_sagemaker_async": False}, {}).asynchronous is None
+    assert sort_settings({}, {}).queue is None
+    assert sort_settings({"aws_sagemaker_async": False}, {}).queue is None
 
 
 @each(
@@ -244,7 +241,7 @@ def test_objects_under_a_prefix() -> None:
 def test_headers() -> None:
     chat = {"accept": "application/json", "content-type": "application/json", "user-agent": "us", "x-mine": "1"}
     options = sorted_with(aws_sagemaker_async_filename="a.out", aws_sagemaker_async_inference_id="id 1")
-    assert async_headers(chat, options) == {
+    assert queue_headers(chat, options) == {
         "user-agent": "us",
         "x-mine": "1",
         "content-type": "application/octet-stream",
@@ -253,11 +250,11 @@ def test_headers() -> None:
         "x-amzn-sagemaker-filename": "a.out",
         "x-amzn-sagemaker-inference-id": "id 1",
     }
-    stored = async_headers(chat, AsyncOptions({}), S3Location("bucket", "key"))
+    stored = queue_headers(chat, QueueOptions({}), S3Location("bucket", "key"))
     assert stored["x-amzn-sagemaker-inputlocation"] == "s3://bucket/key"
     for name in ("x-amzn-sagemaker-inputlocation", "x-amzn-sagemaker-filename"):
         with pytest.raises(ValueError, match=f"extra_headers must not set {name}; give the aws_sagemaker_async_"):
-            async_headers({**chat, name: "x"}, AsyncOptions({}))
+            queue_headers({**chat, name: "x"}, QueueOptions({}))
 
 
 # Whose result it is

@@ -13,10 +13,12 @@ import openai
 import pytest
 from litellm.caching.caching import Cache
 
-from litellm_sagemaker_openai import provider
-from litellm_sagemaker_openai.errors import Refusal, Verdict, connection_error, to_exception
+from litellm_sagemaker_openai import execution
+from litellm_sagemaker_openai.errors import connection_error, to_exception
+from litellm_sagemaker_openai.litellm_seams.router_records import routers_retries
 from litellm_sagemaker_openai.sending import retries
 from litellm_sagemaker_openai.sending.retries import Tries, retry_after, stream_retries
+from litellm_sagemaker_openai.upstream_errors import Refusal, Verdict
 from tests.conftest import MESSAGES, Upstream
 from tests.scripted import Answer, Scripted, Seen, chunk, json_answer, sse
 from tests.sending.test_failover import FAULTS, fine
@@ -59,7 +61,7 @@ def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
     monkeypatch.setattr(retries, "_FIRST_PAUSE", 0.5)
     monkeypatch.setattr(retries, "_JITTER", 0.0)
-    monkeypatch.setattr(provider, "Tries", Hurried)
+    monkeypatch.setattr(execution, "Tries", Hurried)
     return made
 
 
@@ -283,4 +285,4 @@ def test_retry_after(value: str, seconds: float) -> None:
     ],
 )
 def test_a_clients_metadata_gives_no_tries(litellm_params: dict[str, Any], retries: int) -> None:
-    assert stream_retries(None, litellm_params, late=True) == retries
+    assert stream_retries(None, routers_retries(litellm_params)) == retries

@@ -11,7 +11,7 @@ import litellm
 import pytest
 
 from litellm_sagemaker_openai.local.server import Running
-from litellm_sagemaker_openai.sending.transport import as_timeout
+from litellm_sagemaker_openai.sending.timeouts import as_timeout
 from tests.conftest import MESSAGES, REGION, Upstream
 from tests.scripted import Answer, Scripted, Seen, chunk, completion, json_answer, sse
 

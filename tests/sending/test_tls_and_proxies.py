@@ -235,13 +235,13 @@ async def test_litellm_without_aiohttp(
     way: str, server: Scripted, certificates: Certificates, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(litellm, "disable_aiohttp_transport", True)
-    assert aiohttp_post.aiohttp_transport(get_async_httpx_client("some-provider").client, URL) is None
+    assert aiohttp_post.poster(get_async_httpx_client("some-provider").client, URL) is None
     assert await text_of(way, server, ssl_verify=str(certificates.authority)) == "Hello."
 
 
 async def test_litellms_shared_client_has_the_transport_that_is_used_by_itself() -> None:
     """Where a new LiteLLM, or httpx, names it otherwise, calls still work, and cost more."""
-    assert aiohttp_post.aiohttp_transport(get_async_httpx_client("some-provider").client, URL) is not None
+    assert aiohttp_post.poster(get_async_httpx_client("some-provider").client, URL) is not None
 
 
 async def test_litellm_itself_presents_no_client_certificate_with_aiohttp(

@@ -1,6 +1,6 @@
 """Asynchronous inference: a request queued by ``InvokeEndpointAsync``, and its result when S3 has it.
 
-What to do next is decided once, by a generator that does no I/O (``_steps``); ``invoke`` and ``ainvoke`` carry its
+What to do next is decided once, by a generator that does no I/O (``_steps``); ``send`` and ``asend`` carry its
 steps out. Both give the result as the answer that the container would have given to a request of its own.
 
 Whose result it is. SageMaker says where the result will be only when the request is queued, and an inference can be
@@ -36,29 +36,30 @@ import httpx
 
 from litellm_sagemaker_openai.aws.credentials import CredentialsError
 from litellm_sagemaker_openai.aws.s3 import S3, Absent
-from litellm_sagemaker_openai.errors import AnswerError, Refusal, Verdict, read_failure
+from litellm_sagemaker_openai.aws.s3_location import S3Location, object_under
+from litellm_sagemaker_openai.litellm_seams.http_clients import ssl_setting
 from litellm_sagemaker_openai.operations.queued_inference.request import (
     MAX_INLINE_BYTES,
     ROUTE,
-    AsyncOptions,
     NoResultYet,
-    S3Location,
+    QueueOptions,
     another_failure,
     another_result,
-    async_headers,
     intervals,
     is_own,
     may_take_requests,
     no_result_yet,
-    object_under,
+    queue_headers,
     read_accepted,
     result_headers,
     set_apart,
 )
 from litellm_sagemaker_openai.sending.address import invocations_address
-from litellm_sagemaker_openai.sending.transport import Pause, Request, RequestSigner, asend, send
+from litellm_sagemaker_openai.sending.request import Request, RequestSigner
+from litellm_sagemaker_openai.sending.transport import Pause, asend, send
 from litellm_sagemaker_openai.settings import Settings
 from litellm_sagemaker_openai.target import Target
+from litellm_sagemaker_openai.upstream_errors import AnswerError, Refusal, Verdict, read_failure
 
 _T = TypeVar("_T")
 
@@ -85,7 +86,7 @@ class Upload:
 
 
 @dataclass(frozen=True, slots=True)
-class AsyncInference:
+class QueuedInference:
     """One call, ready to be queued and waited for.
 
     Args:
@@ -99,8 +100,25 @@ class AsyncInference:
     request: Request
     s3: S3
     seconds: float
-    options: AsyncOptions = field(default_factory=lambda: AsyncOptions({}))
+    options: QueueOptions = field(default_factory=lambda: QueueOptions({}))
     upload: Upload | None = None
+
+    def send(self) -> httpx.Response:
+        """Queue the request and wait for its result, which is given as the container's answer; or SageMaker's refusal.
+
+        What was stored in S3 for it is removed again, however this ends, but for a result that did not come in time.
+
+        Raises:
+            NoResultYet: it did not come in time.
+            AnswerError: the inference failed, in the container's or SageMaker's words; or S3 refused something; or the
+                result, or the failure, is where another call's may be.
+            httpx.HTTPError, CredentialsError: as for ``transport.send``.
+        """
+        return carry_out(_steps(self, time.monotonic))
+
+    async def asend(self) -> httpx.Response:
+        """``send`` for an event loop, which it never blocks."""
+        return await acarry_out(_steps(self, time.monotonic))
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,14 +149,14 @@ def queue_address(settings: Settings, target: Target) -> tuple[str, RequestSigne
     return invocations_address(settings, target, route=ROUTE)
 
 
-def plan(request: Request, settings: Settings) -> AsyncInference:
+def plan(request: Request, settings: Settings) -> QueuedInference:
     """What a request for a whole answer becomes where it goes to ``queue_address``.
 
     Raises:
         ValueError: the body is too long to be sent, and nothing says where to store it; or a header of the caller's
             that an option stands for.
     """
-    options, signer, timeout = settings.asynchronous, request.signer, request.timeout
+    options, signer, timeout = settings.queue, request.signer, request.timeout
     assert options is not None
     assert isinstance(signer, RequestSigner)
     options = set_apart(options, str(uuid.uuid4()))
@@ -146,20 +164,20 @@ def plan(request: Request, settings: Settings) -> AsyncInference:
     seconds = min(threading.TIMEOUT_MAX, timeout.read or threading.TIMEOUT_MAX)
     submission = replace(
         request,
-        headers=async_headers(request.headers, options, stored),
+        headers=queue_headers(request.headers, options, stored),
         body=b"" if stored else request.body,
         timeout=httpx.Timeout(
             connect=timeout.connect, read=min(seconds, _SUBMIT_SECONDS), write=timeout.write, pool=timeout.pool
         ),
     )
-    s3 = S3(signer.source, signer.region, settings.identity.aws_profile_name, settings.ssl_verify)
+    s3 = S3(signer.source, signer.region, settings.identity.aws_profile_name, ssl_setting(settings.ssl_verify))
     if stored is None:
-        return AsyncInference(submission, s3, seconds, options)
-    question = replace(submission, headers=async_headers(request.headers, options))
-    return AsyncInference(submission, s3, seconds, options, Upload(stored, request.body, question))
+        return QueuedInference(submission, s3, seconds, options)
+    question = replace(submission, headers=queue_headers(request.headers, options))
+    return QueuedInference(submission, s3, seconds, options, Upload(stored, request.body, question))
 
 
-def _stored_at(options: AsyncOptions, length: int) -> S3Location | None:
+def _stored_at(options: QueueOptions, length: int) -> S3Location | None:
     if length <= MAX_INLINE_BYTES:
         return None
     if options.input_prefix is None:
@@ -168,25 +186,6 @@ def _stored_at(options: AsyncOptions, length: int) -> S3Location | None:
             "aws_sagemaker_async_input='s3://<bucket>/<prefix>' to have larger ones stored there"
         )
     return object_under(options.input_prefix, f"{uuid.uuid4()}.json")
-
-
-def invoke(inference: AsyncInference) -> httpx.Response:
-    """Queue the request and wait for its result, which is given as the container's answer; or SageMaker's refusal.
-
-    What was stored in S3 for it is removed again, however this ends, but for a result that did not come in time.
-
-    Raises:
-        NoResultYet: it did not come in time.
-        AnswerError: the inference failed, in the container's or SageMaker's words; or S3 refused something; or the
-            result, or the failure, is where another call's may be.
-        httpx.HTTPError, CredentialsError: as for ``transport.send``.
-    """
-    return carry_out(_steps(inference, time.monotonic))
-
-
-async def ainvoke(inference: AsyncInference) -> httpx.Response:
-    """``invoke`` for an event loop, which it never blocks."""
-    return await acarry_out(_steps(inference, time.monotonic))
 
 
 def carry_out(steps: Steps[_T]) -> _T:
@@ -236,7 +235,7 @@ async def acarry_out(steps: Steps[_T]) -> _T:
             failure = error
 
 
-def _steps(inference: AsyncInference, clock: Callable[[], float]) -> Steps[httpx.Response]:
+def _steps(inference: QueuedInference, clock: Callable[[], float]) -> Steps[httpx.Response]:
     """What is to be done, one step after the other, until there is an answer to hand back."""
     ends = clock() + inference.seconds
     upload = inference.upload
@@ -263,7 +262,7 @@ def _steps(inference: AsyncInference, clock: Callable[[], float]) -> Steps[httpx
     return answer
 
 
-def _queue_and_wait(inference: AsyncInference, ends: float, clock: Callable[[], float]) -> Steps[httpx.Response]:
+def _queue_and_wait(inference: QueuedInference, ends: float, clock: Callable[[], float]) -> Steps[httpx.Response]:
     answer: httpx.Response = yield inference.request
     if not answer.is_success:
         return answer

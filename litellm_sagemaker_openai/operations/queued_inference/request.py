@@ -11,9 +11,9 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
-from urllib.parse import unquote
 
-from litellm_sagemaker_openai.errors import AnswerError, Refusal, Verdict, is_other_kind, read_refusal
+from litellm_sagemaker_openai.aws.s3_location import S3Location, parse_location
+from litellm_sagemaker_openai.upstream_errors import AnswerError, Refusal, Verdict, is_other_kind, read_refusal
 
 ROUTE = "async-invocations"
 
@@ -26,17 +26,6 @@ _FIRST_INTERVAL = 0.5  # seconds
 _LONGEST_INTERVAL = 10.0
 _GROWTH = 1.5
 
-_LOCATION_MAX_LENGTH = 1024  # shape InputLocationHeader; an S3 key has the same limit
-_PREFIX_MAX_LENGTH = 960  # leaves room for the object's name
-# https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html
-_BUCKET = r"[a-z0-9](?:[a-z0-9-]|\.(?!\.)){1,61}[a-z0-9]"
-_S3_PREFIX = re.compile(rf"s3://({_BUCKET})(?:/([\x21-\x7e]*))?")
-_S3_URI = re.compile(rf"s3://({_BUCKET})/([\x20-\x7e]+)")
-_S3_HOST = r"s3(?:-fips)?(?:[.-]dualstack)?(?:[.-][a-z0-9-]+)?\.amazonaws\.(?:com|com\.cn|eu)"
-_S3_URLS = (
-    re.compile(rf"https://{_S3_HOST}/({_BUCKET})/([\x21-\x7e]+)"),
-    re.compile(rf"https://({_BUCKET})\.{_S3_HOST}/([\x21-\x7e]+)"),
-)
 # A header's value cannot end in white space, which the model's pattern would allow.
 _INFERENCE_ID = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]{0,62}[\x21-\x7e])?")
 
@@ -114,18 +103,7 @@ _RANDOM_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{
 
 
 @dataclass(frozen=True, slots=True)
-class S3Location:
-    """An object in S3, or, where the key is the beginning of one, a prefix. ``str`` gives its ``s3://`` URI."""
-
-    bucket: str
-    key: str
-
-    def __str__(self) -> str:
-        return f"s3://{self.bucket}/{self.key}"
-
-
-@dataclass(frozen=True, slots=True)
-class AsyncOptions:
+class QueueOptions:
     """What a call asks of InvokeEndpointAsync: the headers of its options, and where large requests are stored.
 
     ``part`` is in its result's path and in no other call's; None where SageMaker names the result.
@@ -149,38 +127,7 @@ class NoResultYet(AnswerError):
     """The call's time is over, and the result is not there. It may still come."""
 
 
-def parse_prefix(text: str) -> S3Location:
-    """Where objects are to be stored: ``s3://bucket`` or ``s3://bucket/prefix``.
-
-    Raises:
-        ValueError: it is anything else.
-    """
-    match = _S3_PREFIX.fullmatch(text)
-    if match is None or len(text) > _PREFIX_MAX_LENGTH:
-        raise ValueError(f"write s3://<bucket>/<prefix>, not {text!r:.200}")
-    return S3Location(match[1], (match[2] or "").strip("/"))
-
-
-def parse_location(text: str) -> S3Location:
-    """An object in S3, from its ``s3://`` URI or its ``https://`` URL on one of S3's own hosts.
-
-    Raises:
-        ValueError: it is anything else.
-    """
-    for pattern in (_S3_URI, *_S3_URLS):
-        match = pattern.fullmatch(text) if len(text) <= _LOCATION_MAX_LENGTH else None
-        key = match and (match[2] if pattern is _S3_URI else unquote(match[2]))
-        if match and key and key.isprintable():
-            return S3Location(match[1], key)
-    raise ValueError(f"{text!r:.200} is not an object in S3; write s3://<bucket>/<key>")
-
-
-def object_under(prefix: S3Location, name: str) -> S3Location:
-    """The object of that name under a prefix."""
-    return S3Location(prefix.bucket, f"{prefix.key}/{name}" if prefix.key else name)
-
-
-def set_apart(options: AsyncOptions, part: str) -> AsyncOptions:
+def set_apart(options: QueueOptions, part: str) -> QueueOptions:
     """The options, with a part of the call's own in the result's path where the caller has a say in its name.
 
     Args:
@@ -203,7 +150,7 @@ def set_apart(options: AsyncOptions, part: str) -> AsyncOptions:
     return replace(options, headers={**options.headers, _EXTENSION_HEADER: extension}, part=part)
 
 
-def is_own(location: S3Location, options: AsyncOptions) -> bool:
+def is_own(location: S3Location, options: QueueOptions) -> bool:
     """Whether only the call with these options can have an object there.
 
     It can where SageMaker names its objects; where its own part is in the path; and where the object's name has a
@@ -227,8 +174,8 @@ def may_take_requests(status: int, body: bytes) -> bool:
     return refusal.status == 400 and not is_other_kind(refusal)
 
 
-def async_headers(
-    headers: Mapping[str, str], options: AsyncOptions, stored: S3Location | None = None
+def queue_headers(
+    headers: Mapping[str, str], options: QueueOptions, stored: S3Location | None = None
 ) -> dict[str, str]:
     """The headers of the request, from those that a request to the chat route would have.
 

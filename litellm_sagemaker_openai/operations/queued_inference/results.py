@@ -3,29 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-import os
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from typing import Any
 
 from litellm import ModelResponse
-from litellm._logging import verbose_logger
 
-from litellm_sagemaker_openai.aws.credentials import CredentialsError, profile_region
+from litellm_sagemaker_openai.aws.credentials import CredentialsError
+from litellm_sagemaker_openai.aws.identity import AwsIdentity
+from litellm_sagemaker_openai.aws.region import resolve_region
 from litellm_sagemaker_openai.aws.s3 import S3, Absent
-from litellm_sagemaker_openai.errors import (
-    ASYNC_INFERENCE,
-    PROVIDER,
-    AnswerError,
-    bad_request,
-    for_the_log,
-    no_credentials,
-    quoted,
-    to_exception,
-)
-from litellm_sagemaker_openai.formats.chunks import parsed, whole_response
+from litellm_sagemaker_openai.aws.s3_location import S3Location, parse_location
+from litellm_sagemaker_openai.errors import bad_request, no_credentials, to_exception
+from litellm_sagemaker_openai.formats.whole_answer import parsed, whole_response
 from litellm_sagemaker_openai.litellm_seams.aws_credentials import source_for
+from litellm_sagemaker_openai.litellm_seams.http_clients import ssl_setting
 from litellm_sagemaker_openai.operations.queued_inference.inference import (
     REQUEST_SECONDS,
     Steps,
@@ -33,10 +27,12 @@ from litellm_sagemaker_openai.operations.queued_inference.inference import (
     carry_out,
     look,
 )
-from litellm_sagemaker_openai.operations.queued_inference.request import S3Location, parse_location
-from litellm_sagemaker_openai.settings import AwsIdentity, choose_region, sort_settings
-from litellm_sagemaker_openai.target import Target
+from litellm_sagemaker_openai.operations.queued_inference.operation import ROUTE
+from litellm_sagemaker_openai.settings import sort_settings
+from litellm_sagemaker_openai.upstream_errors import PROVIDER, AnswerError, for_the_log, quoted
 
+_logger = logging.getLogger("LiteLLM")  # LiteLLM's own, where the operator looks
+_HOW_TO_GIVE_REGION = "aws_region_name='us-west-2'"
 _AWS_PARAMETERS = {"aws_region_name", *(each.name for each in fields(AwsIdentity))}
 
 
@@ -86,9 +82,10 @@ def _wanted(location: str, failure_location: str | None, aws_parameters: dict[st
         if name not in _AWS_PARAMETERS:
             raise TypeError(f"fetch_async_result takes no {name}; it takes {', '.join(sorted(_AWS_PARAMETERS))}")
     settings = sort_settings(aws_parameters, {})
-    region = choose_region(settings, Target(""), os.environ, profile_region)
+    profile = settings.identity.aws_profile_name
+    region, _ = resolve_region(settings.region, how_to_give=_HOW_TO_GIVE_REGION, profile=profile)
     return _Wanted(
-        S3(source_for(settings.identity, region), region, settings.identity.aws_profile_name),
+        S3(source_for(settings.identity, region), region, profile, ssl_setting(None)),
         parse_location(location),
         None if failure_location is None else parse_location(failure_location),
     )
@@ -115,10 +112,10 @@ def _litellm_errors(location: str) -> Iterator[None]:
         yield
     except AnswerError as error:
         if detail := error.refusal.operator_detail:
-            verbose_logger.warning("%s (%s): %s", PROVIDER, quoted(location), for_the_log(detail))
-        raise to_exception(error.refusal, model=PROVIDER, route=ASYNC_INFERENCE) from error
+            _logger.warning("%s (%s): %s", PROVIDER, quoted(location), for_the_log(detail))
+        raise to_exception(error.refusal, model=PROVIDER, route=ROUTE) from error
     except CredentialsError as error:
-        verbose_logger.warning("%s (credentials): %s", PROVIDER, for_the_log(repr(error.__cause__ or error)))
+        _logger.warning("%s (credentials): %s", PROVIDER, for_the_log(repr(error.__cause__ or error)))
         raise no_credentials(error, model=PROVIDER) from error
     except ValueError as error:
         raise bad_request(error, model=PROVIDER) from error

@@ -1,0 +1,216 @@
+"""Carries a prepared call out: sends it, reads its answer or opens its stream. What goes wrong is LiteLLM's exception.
+
+The synchronous and the asynchronous version are twins over the same parts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator, Mapping
+from contextlib import aclosing, closing, contextmanager
+from typing import Any
+
+import httpx
+from litellm import CustomStreamWrapper
+from litellm.types.utils import ModelResponseStream
+
+from litellm_sagemaker_openai.aws.credentials import CredentialsError
+from litellm_sagemaker_openai.errors import connection_error, no_credentials, to_exception
+from litellm_sagemaker_openai.formats.chunks import ChunkStream
+from litellm_sagemaker_openai.litellm_seams import stream_wrapper
+from litellm_sagemaker_openai.litellm_seams.callback_view import log_answer, log_stream
+from litellm_sagemaker_openai.litellm_seams.exceptions import not_retried
+from litellm_sagemaker_openai.litellm_seams.timing import provider_time
+from litellm_sagemaker_openai.operations.operation import Call
+from litellm_sagemaker_openai.sending.cold_start import ColdStartError, ServerStopping
+from litellm_sagemaker_openai.sending.retries import Tries
+from litellm_sagemaker_openai.upstream_errors import (
+    PROVIDER,
+    AnswerError,
+    Refusal,
+    Verdict,
+    for_the_log,
+    read_refusal,
+)
+
+_logger = logging.getLogger("LiteLLM")  # LiteLLM's own, where the operator looks
+
+
+def complete(call: Call) -> Any:
+    """The call's whole answer, as LiteLLM's response."""
+    with _litellm_errors(call), provider_time(call.logging_obj):
+        response = call.exchange.send()
+    return _answer(call, response)
+
+
+async def complete_async(call: Call) -> Any:
+    """``complete`` for an event loop, which it never blocks."""
+    with _litellm_errors(call), provider_time(call.logging_obj):
+        response = await call.exchange.asend()
+    if call.operation.reads_in_thread:
+        return await asyncio.to_thread(_answer, call, response)
+    return _answer(call, response)
+
+
+def _answer(call: Call, response: httpx.Response) -> Any:
+    with _litellm_errors(call, response):
+        _accepted(call, response)
+        log_answer(call.logging_obj, call.content, response.content)
+        return call.operation.answer(response, call)
+
+
+def open_stream(call: Call) -> Iterator[ModelResponseStream]:
+    """A stream whose first chunk is there. What fails before it is tried again as often as the call says."""
+    tries = Tries(call.retries, call.request.timeout.read)
+    while True:
+        try:
+            with provider_time(call.logging_obj):
+                with _litellm_errors(call):
+                    response = _accepted(call, call.exchange.send())
+                chunks = _chunks(call, response)
+                first = next(chunks)
+            break
+        except Exception as error:
+            time.sleep(tries.pause_after(error))
+    log_stream(call.logging_obj, call.content)
+    return _OpenedStream([first], chunks)
+
+
+class _OpenedStream(Iterator[ModelResponseStream]):
+    """A stream whose first chunks were read already. Closing it closes the connection at once."""
+
+    def __init__(self, first: list[ModelResponseStream], rest: Generator[ModelResponseStream, None, None]) -> None:
+        self._first = first
+        self._rest = rest
+
+    def __next__(self) -> ModelResponseStream:
+        return self._first.pop() if self._first else next(self._rest)
+
+    def close(self) -> None:
+        self._first.clear()
+        self._rest.close()
+
+
+async def open_stream_async(call: Call) -> _OpenedStreamAsync:
+    """``open_stream`` for an event loop, which it never blocks."""
+    tries = Tries(call.retries, call.request.timeout.read)
+    while True:
+        try:
+            with provider_time(call.logging_obj):
+                with _litellm_errors(call):
+                    response = _accepted(call, await call.exchange.asend())
+                chunks = _chunks_async(call, response)
+                first = await anext(chunks)
+            break
+        except Exception as error:
+            await asyncio.sleep(tries.pause_after(error))
+    log_stream(call.logging_obj, call.content)
+    return _OpenedStreamAsync([first], chunks, dict(response.headers))
+
+
+class _OpenedStreamAsync:
+    """``_OpenedStream`` for an event loop, with the answer's headers."""
+
+    def __init__(
+        self,
+        first: list[ModelResponseStream],
+        rest: AsyncGenerator[ModelResponseStream, None],
+        headers: dict[str, str],
+    ) -> None:
+        self.headers = headers
+        self._first = first
+        self._rest = rest
+
+    def __aiter__(self) -> AsyncIterator[ModelResponseStream]:
+        return self
+
+    async def __anext__(self) -> ModelResponseStream:
+        return self._first.pop() if self._first else await anext(self._rest)
+
+    async def aclose(self) -> None:
+        self._first.clear()
+        await self._rest.aclose()
+
+
+async def open_wrapped_stream(call: Call) -> CustomStreamWrapper:
+    """A stream in LiteLLM's wrapper. What fails before its first chunk is raised here, where LiteLLM retries it."""
+    stream = await open_stream_async(call)
+    return stream_wrapper.wrapped(
+        completion_stream=stream,
+        model=call.model,
+        custom_llm_provider=PROVIDER,
+        logging_obj=call.logging_obj,
+        _response_headers=stream.headers,
+    )
+
+
+async def stream_lazily(call: Call) -> AsyncIterator[ModelResponseStream]:
+    """A stream that opens with the first read."""
+    async with aclosing(await open_stream_async(call)) as chunks:
+        async for chunk in chunks:
+            yield chunk
+
+
+def _chunks(call: Call, response: httpx.Response) -> Generator[ModelResponseStream, None, None]:
+    """The answer's chunks. The response is closed when they end, and when the caller leaves."""
+    stream = call.operation.chunks(response, call)
+    with closing(response), _litellm_errors(call, response, stream):
+        for data in response.iter_bytes():
+            yield from stream.feed(data)
+        yield from stream.end()
+
+
+async def _chunks_async(call: Call, response: httpx.Response) -> AsyncGenerator[ModelResponseStream, None]:
+    """``_chunks`` for an event loop."""
+    stream = call.operation.chunks(response, call)
+    async with aclosing(response):
+        with _litellm_errors(call, response, stream):
+            async for data in response.aiter_bytes():
+                for chunk in stream.feed(data):
+                    yield chunk
+            for chunk in stream.end():
+                yield chunk
+
+
+def _accepted(call: Call, response: httpx.Response) -> httpx.Response:
+    """The response, where SageMaker and the container accepted the request; its exception otherwise."""
+    if response.is_success:
+        return response
+    raise _exception(call, read_refusal(response.status_code, response.content), response)
+
+
+@contextmanager
+def _litellm_errors(
+    call: Call, response: httpx.Response | None = None, stream: ChunkStream | None = None
+) -> Iterator[None]:
+    """What goes wrong inside, as LiteLLM's exceptions."""
+    try:
+        yield
+    except AnswerError as error:
+        raise _exception(call, error.refusal, response, error.headers) from error
+    except httpx.HTTPError as error:
+        raise connection_error(error, model=call.model, begun=stream is not None and stream.begun) from error
+    except ColdStartError as error:
+        failure = to_exception(Refusal(503, str(error), verdict=Verdict.NO_CAPACITY), model=call.model)
+        if isinstance(error, ServerStopping):
+            not_retried(failure)  # before each try, LiteLLM's Router waits for seconds
+        raise failure from error
+    except CredentialsError as error:
+        _log(call, "credentials", repr(error.__cause__ or error))
+        raise no_credentials(error, model=call.model) from error
+
+
+def _exception(
+    call: Call, refusal: Refusal, response: httpx.Response | None, headers: Mapping[str, str] | None = None
+) -> Exception:
+    headers = httpx.Headers(headers) if response is None else response.headers
+    if refusal.operator_detail:
+        _log(call, headers.get("x-amzn-requestid", "no request id"), refusal.operator_detail)
+    return to_exception(refusal, model=call.model, headers=headers, url=call.request.url, route=call.operation.route)
+
+
+def _log(call: Call, what: str, detail: str) -> None:
+    """For the operator alone: account ids, console URLs and tracebacks, which the caller's exception leaves out."""
+    _logger.warning("%s/%s (%s): %s", PROVIDER, call.target, what, for_the_log(detail))

@@ -1,0 +1,71 @@
+"""What LiteLLM's callbacks and logs see of a call: what a native provider's call shows them, and no credential.
+
+What LiteLLM does: it hands callbacks the logging object's ``model_call_details``, which repeats the call's keywords
+three times, and logs what ``pre_call`` and ``post_call`` are given. It writes the ``api_key`` of an embedding call that
+was refused into the details itself (``embedding`` in main.py).
+Seen on: LiteLLM 1.106.2.
+Without them: LiteLLM logs nothing of the call.
+Needed until: LiteLLM keeps a custom provider's keywords from its callbacks. tests/test_secrets.py shows what it hands
+on, tests/sending/test_failover.py and tests/operations/test_embeddings.py compare with a native provider.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from litellm_sagemaker_openai.litellm_seams.embedding_parameters import CARRIED, unpacked
+from litellm_sagemaker_openai.litellm_seams.stream_opening import MARK, unmarked
+from litellm_sagemaker_openai.settings import SECRETS, without_secrets
+
+
+def show_as_native(logging_obj: Any, *, marked: bool = False) -> None:
+    """Let callbacks see what a native provider's call shows them: no credential, and ``stream`` where it was asked.
+
+    The details are the logging object's own; what they hold of the caller's is replaced, not changed.
+
+    Args:
+        logging_obj: LiteLLM's.
+        marked: whether ``stream_opening`` has put its mark in the place of ``stream``.
+    """
+    details = logging_obj.model_call_details
+    for name in ("optional_params", "litellm_params"):
+        details[name] = without_secrets(unpacked(details.get(name) or {}))
+    details.pop(CARRIED, None)
+    if marked:
+        details["optional_params"] = unmarked(details["optional_params"])
+        details.pop(MARK, None)
+        details["stream"] = True
+    for name in SECRETS & details.keys():
+        details[name] = without_secrets({name: details[name]})[name]
+
+
+def keep_secrets_out(logging_obj: Any) -> None:
+    """Let LiteLLM put no secret into the details later."""
+    logging_obj.model_call_details = _Details(logging_obj.model_call_details)
+
+
+class _Details(dict[str, Any]):
+    """What callbacks are shown, where no secret can be put."""
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        super().__setitem__(name, "***" if name in SECRETS and value else value)
+
+
+def log_request(logging_obj: Any, asked: Any, body: Mapping[str, Any], url: str, headers: Mapping[str, str]) -> None:
+    """Hand LiteLLM's callbacks a request, before it is signed."""
+    shown = {"complete_input_dict": body, "api_base": url, "headers": dict(headers)}
+    logging_obj.pre_call(input=asked, api_key="", additional_args=shown)
+
+
+def log_answer(logging_obj: Any, asked: Any, content: bytes) -> None:
+    """Hand them an answer."""
+    text = content.decode(errors="replace")  # JSON is UTF-8; httpx would look for what else it may be
+    logging_obj.post_call(original_response=text, input=asked, api_key="")
+
+
+def log_stream(logging_obj: Any, asked: Any) -> None:
+    """Tell them that a stream has begun, in LiteLLM's own words (llms/openai_like/chat/handler.py, 1.106.2)."""
+    logging_obj.post_call(
+        original_response="first stream response received", input=asked, api_key="", additional_args={}
+    )

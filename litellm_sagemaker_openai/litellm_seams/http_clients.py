@@ -1,0 +1,146 @@
+"""LiteLLM's shared HTTP clients, so that its TLS, proxy and pool settings hold, and clients of our own beside them.
+
+What LiteLLM does: ``get_httpx_client`` and ``get_async_httpx_client`` give the clients that its native providers use;
+``get_ssl_configuration`` and ``get_ssl_verify`` say what ``ssl_verify``, ``SSL_VERIFY`` and the like mean; clients are
+kept in ``in_memory_llm_clients_cache``, an entry for each event loop.
+Seen on: LiteLLM 1.106.2; 1.105 has ``_get_httpx_client``.
+Without them: clients of our own, which httpx makes.
+Needed until: LiteLLM documents a way to its clients. tests/sending/test_tls_and_proxies.py shows what they do.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ctypes
+import os
+import ssl
+import threading
+from typing import Any, ClassVar, TypeVar, cast
+from weakref import WeakKeyDictionary
+
+import httpx
+import litellm
+
+from litellm_sagemaker_openai.litellm_seams import lookup
+from litellm_sagemaker_openai.upstream_errors import PROVIDER
+
+_HANDLERS = "litellm.llms.custom_httpx.http_handler"
+_CLIENT_SECONDS = 3600  # LiteLLM's own (litellm.constants._DEFAULT_TTL_FOR_HTTPX_CLIENTS, 1.106.2)
+
+# LiteLLM's get_httpx_client takes no lock: threads that ask at once get a client each, and all but one stay open.
+_lock = threading.RLock()
+
+_Client = TypeVar("_Client", httpx.Client, httpx.AsyncClient)
+SslVerify = bool | str | ssl.SSLContext | None
+
+
+def sync_client(ssl_verify: SslVerify) -> httpx.Client:
+    """LiteLLM's synchronous client.
+
+    Args:
+        ssl_verify: LiteLLM's parameter of that name, or a context; None: LiteLLM's global setting.
+    """
+    make = lookup.in_module(_HANDLERS, "get_httpx_client", "_get_httpx_client")
+    if make is None:
+        return own_client(httpx.Client, ssl_verify, trust_env=True)
+    with _lock:
+        return cast(httpx.Client, make(params={"ssl_verify": ssl_verify}).client)
+
+
+def async_client(ssl_verify: SslVerify) -> httpx.AsyncClient:
+    """LiteLLM's asynchronous client for the running event loop. ``ssl_verify`` is as for ``sync_client``."""
+    make = lookup.in_module(_HANDLERS, "get_async_httpx_client")
+    if make is None:
+        return own_client(httpx.AsyncClient, ssl_verify, trust_env=True)
+    return cast(httpx.AsyncClient, make(PROVIDER, params={"ssl_verify": ssl_verify}).client)
+
+
+def own_client(kind: type[_Client], ssl_verify: SslVerify, *, trust_env: bool) -> _Client:
+    """A client beside LiteLLM's: the same one for every call with the same settings, in the same event loop.
+
+    Args:
+        kind: ``httpx.Client`` or ``httpx.AsyncClient``.
+        ssl_verify: as for ``sync_client``.
+        trust_env: whether it heeds the environment's proxies. httpx takes them once, for all requests.
+    """
+    name = f"{PROVIDER} {kind.__name__} {ssl_verify} {trust_env}"
+    with _lock:
+        cache = _cache() or _OwnCache()
+        client: _Client | None = cache.get_cache(name)
+        if client is None:
+            jar = lookup.in_module(_HANDLERS, "blocked_cookie_jar")
+            client = kind(verify=ssl_context(ssl_verify), cookies=jar and jar(), trust_env=trust_env)
+            cache.set_cache(name, client, litellm_owned_client=True, ttl=_CLIENT_SECONDS)
+        return client
+
+
+def ssl_context(ssl_verify: SslVerify) -> bool | str | ssl.SSLContext:
+    """What ``ssl_verify`` means to httpx, by LiteLLM's rules."""
+    configured = lookup.in_module(_HANDLERS, "get_ssl_configuration")
+    if configured is not None:
+        return cast(bool | str | ssl.SSLContext, configured(ssl_verify))
+    if isinstance(ssl_verify, ssl.SSLContext):
+        return ssl_verify
+    verify = ssl_setting(ssl_verify)
+    return ssl.create_default_context(cafile=verify) if isinstance(verify, str) else verify
+
+
+def ssl_setting(ssl_verify: bool | str | None) -> bool | str:
+    """What ``ssl_verify`` comes to: whether certificates are checked, or the file of the authorities to check with."""
+    resolve = lookup.in_module(_HANDLERS, "get_ssl_verify")
+    if resolve is not None:
+        return cast(bool | str, resolve(ssl_verify))
+    setting: Any = os.environ.get("SSL_VERIFY", litellm.ssl_verify) if ssl_verify is None else ssl_verify
+    words = {"true": True, "false": False}
+    return words.get(setting.lower(), setting) if isinstance(setting, str) else bool(setting)
+
+
+def _cache() -> Any:
+    """LiteLLM's cache of clients, which it makes when it is first asked for; None where it has none."""
+    cache = lookup.attribute(litellm, "in_memory_llm_clients_cache")
+    return cache if lookup.attribute(cache, "get_cache") and lookup.attribute(cache, "set_cache") else None
+
+
+class _OwnCache:
+    """What ``own_client`` needs of LiteLLM's cache: clients by name, for each event loop."""
+
+    clients: ClassVar[WeakKeyDictionary[Any, dict[str, Any]]] = WeakKeyDictionary()
+
+    def _of_the_loop(self) -> dict[str, Any]:
+        loop: Any = _OwnCache  # for synchronous clients
+        with contextlib.suppress(RuntimeError):
+            loop = asyncio.get_running_loop()
+        return self.clients.setdefault(loop, {})
+
+    def get_cache(self, name: str) -> Any:
+        return self._of_the_loop().get(name)
+
+    def set_cache(self, name: str, client: Any, **_: Any) -> None:
+        self._of_the_loop()[name] = client
+
+
+_parents_clients: list[Any] = []
+
+
+def _leave_clients_to_parent() -> None:
+    """A connection that two processes use gives one of them the other's answers.
+
+    The clients are kept, even when Python ends: one that is closed, or collected, takes its connections out of the
+    event loop's epoll instance, which the parent shares, and the parent waits for ever.
+    """
+    global _lock
+    _lock = threading.RLock()
+    handlers = (lookup.in_module(_HANDLERS, name) for name in ("AsyncHTTPHandler", "HTTPHandler"))
+    kinds = (httpx.AsyncClient, httpx.Client, *filter(None, handlers))
+    # In vars(), where it is only once LiteLLM has made it.
+    caches = [lookup.attribute(vars(litellm).get("in_memory_llm_clients_cache"), "cache_dict") or {}]
+    for clients in (*caches, *_OwnCache.clients.values()):
+        for name, client in list(clients.items()):
+            if isinstance(client, kinds):
+                _parents_clients.append(clients.pop(name))
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(_parents_clients))
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(after_in_child=_leave_clients_to_parent)

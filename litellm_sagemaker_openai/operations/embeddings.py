@@ -1,0 +1,66 @@
+"""Embeddings, on ``/invocations``: ``/openai/v1`` routes chat completions only."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import httpx
+from litellm import EmbeddingResponse
+
+from litellm_sagemaker_openai.formats.chat_request import build_headers
+from litellm_sagemaker_openai.formats.embeddings import embedding_body, embedding_response
+from litellm_sagemaker_openai.formats.whole_answer import parsed
+from litellm_sagemaker_openai.litellm_seams.embedding_parameters import carried_by
+from litellm_sagemaker_openai.operations.operation import Call, Operation, Question
+from litellm_sagemaker_openai.options import EMBEDDINGS
+from litellm_sagemaker_openai.sending.address import invocations_address
+from litellm_sagemaker_openai.sending.request import Signer
+from litellm_sagemaker_openai.settings import Settings
+from litellm_sagemaker_openai.target import Target
+from litellm_sagemaker_openai.upstream_errors import Route
+
+# A missing field in the words of TEI's deserializer, and JumpStart's field.
+_OTHER_FORMAT = re.compile(r"missing field `inputs`|\btext_inputs\b")
+
+ROUTE = Route(
+    "the role needs sagemaker:InvokeEndpoint on the endpoint's ARN (and on the inference component's), and the clock "
+    "of this machine must be right",
+    "the container seems not to serve /invocations",
+    ((_OTHER_FORMAT, "its format is another: set aws_sagemaker_embedding_format"),),
+)
+
+
+class Embeddings(Operation):
+    """Texts, or token ids, to ``InvokeEndpoint``, with a signature."""
+
+    name = EMBEDDINGS
+    route = ROUTE
+    reads_in_thread = True  # thousands of vectors take a while to read, and so do their texts' tokens to count
+
+    def question(self, call: Mapping[str, Any]) -> Question:
+        carried = carried_by(call.get("optional_params") or {})
+        return Question(call["input"], carried.headers, carried.client)
+
+    def address(self, settings: Settings, target: Target) -> tuple[str, Signer]:
+        return invocations_address(settings, target)
+
+    def body(self, content: Any, settings: Settings, *, stream: bool) -> dict[str, Any]:
+        return embedding_body(content, settings.body, format=settings.embedding_format, model_name=settings.model_name)
+
+    def headers(self, given: Mapping[str, Any], target: Target, *, stream: bool) -> dict[str, str]:
+        return build_headers(given, component=target.component)
+
+    def answer(self, response: httpx.Response, call: Call) -> EmbeddingResponse:
+        return embedding_response(
+            parsed(response.content),
+            inputs=call.content,
+            parameters=call.settings.body,
+            model=call.model,
+            model_response=call.model_response,
+            headers=dict(response.headers),
+        )
+
+
+embeddings = Embeddings()

@@ -1,0 +1,89 @@
+"""Makes a call of LiteLLM's ready: understood, checked, and turned into a request. Nothing is sent."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from litellm_sagemaker_openai.access import AskedCall
+from litellm_sagemaker_openai.errors import bad_request
+from litellm_sagemaker_openai.formats.chat_request import encode_body
+from litellm_sagemaker_openai.litellm_seams.callback_view import log_request, show_as_native
+from litellm_sagemaker_openai.litellm_seams.client_certificate import with_client_certificate
+from litellm_sagemaker_openai.litellm_seams.embedding_parameters import unpacked
+from litellm_sagemaker_openai.litellm_seams.proxy_client import allowed
+from litellm_sagemaker_openai.litellm_seams.router_records import routers_retries
+from litellm_sagemaker_openai.litellm_seams.stream_opening import is_marked, marked_retries
+from litellm_sagemaker_openai.operations.operation import Call, Operation
+from litellm_sagemaker_openai.sending.cold_start import patience_for
+from litellm_sagemaker_openai.sending.request import Request, checked_client
+from litellm_sagemaker_openai.sending.retries import stream_retries
+from litellm_sagemaker_openai.sending.timeouts import as_timeout
+from litellm_sagemaker_openai.settings import Settings, sort_settings
+from litellm_sagemaker_openai.target import parse_target
+
+
+def prepare(
+    choose: Callable[[Mapping[str, Any]], Operation],
+    call: Mapping[str, Any],
+    *,
+    stream: bool = False,
+    is_async: bool = False,
+) -> Call:
+    """The call, ready to be sent. Nothing of the caller's is changed.
+
+    Args:
+        choose: gives the operation that parameters ask for.
+        call: the keywords of LiteLLM's handler.
+        stream: whether LiteLLM wants a stream.
+        is_async: whether it is for an event loop.
+
+    Raises:
+        litellm.BadRequestError: something that the caller must change first.
+    """
+    model, logging_obj = call["model"], call["logging_obj"]
+    optional_params, litellm_params = call.get("optional_params") or {}, call.get("litellm_params") or {}
+    marked = is_marked(optional_params)
+    show_as_native(logging_obj, marked=marked)
+    try:
+        parameters = unpacked(optional_params)
+        operation = choose(parameters)
+        question = operation.question(call)
+        access = allowed(litellm_params, AskedCall(model, parameters, question.headers, operation.name))
+        settings = sort_settings(
+            access.parameters,
+            litellm_params,
+            operation=operation.name,
+            api_key=call.get("api_key"),
+            api_base=call.get("api_base"),
+        )
+        target = parse_target(model, settings.model_id)
+        url, signer = operation.address(settings, target)
+        ask_for_stream = stream and operation.streams and not settings.fake_stream
+        body = operation.body(question.content, settings, stream=ask_for_stream)
+        request = Request(
+            url=url,
+            signer=signer,
+            headers=operation.headers(access.headers, target, stream=ask_for_stream),
+            body=encode_body(body, max_bytes=operation.max_body_bytes),
+            stream=ask_for_stream,
+            timeout=as_timeout(call.get("timeout")),
+            ssl_verify=with_client_certificate(settings.ssl_verify),
+            patience=patience_for(url, settings.cold_start_timeout),
+            client=checked_client(question.client, is_async=is_async),
+        )
+        exchange = operation.exchange(request, settings)
+    except ValueError as error:
+        raise bad_request(error, model=model) from error
+    log_request(logging_obj, question.content, body, exchange.request.url, exchange.request.headers)
+    retries = _retries(call, settings, late=is_async and not marked) if stream and operation.is_repeatable else 0
+    return Call(
+        operation, model, target, question.content, settings, exchange, retries, call["model_response"], logging_obj
+    )
+
+
+def _retries(call: Mapping[str, Any], settings: Settings, *, late: bool) -> int:
+    """How often a stream is tried again. ``late``: it opens where a Router cannot retry it any more."""
+    asked = marked_retries(call.get("optional_params") or {})
+    routers = routers_retries(call.get("litellm_params") or {}) if late else None
+    return stream_retries(settings.max_retries if asked is None else asked, routers)
