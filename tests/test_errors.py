@@ -13,7 +13,7 @@ from fastapi.exceptions import RequestValidationError
 from litellm_sagemaker_openai.errors import connection_error, to_exception
 from litellm_sagemaker_openai.formats.events import StreamFormatError
 from litellm_sagemaker_openai.formats.whole_answer import parsed
-from litellm_sagemaker_openai.operations.chat import ROUTE
+from litellm_sagemaker_openai.operations.chat import ROUTE as CHAT
 from litellm_sagemaker_openai.upstream_errors import (
     MalformedAnswer,
     Refusal,
@@ -31,7 +31,7 @@ NO_CAPACITY = json.loads(json.loads((WIRE / "sagemaker" / "no_capacity.json").re
 
 def refuse(status: int, body: Any) -> tuple[Exception, Refusal]:
     refusal = read_refusal(status, body if isinstance(body, bytes) else json.dumps(body).encode())
-    return to_exception(refusal, model="my-endpoint", route=ROUTE), refusal
+    return to_exception(refusal, model="my-endpoint", route=CHAT), refusal
 
 
 def quoted(status: int, body: str, *, escaped: bool = False, kind: str = "client") -> dict[str, Any]:

@@ -260,7 +260,7 @@ def _advice(target: Target, region: str, model_name: str, refusal: Refusal) -> s
             "where scaling out from zero is set up, this call has started it: check again in some minutes. Calls can "
             "wait (aws_sagemaker_cold_start_timeout), or go elsewhere meanwhile (fallbacks)"
         )
-    general = advice_on(refusal)
+    general = advice_on(refusal, ROUTE)
     if refusal.verdict is Verdict.REFUSED and not refusal.from_container:
         return _compare(region) if refusal.status == 404 else general
     if general == ROUTE.lacking:
