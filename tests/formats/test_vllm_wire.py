@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import json
+import os
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -57,7 +58,7 @@ SAID: dict[str, tuple[list[tuple[str, str, str, str, list[str]]], tuple[int, int
 }
 # Where a whole answer that calls a tool says "stop", LiteLLM says "tool_calls", for its own providers too.
 LITELLMS_FINISH = {"tool_named": "tool_calls"}
-REFUSED: dict[str, type[openai.APIStatusError]] = {
+REFUSED: dict[str, type[Exception]] = {
     "err_context": litellm.ContextWindowExceededError,
     "err_context_stream": litellm.ContextWindowExceededError,
     "err_engine_dead": litellm.InternalServerError,
@@ -86,9 +87,10 @@ LATER = {
 WHOLE = [name for name in SAID if "_stream" not in name]
 STREAMED = [name for name in SAID if "_stream" in name]
 FORMS = [*((name, "whole") for name in WHOLE), *((name, "fake") for name in WHOLE), *((n, "stream") for n in STREAMED)]
-each_call = pytest.mark.parametrize(
-    "function", ["completion", "acompletion", "Router.completion", "Router.acompletion"]
-)
+ONE_CHOICE = [name for name in SAID if name != "n2_stream"]
+# LiteLLM makes an object of the arguments, as Anthropic's format demands; these are a number.
+NO_TOOL_USE = ("tool_named", "tools_required")
+CALLS = ["completion", "acompletion", "Router.completion", "Router.acompletion"]
 
 
 def test_every_file_is_replayed_or_for_later() -> None:
@@ -109,10 +111,8 @@ def replay(name: str) -> Answer:
     return Answer(body.splitlines(keepends=True), status, headers["content-type"], kept)
 
 
-def refuse(name: str, *, quoted: bool) -> Answer:
-    """A recorded refusal, as it came or as SageMaker quotes it."""
-    if not quoted:
-        return replay(name)
+def refuse(name: str) -> Answer:
+    """A recorded refusal as SageMaker quotes it."""
     status, _, body = recorded(name)
     answer = container_error(status, body, container="Kl6NPmsGIHdsibbMO7hO", endpoint="my-endpoint", region=REGION)
     return Answer([answer.body.encode()], answer.status, "application/json")
@@ -141,28 +141,31 @@ def read(answers: Iterable[Any]) -> dict[str, Any]:
         said["finish"] += choice["finish_reason"] or ""  # one that is said twice is an error
         said["logprobs"] += (choice.get("logprobs") or {}).get("content") or []
     usage = [each["usage"] for each in dumped if each.get("usage")][-1]
-    details = usage["completion_tokens_details"] or {}
+    reasoning = (usage["completion_tokens_details"] or {}).get("reasoning_tokens") or 0
     return {
         "choices": choices,
-        "usage": (*(usage[f"{name}_tokens"] for name in ("prompt", "completion", "total")), details.get("reasoning_tokens") or 0),
+        "usage": (usage["prompt_tokens"], usage["completion_tokens"], usage["total_tokens"], reasoning),
         "ids": {each["id"] for each in dumped},
-        "created": dumped[0]["created"],  # LiteLLM makes the last chunks of a synchronous stream itself, in its own time
+        "created": dumped[0][
+            "created"
+        ],  # LiteLLM makes the last chunks of a synchronous stream itself, in its own time
     }
 
 
 @pytest.fixture(scope="module")
 def container() -> Iterator[Scripted]:
-    """One server for all: boto3's rules for the runtime's address take 0.1 s for each new one."""
     with scripted(b"") as server:
         yield server
 
 
 @pytest.fixture
 def upstream(container: Scripted, monkeypatch: pytest.MonkeyPatch) -> Upstream:
+    """Answers of the container. botocore takes 0.1 s for an environment that it has not seen: one does for all."""
     monkeypatch.setenv("AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME", container.url)
+    monkeypatch.setenv("AWS_CONFIG_FILE", os.devnull)
 
-    def start(answer: Any) -> Scripted:
-        container.script = lambda _: answer
+    def start(script: Any) -> Scripted:
+        container.script = script if callable(script) else lambda _: script
         container.seen.clear()
         return container
 
@@ -220,7 +223,7 @@ class TestAnswers:
         names = [function for choice in read["choices"].values() for _, function, _ in choice["calls"].values()]
         assert names == ["get_weather"] * name.startswith("tool")
 
-    @each_call
+    @pytest.mark.parametrize("function", CALLS)
     @pytest.mark.parametrize(("name", "form"), FORMS)
     async def test_a_call_gives_the_same(
         self, upstream: Upstream, ask: Any, sdk: Any, name: str, form: str, function: str
@@ -228,10 +231,91 @@ class TestAnswers:
         server = upstream(replay(name))
         answers = await ask(function, **asked(name, form))
         assert len(server.seen) == 1
-        read_by_sdk = sdk_reads(sdk, name)
-        finish = {"finish": LITELLMS_FINISH[name]} if name in LITELLMS_FINISH else {}
-        choices = {index: {**choice, **finish} for index, choice in read_by_sdk["choices"].items()}
-        assert read(answers) == {**read_by_sdk, "choices": choices}
-        if form != "whole" and len(choices) == 1:  # LiteLLM's loggers get this; of several choices it makes one
-            rebuilt = read([litellm.stream_chunk_builder(answers)])["choices"]
-            assert rebuilt == {0: {**choices[0], "logprobs": []}}, "LiteLLM rebuilds no logprobs"
+        expected = sdk_reads(sdk, name)
+        choices = expected["choices"]
+        if name in LITELLMS_FINISH:
+            expected["choices"][0]["finish"] = LITELLMS_FINISH[name]
+        assert read(answers) == expected
+        if form != "whole" and len(choices) == 1:  # what LiteLLM's loggers get; of several choices it makes one
+            rebuilt = read([litellm.stream_chunk_builder(answers)])
+            # LiteLLM rebuilds no logprobs, whatever the provider.
+            assert rebuilt == {**expected, "choices": {0: {**choices[0], "logprobs": []}}}
+
+    @pytest.mark.parametrize("name", ONE_CHOICE)
+    @pytest.mark.parametrize("function", ["responses", "aresponses"])
+    async def test_the_responses_api(self, upstream: Upstream, ask: Any, name: str, function: str) -> None:
+        upstream(replay(name))
+        stream = "_stream" in name
+        last = (await ask(function, input="Hello?", stream=stream))[-1]
+        response = last.response if stream else last
+        said = {"message": "", "reasoning": "", "function_call": ""}
+        for item in response.output:
+            calls = item.type == "function_call"
+            said[item.type] += item.arguments if calls else "".join(part.text for part in item.content)
+        [(*expected, finish, _)], (prompt, completion, *_) = SAID[name]
+        assert [*said.values()] == expected
+        assert response.status == ("incomplete" if finish == "length" else "completed")
+        assert (response.usage.input_tokens, response.usage.output_tokens) == (prompt, completion)
+
+    @pytest.mark.parametrize("name", [name for name in ONE_CHOICE if name not in NO_TOOL_USE])
+    async def test_the_messages_api(self, upstream: Upstream, name: str) -> None:
+        upstream(replay(name))
+        stream = "_stream" in name
+        call: dict[str, Any] = {"model": MODEL, "messages": MESSAGES, "max_tokens": 9, "stream": stream}
+        answer: Any = await litellm.anthropic.messages.acreate(**call)
+        said = {"text": "", "thinking": "", "partial_json": ""}
+        if stream:
+            events = [json.loads(each.partition(b"data: ")[2]) async for each in answer]
+            parts = [event["delta"] for event in events if event["type"] == "content_block_delta"]
+            [end] = [event for event in events if event["type"] == "message_delta"]
+            stop_reason, usage = end["delta"]["stop_reason"], end["usage"]
+        else:
+            parts, stop_reason, usage = answer["content"], answer["stop_reason"], answer["usage"]
+        for part in parts:
+            for field in said.keys() & part.keys():
+                said[field] += part[field]
+        [(*expected, finish, _)], (prompt, completion, *_) = SAID[name]
+        assert [*said.values()] == expected
+        assert stop_reason == {"length": "max_tokens", "stop": "end_turn", "tool_calls": "tool_use"}[finish]
+        assert (usage["input_tokens"], usage["output_tokens"]) == (prompt, completion)
+
+
+@pytest.mark.usefixtures("no_waiting")
+class TestRefusals:
+    @pytest.mark.parametrize("name", REFUSED)
+    @pytest.mark.parametrize("form", ["whole", "fake", "stream"])
+    @pytest.mark.parametrize(
+        ("function", "quoted"), [*((each, True) for each in CALLS), ("completion", False), ("acompletion", False)]
+    )
+    async def test_a_call_says_the_same(
+        self, upstream: Upstream, ask: Any, sdk: Any, name: str, form: str, function: str, quoted: bool
+    ) -> None:
+        server = upstream(refuse(name) if quoted else replay(name))
+        with pytest.raises(openai.APIStatusError) as caught:
+            await ask(function, **asked(name, form))
+        # What passes is a Router's to try again; LiteLLM counts each InternalServerError as such.
+        assert len(server.seen) == (3 if name == "err_engine_dead" and function.startswith("Router") else 1)
+        error = caught.value
+        status, _, body = recorded(name)
+        assert (type(error), error.status_code) == (REFUSED[name], status)
+        said = json.loads(body)["error"]["message"]
+        assert f"{'the container' if quoted else 'SageMaker'} answered {status}: {said}" in str(error)
+        assert "123456789012" not in str(error)
+        with pytest.raises(openai.APIStatusError) as sdks:
+            sdk(messages=MESSAGES)
+        assert isinstance(error, type(sdks.value))
+
+    @pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+    async def test_a_prompt_that_does_not_fit_goes_to_a_larger_model(
+        self, upstream: Upstream, router_of: Any, stream: bool
+    ) -> None:
+        larger = replay("chat_stream" if stream else "chat")
+        upstream(lambda seen: larger if "/larger/" in seen.path else refuse("err_context_stream"))
+        models = [
+            {"model_name": name, "litellm_params": {"model": f"sagemaker_openai/{name}"}}
+            for name in ("small", "larger")
+        ]
+        router = router_of(*models, num_retries=2, context_window_fallbacks=[{"small": ["larger"]}])
+        answer = await router.acompletion("small", MESSAGES, stream=stream, stream_options={"include_usage": True})
+        answers = [piece async for piece in answer] if stream else [answer]
+        assert read(answers)["choices"][0]["content"] == NOISE
