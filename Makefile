@@ -7,7 +7,7 @@ INSTALLED := .venv/installed
 export LITELLM_LOCAL_MODEL_COST_MAP := True
 export AWS_EC2_METADATA_DISABLED := true
 
-.PHONY: test demo soak bench lint format clean
+.PHONY: test demo docs soak bench lint format clean
 
 # The first target, so `make` alone does the same.
 test: lint
@@ -16,13 +16,17 @@ test: lint
 demo: $(INSTALLED)
 	$(BIN)/python -m examples.demo
 
+# The site, in site/. A broken link or anchor fails it.
+docs: $(INSTALLED)
+	$(BIN)/zensical build --clean --strict
+
 # Some minutes; no part of the tests.
 soak: $(INSTALLED)
 	$(BIN)/python -m benchmarks.soak
 
 # A quarter of an hour; no part of the tests, and for a machine that does nothing else.
 bench: $(INSTALLED)
-	$(BIN)/python -m benchmarks.bench --markdown benchmarks/results.md --svg benchmarks/chart.svg
+	$(BIN)/python -m benchmarks.bench --markdown benchmarks/results.md --svg docs/pictures/chart.svg
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check
@@ -34,7 +38,7 @@ format: $(INSTALLED)
 	$(BIN)/ruff format
 
 clean:
-	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv site .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 # sagemaker-core has AWS's own token generator, to test against. One file of it is loaded, so none of what it
 # requires is needed.
@@ -42,7 +46,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 10) or sys.exit("needs Python 3.10 or newer: make PYTHON=...")'
 	@echo "Setting up .venv; the first time this takes about a minute."
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[proxy,test]'
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[proxy,test,docs]'
 	$(BIN)/pip install --quiet --constraint constraints.txt --no-deps sagemaker-core strands-agents \
 		opentelemetry-instrumentation-threading
 	@touch $@

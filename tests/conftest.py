@@ -98,7 +98,7 @@ def local_runtime() -> Iterator[Running]:
         endpoints={
             "my-endpoint": (),
             "shared-endpoint": ("coder", "reviewer"),
-            "my-gpus": ("coder", "reviewer"),  # README's
+            "my-gpus": ("coder", "reviewer"),  # the docs'
             "my-async-endpoint": (),
         },
         credentials=CREDENTIALS,

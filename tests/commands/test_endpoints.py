@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from botocore.exceptions import ClientError, EndpointConnectionError, NoCredenti
 from click.testing import CliRunner, Result
 
 from litellm_sagemaker_openai.aws import control_plane
-from litellm_sagemaker_openai.aws.control_plane import Found, Listed, client, find
+from litellm_sagemaker_openai.aws.control_plane import Found, client, find
 from litellm_sagemaker_openai.aws.credentials import NO_CREDENTIALS, CredentialsError
 from litellm_sagemaker_openai.cli import main
 from litellm_sagemaker_openai.commands.common import reason
@@ -541,9 +540,3 @@ def test_find_one_endpoint(account: Aws) -> None:
 def test_find_no_such_endpoint(account: Aws) -> None:
     with pytest.raises(ClientError, match="Could not find endpoint"):
         find(client(REGION), "nowhere")
-
-
-def test_the_readme_has_each_key() -> None:
-    readme = (Path(__file__).resolve().parents[2] / "README.md").read_text(encoding="utf-8")
-    section = readme.partition("## Finding endpoints\n")[2].partition("\n## ")[0]
-    assert [field.name for field in fields(Listed) if f"`{field.name}`" not in section] == []

@@ -1,4 +1,4 @@
-"""The real proxy with the README's configurations: routing, failures, request ids, spend, model information, health."""
+"""The real proxy with the docs' configurations: routing, failures, request ids, spend, model information, health."""
 
 from __future__ import annotations
 
@@ -368,7 +368,7 @@ class TestSpend:
         assert (usage["prompt_tokens"], usage["completion_tokens"]) == (11, 7)
         assert usage["cost"] == pytest.approx(11 * 0.0000002 + 7 * 0.0000008)
 
-    def test_an_hours_price_as_the_readme_turns_it_into_litellms_figures(self) -> None:
+    def test_an_hours_price_as_the_docs_turn_it_into_litellms_figures(self) -> None:
         per_token, per_second = config("prices.yaml")["model_list"]
         second = 9 / 3600
         assert per_second["litellm_params"]["input_cost_per_second"] == pytest.approx(second / 8)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,9 +17,9 @@ from litellm_sagemaker_openai.access import (
     refused_by_name,
     refused_in,
 )
+from tests.docs.pages import PAGES
 
-ROOT = Path(__file__).parent.parent
-PAGE = (ROOT / "docs" / "security.md").read_text()
+PAGE = PAGES["docs/security.md"]
 
 
 def row(beginning: str) -> list[str]:
@@ -79,12 +78,3 @@ def test_the_snippet_and_the_names_that_may_be_allowed() -> None:
     assert access.allows(params["configurable_clientside_auth_params"], "model_id", "any")
     for name in re.findall(r"such as `([^`]+)` or\s+`([^`]+)`", PAGE)[0]:
         assert name in str(ClientRefused([name]))
-
-
-def test_links() -> None:
-    readme = (ROOT / "README.md").read_text().lower()
-    for target, anchor in re.findall(r"\]\(([^)#]+)(?:#([^)]+))?\)", PAGE):
-        assert (ROOT / "docs" / target).exists(), target
-        if anchor:
-            assert f"# {anchor.replace('-', ' ')}" in readme, anchor
-    assert (ROOT / "SECURITY.md").exists()

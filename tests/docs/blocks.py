@@ -1,0 +1,28 @@
+"""The pages' code blocks by what they are: each kind has its test in test_snippets.py or test_commands.py."""
+
+from __future__ import annotations
+
+import re
+
+from tests.docs.pages import in_language
+
+PYTHON = in_language("python")
+YAML = in_language("yaml")
+JSON = in_language("json")
+MERMAID = in_language("mermaid")
+
+_BASH = in_language("bash")
+MAKE = [block for block in _BASH if re.fullmatch(r"(make \w+\n)+", block.text)]
+PIP = [block for block in _BASH if re.fullmatch(r"pip install \S+\n", block.text)]
+CURL = [block for block in _BASH if re.search(r"(?m)^ *curl ", block.text)]
+PROXY_START = [block for block in _BASH if block.text.endswith("\nlitellm --config proxy_config.yaml\n")]
+LOCAL = [block for block in _BASH if block.text.startswith("litellm-sagemaker-openai local ")]
+LISTING = [block for block in _BASH if block.text.startswith("litellm-sagemaker-openai endpoints ")]
+CONFIGURING = [block for block in _BASH if block.text.startswith("litellm-sagemaker-openai config ")]
+CALLING = [block for block in _BASH if re.match(r"litellm-sagemaker-openai (check|chat) ", block.text)]
+DEPLOYING = [block for block in _BASH if "python examples/deploy_endpoint.py " in block.text]
+
+TESTED = [
+    *(*PYTHON, *YAML, *JSON, *MERMAID),
+    *(*MAKE, *PIP, *CURL, *PROXY_START, *LOCAL, *LISTING, *CONFIGURING, *CALLING, *DEPLOYING),
+]

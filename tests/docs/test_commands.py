@@ -1,0 +1,117 @@
+"""The commands in the pages print what the pages show."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+import yaml  # type: ignore[import-untyped]
+
+from examples.demo import MODELS, RUNTIME
+from litellm_sagemaker_openai.local.server import running
+from tests.aws_apis import Aws
+from tests.conftest import CREDENTIALS, REGION
+from tests.docs.blocks import CALLING, CONFIGURING, DEPLOYING, LISTING, LOCAL, PYTHON
+from tests.docs.pages import Block
+from tests.docs.reader import LOCAL_URL, MARK, SAGEMAKER_URL, add_tool, bash, environment, run
+
+each = pytest.mark.parametrize
+
+
+@each("block", LOCAL, ids=str)
+def test_local_runtime(block: Block, tmp_path: Path) -> None:
+    """It prints what the page shows, and with that pasted into a shell the README's first snippet runs. It serves what
+    the pages' proxy asks for."""
+    [snippet, *_] = [block for block in PYTHON if block.page == "README.md"]
+    command = [*shlex.split(block.text), "--port", "0"]
+    with subprocess.Popen(command, env=environment(tmp_path), stdout=subprocess.PIPE, text=True) as runtime:
+        try:
+            assert runtime.stdout is not None
+            printed = ""
+            for line in runtime.stdout:
+                printed += line
+                if line.startswith("# Ready."):
+                    break
+            assert re.sub(r"http://127\.0\.0\.1:\d+", LOCAL_URL, printed) == block.output
+            assert set(re.findall(r"(?m)^#   (\S+)$", printed)) == set(MODELS.values())
+            script = f"{printed}\nexec {shlex.join([sys.executable, '-c', snippet.text])}"
+            assert run(["bash", "-euc", script], environment(tmp_path)) == snippet.output
+        finally:
+            runtime.terminate()
+
+
+@pytest.fixture
+def account(aws_apis: Aws, at_home: dict[str, str]) -> dict[str, str]:
+    """An environment whose account has the endpoints that the pages list."""
+    aws_apis.make_endpoint("my-endpoint")
+    aws_apis.make_endpoint("my-gpus", "coder", "reviewer", instances=2)
+    aws_apis.make_endpoint("reports", AsyncInferenceConfig={"OutputConfig": {"S3OutputPath": "s3://bucket/prefix"}})
+    aws_apis.make_endpoint("new-one")
+    variant = {"VariantName": "AllTraffic", "CurrentInstanceCount": 0, "DesiredInstanceCount": 1}
+    aws_apis.sagemaker.shows("endpoint/new-one", {"EndpointStatus": "Creating", "ProductionVariants": [variant]})
+    aws_apis.client("sagemaker").update_inference_component_runtime_config(
+        InferenceComponentName="reviewer", DesiredRuntimeConfig={"CopyCount": 0}
+    )
+    return at_home | {"AWS_ENDPOINT_URL_SAGEMAKER": aws_apis.url}
+
+
+@each("block", LISTING, ids=str)
+def test_listing(block: Block, account: dict[str, str]) -> None:
+    printed = run(bash(block.text), account).splitlines()
+    assert len(printed) == 7
+    if block.output is not None:
+        assert [line.rstrip() for line in printed] == block.output.splitlines()
+
+
+@each("block", CONFIGURING, ids=str)
+def test_configuring(block: Block, account: dict[str, str], tmp_path: Path) -> None:
+    """The configuration has what is in service."""
+    done = subprocess.run(bash(block.text), env=account, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    written = yaml.safe_load((tmp_path / "proxy_config.yaml").read_text())
+    names = [model["model_name"] for model in written["model_list"]]
+    assert names == ["my-endpoint", "coder", "reviewer", "reports"]
+
+
+@each("block", CALLING, ids=str)
+def test_calling(block: Block, aws_apis: Aws, at_home: dict[str, str]) -> None:
+    """What is printed is as the page shows it, but for seconds, the runtime's host and moto's name for the caller."""
+    aws_apis.make_endpoint("my-gpus", "coder", "reviewer", instances=2)
+    with running(replace(RUNTIME, credentials=CREDENTIALS, region=REGION)) as runtime:
+        env = at_home | {"AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME": runtime.url}
+        env |= {f"AWS_ENDPOINT_URL_{service}": aws_apis.url for service in ("SAGEMAKER", "STS")}
+        printed = run(bash(block.text), env)
+    printed = printed.replace(urlsplit(runtime.url).netloc, urlsplit(SAGEMAKER_URL).netloc)
+    printed = printed.replace("sts::123456789012:user/moto", "sts::123456789012:assumed-role/developer/me")
+    shown = {re.sub(r"\d\.\d\d s", "0.02 s", printed), block.output}
+    assert len(shown - {None}) == 1  # a page that shows nothing is compared with nothing
+
+
+def test_deploying(aws_apis: Aws, tmp_path: Path) -> None:
+    """The blocks, one after the other, print what the page says, and leave nothing."""
+    add_tool(tmp_path, "python", f'#!/bin/sh\nexec {shlex.quote(sys.executable)} "$@" --poll 0\n')
+    components = ("inference-component/coder", "inference-component/reviewer")
+    for resource in ("endpoint/my-endpoint", "endpoint/my-gpus", *components):
+        aws_apis.sagemaker.shows(resource, "Creating", "InService")
+    aws_apis.sagemaker.stays("endpoint/my-endpoint", 2)
+    env = environment(
+        tmp_path,
+        AWS_ACCESS_KEY_ID=CREDENTIALS.access_key,
+        AWS_SECRET_ACCESS_KEY=CREDENTIALS.secret_key,
+        AWS_REGION=REGION,
+        AWS_ENDPOINT_URL_SAGEMAKER=aws_apis.url,
+    )
+    script = f"echo {shlex.quote(MARK)}\n".join(block.text for block in DEPLOYING)
+    outputs = run(bash(f"exec 2>&1\n{script}"), env).split(f"{MARK}\n")
+    assert outputs == [block.output for block in DEPLOYING]
+    client = aws_apis.client("sagemaker")
+    assert not client.list_endpoints()["Endpoints"]
+    assert not client.list_endpoint_configs()["EndpointConfigs"]
+    assert not client.list_models()["Models"]
+    assert not client.list_inference_components()["InferenceComponents"]

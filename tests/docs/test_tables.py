@@ -1,0 +1,142 @@
+"""The pages' tables say what the code says."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import re
+from dataclasses import fields
+from typing import Any
+
+import litellm
+import pytest
+
+import litellm_sagemaker_openai
+from examples.deploy_endpoint import main as deploy
+from litellm_sagemaker_openai.aws.control_plane import Listed
+from litellm_sagemaker_openai.commands.local import local
+from litellm_sagemaker_openai.errors import Refusal, to_exception
+from litellm_sagemaker_openai.sending.retries import DEFAULT_RETRIES
+from litellm_sagemaker_openai.sending.transport import as_timeout
+from litellm_sagemaker_openai.settings import sort_settings
+from tests.docs.pages import PACKAGE, PAGES, ROOT, cells, code_in, headings, lines_of_tables, section, tables
+
+each = pytest.mark.parametrize
+
+
+class Recorder(dict[str, Any]):
+    """Keeps the names that were asked for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: set[str] = set()
+
+    def get(self, name: Any, default: Any = None) -> Any:
+        self.asked.add(name)
+        return default
+
+
+def test_parameters() -> None:
+    optional_params, litellm_params = Recorder(), Recorder()
+    defaults = sort_settings(optional_params, litellm_params)
+    keywords = inspect.signature(sort_settings).parameters.values()
+    named = {keyword.name for keyword in keywords if keyword.kind is keyword.KEYWORD_ONLY}
+    of_the_handler = {"model", "extra_headers", "timeout"}
+    [rows] = tables("docs/parameters.md", "Parameters")
+    documented = {name: row[2].strip("`") for row in rows for name in code_in(row[0])}
+    assert set(documented) == optional_params.asked | litellm_params.asked | named | of_the_handler
+    assert documented["aws_sagemaker_token_expiry"] == str(defaults.token_expiry)
+    assert documented["aws_sagemaker_cold_start_timeout"] == f"{defaults.cold_start_timeout:g}"
+    assert documented["fake_stream"] == str(defaults.fake_stream)
+    assert documented["hf_model_name"] == json.dumps(defaults.model_name)
+    assert documented["timeout"] == f"{as_timeout(None).read:g}"
+    assert documented["max_retries"] == str(DEFAULT_RETRIES)
+
+
+@each(
+    ("page", "title", "command"),
+    [
+        ("docs/local-runtime.md", "The local runtime", local),
+        ("docs/finding-and-deploying.md", "Deploying one", deploy),
+    ],
+)
+def test_options(page: str, title: str, command: Any) -> None:
+    [rows] = tables(page, title)
+    documented = {option for row in rows for option in re.findall(r"--[\w-]+", row[0])}
+    assert documented == {option for each in command.params for option in each.opts if option.startswith("--")}
+
+
+def test_keys_of_the_list() -> None:
+    [rows] = tables("docs/finding-and-deploying.md", "Listing them")
+    assert {name for row in rows for name in code_in(row[0])} == {field.name for field in fields(Listed)}
+
+
+def test_errors() -> None:
+    [rows] = tables("docs/troubleshooting.md", "By exception")
+    statuses = {int(code): row[1] for row in rows for code in code_in(row[0]) if code.isdecimal()}
+    assert set(statuses) >= {400, 401, 403, 404, 429, 500, 502, 503, 504}
+    for status, exception in statuses.items():
+        raised = to_exception(Refusal(status, "no", from_container=True), model="my-endpoint")
+        assert exception == f"`litellm.{type(raised).__name__}`", status
+    for row in rows:
+        assert hasattr(litellm, row[1].strip("`").removeprefix("litellm.")), row[1]
+
+
+def test_performance_is_what_was_measured() -> None:
+    """The tables are those of the benchmark's last run, which draws the chart, too."""
+    page, measured = PAGES["docs/performance.md"], (ROOT / "benchmarks" / "results.md").read_text(encoding="utf-8")
+    shown = [title for title in headings(page)[1:] if lines_of_tables(section("docs/performance.md", title))]
+    assert len(shown) == 5
+    for title in shown:
+        theirs = measured.partition(f"\n### {title}\n")[2].partition("\n### ")[0]
+        assert lines_of_tables(section("docs/performance.md", title)) == lines_of_tables(theirs), title
+    circumstances = [
+        line for line in page.splitlines() if line.startswith(("- AMD", "- Medians", "- Clients", "- CPU"))
+    ]
+    assert len(circumstances) == 4
+    assert [line for line in circumstances if line not in measured.splitlines()] == []
+    explained = section("docs/performance.md", "What is not met, and why")
+    [targets] = tables("docs/performance.md", "Targets")
+    for row in targets:
+        if row[3] == "✗":
+            assert row[2].split()[0] in explained, row
+
+
+def test_the_comparison_in_the_readme_is_the_pages() -> None:
+    [shortened] = lines_of_tables(section("README.md", "Why this one"))
+    [whole] = lines_of_tables(section("docs/how-it-differs.md", "How it differs"))
+    assert [row for row in shortened if row not in whole] == []
+
+
+def test_the_release_of_litellm_that_it_compares_with() -> None:
+    [release] = set(re.findall(r"LiteLLM (\d[\d.]+\d)", PAGES["docs/how-it-differs.md"]))
+    assert f"\nlitellm=={release}\n" in (ROOT / "constraints.txt").read_text()
+
+
+def test_map_of_the_code() -> None:
+    """Each module is there once, by its path in the package, with tests that are there."""
+    [rows] = tables("docs/how-it-works.md", "Map of the code")
+    modules = [file.relative_to(PACKAGE).as_posix() for file in PACKAGE.rglob("*.py") if not file.name.startswith("_")]
+    assert sorted(row[0].strip("`") for row in rows) == sorted(modules)
+    for row in rows:
+        assert code_in(row[3]), row
+        for test in code_in(row[3]):
+            assert (ROOT / "tests" / test).is_file(), row
+
+
+def test_make_targets() -> None:
+    [rows] = tables("docs/development.md", "Development")
+    makefile = (ROOT / "Makefile").read_text()
+    for row in rows:
+        assert re.search(rf"(?m)^{row[0].strip('`').removeprefix('make ')}:", makefile), row
+
+
+def test_public_names() -> None:
+    for name in litellm_sagemaker_openai.__all__:
+        assert name.startswith("__") or any(name in text for text in PAGES.values()), name
+
+
+def test_a_row_has_as_many_cells_as_its_head() -> None:
+    for page, text in PAGES.items():
+        for head, *rows in lines_of_tables(text):
+            assert [row for row in rows if len(cells(row)) != len(cells(head))] == [], page
