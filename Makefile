@@ -7,7 +7,7 @@ INSTALLED := .venv/installed
 export LITELLM_LOCAL_MODEL_COST_MAP := True
 export AWS_EC2_METADATA_DISABLED := true
 
-.PHONY: test demo docs soak bench lint format clean
+.PHONY: test demo docs pictures soak bench lint format clean
 
 # The first target, so `make` alone does the same.
 test: lint
@@ -19,6 +19,10 @@ demo: $(INSTALLED)
 # The site, in site/. A broken link or anchor fails it.
 docs: $(INSTALLED)
 	$(BIN)/zensical build --clean --strict
+
+# What the commands show, for the docs, in docs/pictures/. A test fails where they show something else by now.
+pictures: $(INSTALLED)
+	$(BIN)/python -m tests.docs.pictures
 
 # Some minutes; no part of the tests.
 soak: $(INSTALLED)

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 import pyte
+from pyte.screens import Char
 
 # In its own session, the terminal must be made its controlling one, so that Ctrl-C reaches it.
 _RUN = """
@@ -46,6 +47,12 @@ class Terminal:
     def screen(self) -> str:
         """What is on the screen."""
         return "\n".join(line.rstrip() for line in self._screen.display).rstrip()
+
+    @property
+    def characters(self) -> list[list[Char]]:
+        """What is on the screen, with its colours."""
+        columns = range(self._screen.columns)
+        return [[self._screen.buffer[row][column] for column in columns] for row in range(self._screen.lines)]
 
     @property
     def everything(self) -> str:

@@ -9,7 +9,6 @@ from tests.docs.pages import in_language
 PYTHON = in_language("python")
 YAML = in_language("yaml")
 JSON = in_language("json")
-MERMAID = in_language("mermaid")
 
 _BASH = in_language("bash")
 MAKE = [block for block in _BASH if re.fullmatch(r"(make \w+\n)+", block.text)]
@@ -23,6 +22,6 @@ CALLING = [block for block in _BASH if re.match(r"litellm-sagemaker-openai (chec
 DEPLOYING = [block for block in _BASH if "python examples/deploy_endpoint.py " in block.text]
 
 TESTED = [
-    *(*PYTHON, *YAML, *JSON, *MERMAID),
+    *(*PYTHON, *YAML, *JSON),
     *(*MAKE, *PIP, *CURL, *PROXY_START, *LOCAL, *LISTING, *CONFIGURING, *CALLING, *DEPLOYING),
 ]

@@ -8,6 +8,7 @@ import subprocess
 import sysconfig
 from pathlib import Path
 
+from tests.aws_apis import Aws
 from tests.conftest import REGION
 from tests.docs.pages import ROOT
 
@@ -16,7 +17,26 @@ SAGEMAKER_URL = f"https://runtime.sagemaker.{REGION}.amazonaws.com"
 PROXY_URL = "http://localhost:4000"
 LOCAL_URL = "http://127.0.0.1:8080"
 ECHO = "Echo container, not a model. You said: Hello?"
+# What this machine prints, and what stands for it in the pages.
+AS_ON_AWS = [
+    (r"127\.0\.0\.1:\d+", f"runtime.sagemaker.{REGION}.amazonaws.com"),
+    (r"sts::123456789012:user/moto", "sts::123456789012:assumed-role/developer/me"),
+    (r"\b\d+\.\d\d s\b", "0.02 s"),
+]
 MARK = "\n=== the next block's output ==="
+
+
+def make_listed_endpoints(aws: Aws) -> None:
+    """What the pages list."""
+    aws.make_endpoint("my-endpoint")
+    aws.make_endpoint("my-gpus", "coder", "reviewer", instances=2)
+    aws.make_endpoint("reports", AsyncInferenceConfig={"OutputConfig": {"S3OutputPath": "s3://bucket/prefix"}})
+    aws.make_endpoint("new-one")
+    variant = {"VariantName": "AllTraffic", "CurrentInstanceCount": 0, "DesiredInstanceCount": 1}
+    aws.sagemaker.shows("endpoint/new-one", {"EndpointStatus": "Creating", "ProductionVariants": [variant]})
+    aws.client("sagemaker").update_inference_component_runtime_config(
+        InferenceComponentName="reviewer", DesiredRuntimeConfig={"CopyCount": 0}
+    )
 
 
 def environment(tools: Path, **more: str) -> dict[str, str]:

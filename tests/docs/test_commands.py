@@ -8,7 +8,6 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import pytest
 import yaml  # type: ignore[import-untyped]
@@ -19,7 +18,7 @@ from tests.aws_apis import Aws
 from tests.conftest import CREDENTIALS, REGION
 from tests.docs.blocks import CALLING, CONFIGURING, DEPLOYING, LISTING, LOCAL, PYTHON
 from tests.docs.pages import Block
-from tests.docs.reader import LOCAL_URL, MARK, SAGEMAKER_URL, add_tool, bash, environment, run
+from tests.docs.reader import AS_ON_AWS, LOCAL_URL, MARK, add_tool, bash, environment, make_listed_endpoints, run
 
 each = pytest.mark.parametrize
 
@@ -49,15 +48,7 @@ def test_local_runtime(block: Block, tmp_path: Path) -> None:
 @pytest.fixture
 def account(aws_apis: Aws, at_home: dict[str, str]) -> dict[str, str]:
     """An environment whose account has the endpoints that the pages list."""
-    aws_apis.make_endpoint("my-endpoint")
-    aws_apis.make_endpoint("my-gpus", "coder", "reviewer", instances=2)
-    aws_apis.make_endpoint("reports", AsyncInferenceConfig={"OutputConfig": {"S3OutputPath": "s3://bucket/prefix"}})
-    aws_apis.make_endpoint("new-one")
-    variant = {"VariantName": "AllTraffic", "CurrentInstanceCount": 0, "DesiredInstanceCount": 1}
-    aws_apis.sagemaker.shows("endpoint/new-one", {"EndpointStatus": "Creating", "ProductionVariants": [variant]})
-    aws_apis.client("sagemaker").update_inference_component_runtime_config(
-        InferenceComponentName="reviewer", DesiredRuntimeConfig={"CopyCount": 0}
-    )
+    make_listed_endpoints(aws_apis)
     return at_home | {"AWS_ENDPOINT_URL_SAGEMAKER": aws_apis.url}
 
 
@@ -87,9 +78,9 @@ def test_calling(block: Block, aws_apis: Aws, at_home: dict[str, str]) -> None:
         env = at_home | {"AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME": runtime.url}
         env |= {f"AWS_ENDPOINT_URL_{service}": aws_apis.url for service in ("SAGEMAKER", "STS")}
         printed = run(bash(block.text), env)
-    printed = printed.replace(urlsplit(runtime.url).netloc, urlsplit(SAGEMAKER_URL).netloc)
-    printed = printed.replace("sts::123456789012:user/moto", "sts::123456789012:assumed-role/developer/me")
-    shown = {re.sub(r"\d\.\d\d s", "0.02 s", printed), block.output}
+    for pattern, instead in AS_ON_AWS:
+        printed = re.sub(pattern, instead, printed)
+    shown = {printed, block.output}
     assert len(shown - {None}) == 1  # a page that shows nothing is compared with nothing
 
 

@@ -19,8 +19,8 @@ import yaml  # type: ignore[import-untyped]
 from examples.bedrock import bedrock_stand_in
 from examples.demo import CONFIG, MODELS, RUNTIME, Proxy, litellm_proxy
 from litellm_sagemaker_openai.local.server import Running, running
-from tests.docs.blocks import CURL, JSON, MAKE, MERMAID, PIP, PROXY_START, PYTHON, TESTED, YAML
-from tests.docs.pages import BLOCKS, PACKAGE, PAGES, ROOT, Block
+from tests.docs.blocks import CURL, JSON, MAKE, PIP, PROXY_START, PYTHON, TESTED, YAML
+from tests.docs.pages import BLOCKS, PAGES, ROOT, Block
 from tests.docs.reader import ECHO, MARK, PROXY_URL, SAGEMAKER_URL, add_tool, bash, environment, run
 
 each = pytest.mark.parametrize
@@ -141,17 +141,3 @@ def test_policy(block: Block) -> None:
     assert invoke["Effect"] == "Allow"
     assert [arn.split(":")[5].split("/")[0] for arn in invoke["Resource"]] == ["endpoint", "inference-component"]
     assert len(statements) == 2
-
-
-@each("block", MERMAID, ids=str)
-def test_diagram(block: Block) -> None:
-    first, *edges = block.text.splitlines()
-    node = r'(\w+)(\["[^"]+"\])?'
-    assert first in ("flowchart TD", "flowchart LR")
-    parsed = [re.fullmatch(rf'    {node} --(?: "[^"]+" --)?> {node}', edge) for edge in edges]
-    assert all(parsed), edges
-    named = [name for edge in parsed if edge for name in (edge[1], edge[3])]
-    labelled = [name for edge in parsed if edge for name, label in ((edge[1], edge[2]), (edge[3], edge[4])) if label]
-    assert sorted(labelled) == sorted(set(named))  # each node has one label
-    for module in re.findall(r"[\w/]+\.py", block.text):
-        assert (PACKAGE / module).is_file(), module
