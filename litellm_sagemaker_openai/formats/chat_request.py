@@ -10,9 +10,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from litellm_sagemaker_openai._version import __version__
-
-# botocore 1.44.5, service model sagemaker-runtime 2017-05-13, shape BodyBlob.
-MAX_BODY_BYTES = 6_291_456
+from litellm_sagemaker_openai.aws.limits import MAX_BODY_BYTES
 
 _OURS = ("host", "content-length", "transfer-encoding", "connection", "content-type", "content-encoding")
 _TOKEN_HEADERS = ("authorization", "proxy-authorization", "x-amz-security-token")

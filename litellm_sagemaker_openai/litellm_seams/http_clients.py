@@ -11,7 +11,6 @@ Needed until: LiteLLM documents a way to its clients. tests/sending/test_tls_and
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import ctypes
 import os
 import ssl
@@ -66,7 +65,7 @@ def own_client(kind: type[_Client], ssl_verify: SslVerify, *, trust_env: bool) -
     """
     name = f"{PROVIDER} {kind.__name__} {ssl_verify} {trust_env}"
     with _lock:
-        cache = _cache() or _OwnCache()
+        cache = _cache() or _OwnCache(asyncio.get_running_loop() if kind is httpx.AsyncClient else _OwnCache)
         client: _Client | None = cache.get_cache(name)
         if client is None:
             jar = lookup.in_module(_HANDLERS, "blocked_cookie_jar")
@@ -103,21 +102,22 @@ def _cache() -> Any:
 
 
 class _OwnCache:
-    """What ``own_client`` needs of LiteLLM's cache: clients by name, for each event loop."""
+    """What ``own_client`` needs of LiteLLM's cache: clients by name, for as long as their owner lives.
+
+    Args:
+        owner: an event loop, or this class.
+    """
 
     clients: ClassVar[WeakKeyDictionary[Any, dict[str, Any]]] = WeakKeyDictionary()
 
-    def _of_the_loop(self) -> dict[str, Any]:
-        loop: Any = _OwnCache  # for synchronous clients
-        with contextlib.suppress(RuntimeError):
-            loop = asyncio.get_running_loop()
-        return self.clients.setdefault(loop, {})
+    def __init__(self, owner: Any) -> None:
+        self._clients = self.clients.setdefault(owner, {})
 
     def get_cache(self, name: str) -> Any:
-        return self._of_the_loop().get(name)
+        return self._clients.get(name)
 
     def set_cache(self, name: str, client: Any, **_: Any) -> None:
-        self._of_the_loop()[name] = client
+        self._clients[name] = client
 
 
 _parents_clients: list[Any] = []
@@ -131,7 +131,7 @@ def _leave_clients_to_parent() -> None:
     """
     global _lock
     _lock = threading.RLock()
-    handlers = (lookup.in_module(_HANDLERS, name) for name in ("AsyncHTTPHandler", "HTTPHandler"))
+    handlers = (lookup.in_module(_HANDLERS, "AsyncHTTPHandler"), lookup.in_module(_HANDLERS, "HTTPHandler"))
     kinds = (httpx.AsyncClient, httpx.Client, *filter(None, handlers))
     # In vars(), where it is only once LiteLLM has made it.
     caches = [lookup.attribute(vars(litellm).get("in_memory_llm_clients_cache"), "cache_dict") or {}]

@@ -4,8 +4,8 @@ What httpx does: it keeps the proxies that a client was given, or found in the e
 private names alone.
 Seen on: httpx 0.28.
 Without them: the environment as it is now says it, which is all that can be known.
-Needed until: httpx says it. tests/sending/test_tls_and_proxies.py::test_a_callers_client_with_a_proxy_of_its_own
-shows what is refused.
+Needed until: httpx says it.
+tests/sending/test_tls_and_proxies.py::test_a_client_of_the_callers_that_has_a_proxy shows what is refused.
 """
 
 from __future__ import annotations

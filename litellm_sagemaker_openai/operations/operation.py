@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Protocol
 
 import httpx
 
-from litellm_sagemaker_openai.formats.chat_request import MAX_BODY_BYTES
+from litellm_sagemaker_openai.aws.limits import MAX_BODY_BYTES
 from litellm_sagemaker_openai.formats.chunks import ChunkStream
 from litellm_sagemaker_openai.sending.request import Request, Signer
 from litellm_sagemaker_openai.sending.transport import asend, send

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 import re
 from dataclasses import fields
@@ -14,43 +13,38 @@ import pytest
 import litellm_sagemaker_openai
 from examples.deploy_endpoint import main as deploy
 from litellm_sagemaker_openai.aws.control_plane import Listed
+from litellm_sagemaker_openai.aws.identity import AwsIdentity
 from litellm_sagemaker_openai.commands.local import local
-from litellm_sagemaker_openai.errors import Refusal, to_exception
+from litellm_sagemaker_openai.errors import to_exception
+from litellm_sagemaker_openai.options import OPERATIONS, OPTIONS
 from litellm_sagemaker_openai.sending.retries import DEFAULT_RETRIES
-from litellm_sagemaker_openai.sending.transport import as_timeout
-from litellm_sagemaker_openai.settings import sort_settings
+from litellm_sagemaker_openai.sending.timeouts import as_timeout
+from litellm_sagemaker_openai.upstream_errors import Refusal
 from tests.docs.pages import PACKAGE, PAGES, ROOT, cells, code_in, headings, lines_of_tables, section, tables
 
 each = pytest.mark.parametrize
 
 
-class Recorder(dict[str, Any]):
-    """Keeps the names that were asked for."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.asked: set[str] = set()
-
-    def get(self, name: Any, default: Any = None) -> Any:
-        self.asked.add(name)
-        return default
-
-
 def test_parameters() -> None:
-    optional_params, litellm_params = Recorder(), Recorder()
-    defaults = sort_settings(optional_params, litellm_params)
-    keywords = inspect.signature(sort_settings).parameters.values()
-    named = {keyword.name for keyword in keywords if keyword.kind is keyword.KEYWORD_ONLY}
-    of_the_handler = {"model", "extra_headers", "timeout"}
+    """The page has a row for each option of the table, with the operations that take it and its default."""
     [rows] = tables("docs/parameters.md", "Parameters")
-    documented = {name: row[2].strip("`") for row in rows for name in code_in(row[0])}
-    assert set(documented) == optional_params.asked | litellm_params.asked | named | of_the_handler
-    assert documented["aws_sagemaker_token_expiry"] == str(defaults.token_expiry)
-    assert documented["aws_sagemaker_cold_start_timeout"] == f"{defaults.cold_start_timeout:g}"
-    assert documented["fake_stream"] == str(defaults.fake_stream)
-    assert documented["hf_model_name"] == json.dumps(defaults.model_name)
-    assert documented["timeout"] == f"{as_timeout(None).read:g}"
-    assert documented["max_retries"] == str(DEFAULT_RETRIES)
+    taken_by = {name: row[2] for row in rows for name in code_in(row[0])}
+    defaults = {name: row[3] for row in rows for name in code_in(row[0])}
+    identity = {each.name for each in fields(AwsIdentity)}
+    of_litellm = {"model", "api_base", "extra_body", "extra_headers", "timeout", "ssl_verify", *identity}
+    assert set(taken_by) == {option.name for option in OPTIONS} | of_litellm
+    for option in OPTIONS:
+        said = "all" if tuple(option.taken_by) == OPERATIONS else ", ".join(option.taken_by)
+        assert taken_by[option.name] == said, option.name
+        if option.default in (None, ()):
+            assert not defaults[option.name].startswith("`"), option.name
+        else:
+            plain = f"{option.default:g}" if isinstance(option.default, float) else json.dumps(option.default)
+            shown = defaults[option.name].strip("`")
+            assert shown in (plain, str(option.default)), option.name
+    assert {taken_by[name] for name in of_litellm} == {"all"}
+    assert defaults["timeout"] == f"{as_timeout(None).read:g}"
+    assert defaults["max_retries"] == str(DEFAULT_RETRIES)
 
 
 @each(
@@ -115,7 +109,7 @@ def test_the_release_of_litellm_that_it_compares_with() -> None:
 
 def test_map_of_the_code() -> None:
     """Each module is there once, by its path in the package, with tests that are there."""
-    [rows] = tables("docs/how-it-works.md", "Map of the code")
+    rows = [row for table in tables("docs/how-it-works.md", "Map of the code") for row in table]
     modules = [file.relative_to(PACKAGE).as_posix() for file in PACKAGE.rglob("*.py") if not file.name.startswith("_")]
     assert sorted(row[0].strip("`") for row in rows) == sorted(modules)
     for row in rows:

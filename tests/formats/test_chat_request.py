@@ -10,7 +10,8 @@ import litellm
 import pytest
 from pydantic import BaseModel
 
-from litellm_sagemaker_openai.formats.chat_request import MAX_BODY_BYTES, build_body, build_headers, encode_body
+from litellm_sagemaker_openai.aws.limits import MAX_BODY_BYTES
+from litellm_sagemaker_openai.formats.chat_request import build_body, build_headers, encode_body
 from tests.conftest import MESSAGES, Upstream
 from tests.scripted import Seen, completion, json_answer
 

@@ -32,7 +32,7 @@ from litellm.caching.caching import Cache
 from litellm.integrations.custom_logger import CustomLogger
 
 import litellm_sagemaker_openai
-from litellm_sagemaker_openai.formats.chat_request import MAX_BODY_BYTES
+from litellm_sagemaker_openai.aws.limits import MAX_BODY_BYTES
 from litellm_sagemaker_openai.formats.embeddings import embedding_body, embedding_response
 from litellm_sagemaker_openai.litellm_seams.callback import before_each_call
 from litellm_sagemaker_openai.litellm_seams.embedding_parameters import CARRIED
