@@ -1,6 +1,9 @@
 """JSON Schema → a value that fits it, filled in from a text where the text has something that fits. Pure.
 
 Covers what tools and ``json_schema`` response formats are made of; what it cannot satisfy, it refuses.
+
+Why not a library: none takes its values from a text. Of the tests' schemas, then 21, jsf 0.11.2 fails seven, at random
+values; hypothesis-jsonschema 0.23.1 fails eight under Hypothesis 6.170, and needs up to 0.4 s for a value.
 """
 
 from __future__ import annotations
@@ -8,15 +11,22 @@ from __future__ import annotations
 import json
 import math
 import re
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from fractions import Fraction
-from typing import Any
+from itertools import chain, combinations, islice
+from typing import Any, TypeVar
 from urllib.parse import unquote
+
+import regex  # for a client's patterns: it matches as `re` does, and has a timeout
 
 # Below this, choices that end the recursion are preferred; at the limit the schema counts as endless.
 _SOFT_DEPTH = 4
 _DEPTH_LIMIT = 40
 _MAX_VALUES = 10_000
+# What a client's patterns may cost, for one value. Most take microseconds; "(x+x+)+y" can take years.
+_MAX_PATTERN_LENGTH = 2_000
+_PATTERN_SECONDS = 0.2
 # Refused rather than ignored: a value made without regard to them may not fit.
 _UNSUPPORTED = frozenset({"not", "if", "contains", "propertyNames", "dependentRequired", "dependentSchemas"})
 
@@ -32,22 +42,16 @@ _FORMATS = {
     "uri": "https://example.com/",
     "uuid": "00000000-0000-4000-8000-000000000000",
 }
+# What the type is where a schema does not say: the first of these keywords tells.
 _KEYWORD_TYPES = {
-    "properties": "object",
-    "required": "object",
-    "items": "array",
-    "prefixItems": "array",
-    "pattern": "string",
-    "minLength": "string",
-    "format": "string",
-    "minimum": "number",
-    "maximum": "number",
-    "exclusiveMinimum": "number",
-    "exclusiveMaximum": "number",
-    "multipleOf": "number",
+    **dict.fromkeys(("properties", "required"), "object"),
+    **dict.fromkeys(("items", "prefixItems"), "array"),
+    **dict.fromkeys(("pattern", "minLength", "format"), "string"),
+    **dict.fromkeys(("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"), "number"),
 }
 
 _WORD = re.compile(r"[\w-]+")
+T = TypeVar("T")
 
 
 class UnsatisfiableSchemaError(ValueError):
@@ -60,25 +64,23 @@ class TextSource:
     def __init__(self, text: str) -> None:
         self.text = text
         # 15 digits stay exact in a double, which is what many JSON readers make of a number.
-        self._numbers = [match.group() for match in re.finditer(r"(?<![\w.])-?\d{1,15}(?:\.\d{1,15})?(?![\w])", text)]
+        found = re.findall(r"(?<![\w.])-?\d{1,15}(?:\.\d{1,15})?(?![\w])", text)
+        self._numbers = [float(number) if "." in number else int(number) for number in found]
         self._names = _names(text)
 
     def take_number(self, fits: Callable[[int | float], bool]) -> int | float | None:
         """The next number that fits, or None."""
-        for position, text in enumerate(self._numbers):
-            number = float(text) if "." in text else int(text)
-            if fits(number):
-                del self._numbers[position]
-                return number
-        return None
+        return _take(self._numbers, fits)
 
     def take_name(self, fits: Callable[[str], bool]) -> str | None:
         """The next quoted string, name or long word that fits, the whole text once they are used up, or None."""
-        for position, name in enumerate(self._names):
-            if fits(name):
-                del self._names[position]
-                return name
-        return self.text if self.text and fits(self.text) else None
+        name = _take(self._names, fits)
+        return self.text if name is None and self.text and fits(self.text) else name
+
+
+def _take(values: list[T], fits: Callable[[T], bool]) -> T | None:
+    position = next((position for position, value in enumerate(values) if fits(value)), None)
+    return None if position is None else values.pop(position)
 
 
 def mentioned(names: Iterable[str], text: str) -> Iterator[str]:
@@ -98,9 +100,7 @@ def _stands_alone(name: str, text: str) -> bool:
 def _names(text: str) -> list[str]:
     """Quoted strings; without any, capitalised words that do not begin a sentence."""
     quoted = [first or second for first, second in re.findall(r'"([^"]+)"|(?<!\w)\'([^\']+)\'(?!\w)', text)]
-    if quoted:
-        return quoted
-    return re.findall(r"(?<=[\w,;:] )[A-Z][\w-]*(?: [A-Z][\w-]*)*", text)
+    return quoted or re.findall(r"(?<=[\w,;:] )[A-Z][\w-]*(?: [A-Z][\w-]*)*", text)
 
 
 def example(schema: Any, source: TextSource) -> Any:
@@ -110,10 +110,10 @@ def example(schema: Any, source: TextSource) -> Any:
         UnsatisfiableSchemaError: no such value could be made.
     """
     try:
-        return _Generator(schema, source).value(schema, 0)
+        return _Generator(schema, source).value(schema)
     except UnsatisfiableSchemaError:
         raise
-    except (TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
+    except (TypeError, ValueError, AttributeError, ArithmeticError, RecursionError) as error:
         # A keyword's value is of a kind that it cannot be: {"minLength": "three"}.
         raise UnsatisfiableSchemaError(f"the schema is malformed: {error}") from error
 
@@ -122,61 +122,59 @@ class _Generator:
     def __init__(self, root: Any, source: TextSource) -> None:
         self.root = root
         self.source = source
-        self._remaining = _MAX_VALUES
+        self._values_left = _MAX_VALUES
+        self._pattern_seconds_left = _PATTERN_SECONDS
 
-    def value(self, schema: Any, depth: int) -> Any:
+    def value(self, schema: Any, depth: int = 0, others: Sequence[Any] = ()) -> Any:
+        """A value that fits; a number, a string, a boolean or one of an enum differs from the ``others``."""
         self._count(depth)
-        if schema is True:
-            return self.source.text
-        if not isinstance(schema, Mapping):
-            raise UnsatisfiableSchemaError("a schema must be an object")
-        schema = self._flat(schema, depth)
+        schema = self._flat(_object(schema), depth)
         unsupported = sorted(_UNSUPPORTED & schema.keys())
         if unsupported:
             raise UnsatisfiableSchemaError(f"the echo container does not support {unsupported[0]!r}")
         if "const" in schema:
             return schema["const"]
         if "enum" in schema:
-            return self._from_enum(_list(schema, "enum"))
-        if "default" in schema:
+            return self._from_enum([value for value in _list(schema, "enum") if value not in others])
+        if "default" in schema and schema["default"] not in others:
             return schema["default"]
-        return self._typed(schema, _type_of(schema, depth), depth)
+        kind = _type_of(schema, depth)
+        if kind == "object":
+            return self._object_value(schema, depth)
+        if kind == "array":
+            return self._array_value(schema, depth)
+        if kind == "string":
+            return self._string_value(schema, others)
+        if kind in ("integer", "number"):
+            return self._number_value(schema, kind, others)
+        if kind == "boolean":
+            return True not in others
+        if kind == "null":
+            return None
+        raise UnsatisfiableSchemaError(f"unknown type {kind!r}")
 
-    def _count(self, depth: int = 0) -> None:
-        self._remaining -= 1
-        if depth > _DEPTH_LIMIT or self._remaining < 0:
+    def _count(self, depth: int) -> None:
+        self._values_left -= 1
+        if depth > _DEPTH_LIMIT or self._values_left < 0:
             raise UnsatisfiableSchemaError("the schema is endless, or asks for too much")
 
     def _flat(self, schema: Mapping[str, Any], depth: int) -> Mapping[str, Any]:
         """The schema with ``$ref``, ``allOf``, ``anyOf`` and ``oneOf`` merged into it."""
-        self._count()
+        self._count(depth)
         for _ in range(_DEPTH_LIMIT):
-            if "$ref" in schema:
-                rest = {key: value for key, value in schema.items() if key != "$ref"}
-                schema = _merged(self._resolve(schema["$ref"]), rest)
-            elif "allOf" in schema:
-                rest = {key: value for key, value in schema.items() if key != "allOf"}
-                for part in _list(schema, "allOf"):
+            key = next((name for name in ("$ref", "allOf", "anyOf", "oneOf") if name in schema), None)
+            if key is None:
+                return schema
+            rest = {name: value for name, value in schema.items() if name != key}
+            if key == "$ref":
+                schema = _merged(self._resolve(schema[key]), rest)
+            elif key == "allOf":
+                for part in _list(schema, key):
                     rest = _merged(rest, self._flat(_object(part), depth))
                 schema = rest
-            elif "anyOf" in schema or "oneOf" in schema:
-                key = "anyOf" if "anyOf" in schema else "oneOf"
-                rest = {name: value for name, value in schema.items() if name != key}
-                schema = _merged(rest, _object(self._option(_list(schema, key), depth)))
             else:
-                return schema
+                schema = _merged(rest, _object(_option(_list(schema, key), depth)))
         raise UnsatisfiableSchemaError("the schema refers to itself")
-
-    def _option(self, options: Sequence[Any], depth: int) -> Any:
-        """The first option that is not null; deep down, the one that ends the recursion."""
-        if not options:
-            raise UnsatisfiableSchemaError("anyOf and oneOf must not be empty")
-        nulls = [option for option in options if _is_null(option)]
-        others = [option for option in options if not _is_null(option)]
-        if depth <= _SOFT_DEPTH:
-            return (others or nulls)[0]
-        plain = [option for option in others if "$ref" not in json.dumps(option)]
-        return (nulls or plain or others)[0]
 
     def _resolve(self, reference: Any) -> Mapping[str, Any]:
         if not isinstance(reference, str) or not reference.startswith("#"):
@@ -193,161 +191,144 @@ class _Generator:
     def _from_enum(self, values: Sequence[Any]) -> Any:
         """The first value that the text mentions, else the first."""
         if not values:
-            raise UnsatisfiableSchemaError("enum must not be empty")
-        names = [value for value in values[:_MAX_VALUES] if isinstance(value, str) and value]
-        found = next(mentioned((name.lower() for name in names), self.source.text.lower()), None)
-        return next((name for name in names if name.lower() == found), values[0])
-
-    def _typed(self, schema: Mapping[str, Any], kind: str, depth: int) -> Any:
-        if kind == "object":
-            return self._object_value(schema, depth)
-        if kind == "array":
-            return self._array_value(schema, depth)
-        if kind == "string":
-            return self._string_value(schema)
-        if kind in ("integer", "number"):
-            return self._number_value(schema, kind)
-        if kind == "boolean":
-            return True
-        if kind == "null":
-            return None
-        raise UnsatisfiableSchemaError(f"unknown type {kind!r}")
+            raise UnsatisfiableSchemaError("enum must not be empty, nor have fewer values than uniqueItems asks for")
+        names = {value.lower(): value for value in reversed(values[:_MAX_VALUES]) if isinstance(value, str) and value}
+        found = next(mentioned(reversed(names), self.source.text.lower()), None)
+        return values[0] if found is None else names[found]
 
     def _object_value(self, schema: Mapping[str, Any], depth: int) -> dict[str, Any]:
         """The required properties; all of them where none is required."""
         properties = _object(schema.get("properties", {}))
-        required = dict.fromkeys(str(name) for name in _list(schema, "required", ()))
+        required = dict.fromkeys(str(name) for name in _list(schema, "required"))
         # Deep down an optional property is left out, because that is what ends a recursive schema.
         optional = () if required or depth > _SOFT_DEPTH else properties
+        names = dict.fromkeys([*(name for name in properties if name in required), *optional, *required])
+        least = min(_MAX_VALUES, int(schema.get("minProperties", 0)))
+        further = chain(properties, (f"key{number}" for number in range(1, least + 1)))
+        names.update(dict.fromkeys(islice((name for name in further if name not in names), max(0, least - len(names)))))
         extra = schema.get("additionalProperties", True)
-        value = {}
-        for name in [*(name for name in properties if name in required or name in optional), *required]:
-            if name not in value:
-                value[name] = self.value(properties.get(name, extra), depth + 1)
-        for name in self._further_names(schema, value):
-            value[name] = self.value(properties.get(name, extra), depth + 1)
-        return value
-
-    def _further_names(self, schema: Mapping[str, Any], value: Mapping[str, Any]) -> Iterable[str]:
-        missing = min(_MAX_VALUES, max(0, int(schema.get("minProperties", 0)) - len(value)))
-        candidates = [*schema.get("properties", {}), *(f"key{number}" for number in range(1, missing + 1))]
-        return [name for name in candidates if name not in value][:missing]
+        return {name: self.value(properties.get(name, extra), depth + 1) for name in names}
 
     def _array_value(self, schema: Mapping[str, Any], depth: int) -> list[Any]:
-        positions = _list(schema, "prefixItems", ())
+        positions = _list(schema, "prefixItems")
         items = schema.get("items", True)
         least, most = int(schema.get("minItems", 0)), schema.get("maxItems", math.inf)
         wanted = max(least, len(positions), 1 if depth <= _SOFT_DEPTH and items is not False else 0)
+        unique = bool(schema.get("uniqueItems"))
         values: list[Any] = []
         for position in range(int(min(wanted, most))):
             element = positions[position] if position < len(positions) else items
-            values.append(
-                self._new_value(element, values, depth) if schema.get("uniqueItems") else self.value(element, depth + 1)
-            )
+            value = self.value(element, depth + 1, values if unique else ())
+            if unique and value in values:
+                raise UnsatisfiableSchemaError("uniqueItems asks for more different values than could be made")
+            values.append(value)
         return values
 
-    def _new_value(self, schema: Any, seen: Sequence[Any], depth: int) -> Any:
-        """A value that is not among ``seen``, for ``uniqueItems``."""
-        flat = self._flat(_object(schema), depth) if schema is not True else {"type": "string"}
-        if "enum" in flat:
-            unused = [value for value in _list(flat, "enum") if value not in seen]
-            return self._from_enum(unused)
-        value = self.value(flat, depth + 1)
-        for number in range(len(seen), 2 * len(seen) + 2):
-            if value not in seen:
-                return value
-            if isinstance(value, bool):
-                value = not value
-            elif isinstance(value, str):
-                value = f"{value}{number}"
-            elif isinstance(value, (int, float)):
-                value = self._number_value({**flat, "exclusiveMinimum": max(seen)}, _type_of(flat, depth))
-        raise UnsatisfiableSchemaError("uniqueItems asks for more different values than could be made")
-
-    def _string_value(self, schema: Mapping[str, Any]) -> str:
+    def _string_value(self, schema: Mapping[str, Any], others: Sequence[Any]) -> str:
         least, most = int(schema.get("minLength", 0)), schema.get("maxLength", math.inf)
-        try:
-            pattern = re.compile(schema.get("pattern", ""))
-        except re.error as error:
-            raise UnsatisfiableSchemaError(f"the pattern is no regular expression: {error}") from error
+        matches = self._matcher(schema.get("pattern", ""))
 
         def fits(text: str) -> bool:
-            return least <= len(text) <= most and pattern.search(text) is not None
+            return least <= len(text) <= most and text not in others and matches(text)
 
+        text = self.source.text
         of_format = _FORMATS.get(schema.get("format", ""))
         if of_format is not None and fits(of_format):
             return of_format
         taken = self.source.take_name(fits)
         if taken is not None:
             return taken
-        padded = self.source.text.ljust(min(least, _MAX_VALUES), ".")
+        padded = text.ljust(min(least, _MAX_VALUES), ".")
         cut = padded if most == math.inf else padded[: int(most)]
-        words: list[str] = re.findall(r"[\w-]+", self.source.text)
-        candidates = (*words, cut, *_FORMATS.values(), "echo", "Echo", "ECHO", "a", "A", "1", "0")
+        numbered = (f"{text}{number}" for number in range(len(others), 2 * len(others)))
+        common = ("echo", "Echo", "ECHO", "a", "A", "1", "0")
+        candidates: Iterable[str] = chain(_WORD.findall(text), [cut], numbered, _FORMATS.values(), common)
         found = next(filter(fits, candidates), None)
         if found is not None:
             return found
-        raise UnsatisfiableSchemaError(f"the echo container cannot make a string for the pattern {pattern.pattern!r}")
+        pattern = schema.get("pattern", "")
+        raise UnsatisfiableSchemaError(f"the echo container cannot make a string for the pattern {pattern!r}")
 
-    def _number_value(self, schema: Mapping[str, Any], kind: str) -> int | float:
+    def _matcher(self, pattern: str) -> Callable[[str], bool]:
+        """Whether a text has the pattern in it."""
+        if len(pattern) > _MAX_PATTERN_LENGTH:
+            raise UnsatisfiableSchemaError(f"the pattern has more than {_MAX_PATTERN_LENGTH} characters")
+        try:
+            compiled = regex.compile(pattern)
+        except regex.error as error:
+            raise UnsatisfiableSchemaError(f"the pattern is not a regular expression: {error}") from error
+
+        def matches(text: str) -> bool:
+            started = time.process_time()
+            try:
+                return compiled.search(text, timeout=max(0, self._pattern_seconds_left)) is not None
+            except TimeoutError:
+                raise UnsatisfiableSchemaError(f"the pattern {pattern!r} takes too long to match") from None
+            finally:
+                self._pattern_seconds_left -= time.process_time() - started
+
+        return matches
+
+    def _number_value(self, schema: Mapping[str, Any], kind: str, others: Sequence[Any]) -> int | float:
+        at_least, above = _bound(schema, "minimum", -math.inf), _bound(schema, "exclusiveMinimum", -math.inf)
+        at_most, below = _bound(schema, "maximum", math.inf), _bound(schema, "exclusiveMaximum", math.inf)
         step = _exact(schema.get("multipleOf", 1 if kind == "integer" else 0))
-        low = max(_bounds(schema, "minimum", "exclusiveMinimum"), default=None)
-        high = min(
-            _bounds(schema, "maximum", "exclusiveMaximum"), key=lambda bound: (bound[0], not bound[1]), default=None
-        )
 
         def fits(number: int | float) -> bool:
-            exact = Fraction(str(number))
+            exact = _exact(number)
             return (
-                (kind == "number" or exact.denominator == 1)
+                at_least <= exact <= at_most
+                and above < exact < below
                 and not (step and exact % step)
-                and (low is None or exact > low[0] or (exact == low[0] and not low[1]))
-                and (high is None or exact < high[0] or (exact == high[0] and not high[1]))
+                and (kind == "number" or exact.denominator == 1)
+                and number not in others
             )
 
-        taken = self.source.take_number(fits)
-        if taken is not None:
-            return int(taken) if kind == "integer" else taken
-        for candidate in _candidates(low, high, step):
-            number = int(candidate) if candidate.denominator == 1 else float(candidate)
-            if fits(number):
-                return number
-        raise UnsatisfiableSchemaError("no number fits the schema's bounds")
+        number = self.source.take_number(fits)
+        if number is None:
+            limits = [at_least, above, at_most, below, max(filter(_is_number, others), default=math.inf)]
+            candidates = _numbers([_exact(limit) for limit in limits if not math.isinf(limit)], step)
+            number = next(filter(fits, candidates), None)
+        if number is None:
+            raise UnsatisfiableSchemaError("no number fits the schema's bounds")
+        return int(number) if kind == "integer" else number
 
 
-def _candidates(
-    low: tuple[Fraction, bool] | None, high: tuple[Fraction, bool] | None, step: Fraction
-) -> Iterable[Fraction]:
-    """Numbers worth trying: 1, 0, and what lies next to the bounds."""
-    yield from (Fraction(1), Fraction(0))
-    bounds = [bound[0] for bound in (low, high) if bound is not None]
-    if step:
-        for bound in [*bounds, Fraction(0)]:
-            yield from ((bound // step + offset) * step for offset in (-1, 0, 1, 2))
-    yield from bounds
-    if len(bounds) == 2:
-        yield (bounds[0] + bounds[1]) / 2
-    yield from (bound + offset for bound in bounds for offset in (1, -1))
+def _numbers(limits: Sequence[Fraction], step: Fraction) -> Iterator[int | float]:
+    """Numbers worth trying: 1, 0, and what lies next to the limits and between them."""
+    points = [(limit, unit) for limit in (*limits, Fraction(0)) for unit in (step, Fraction(1)) if unit]
+    near = ((limit // unit + offset) * unit for limit, unit in points for offset in (-1, 0, 1, 2))
+    between = ((first + second) / 2 for first, second in combinations(limits, 2))
+    for number in chain((Fraction(1), Fraction(0)), near, limits, between):
+        yield int(number) if number.denominator == 1 else float(number)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float))  # the Fraction of the text "1e999999999" would fill the memory
 
 
 def _exact(number: Any) -> Fraction:
-    if not isinstance(number, (int, float)):  # the Fraction of the text "1e999999999" would fill the memory
-        raise UnsatisfiableSchemaError(f"{number!r:.100} is no number")
+    if not _is_number(number) and not isinstance(number, Fraction):
+        raise UnsatisfiableSchemaError(f"{number!r:.100} is not a number")
     return Fraction(str(number))
 
 
-def _bounds(schema: Mapping[str, Any], inclusive: str, exclusive: str) -> list[tuple[Fraction, bool]]:
-    """The bounds that the schema gives, and of each whether it is itself excluded."""
-    return [
-        (_exact(schema[name]), name == exclusive)
-        for name in (inclusive, exclusive)
-        # Draft 4 has booleans in exclusiveMinimum.
-        if schema.get(name) is not None and not isinstance(schema[name], bool)
-    ]
+def _bound(schema: Mapping[str, Any], name: str, default: float) -> Fraction | float:
+    value = schema.get(name)
+    # Draft 4 has booleans in exclusiveMinimum.
+    return default if value is None or isinstance(value, bool) else _exact(value)
 
 
-def _is_null(schema: Any) -> bool:
-    return isinstance(schema, Mapping) and schema.get("type") == "null"
+def _option(options: Sequence[Any], depth: int) -> Any:
+    """The first option that is not null; deep down, the one that ends the recursion."""
+    if not options:
+        raise UnsatisfiableSchemaError("anyOf and oneOf must not be empty")
+    nulls = [option for option in options if isinstance(option, Mapping) and option.get("type") == "null"]
+    others = [option for option in options if option not in nulls]
+    if depth <= _SOFT_DEPTH:
+        return (others or nulls)[0]
+    plain = [option for option in others if "$ref" not in json.dumps(option)]
+    return (nulls or plain or others)[0]
 
 
 def _type_of(schema: Mapping[str, Any], depth: int) -> str:
@@ -378,8 +359,8 @@ def _object(value: Any) -> Mapping[str, Any]:
     raise UnsatisfiableSchemaError("a schema must be an object")
 
 
-def _list(schema: Mapping[str, Any], key: str, default: Sequence[Any] | None = None) -> Sequence[Any]:
-    value = schema.get(key, default)
+def _list(schema: Mapping[str, Any], key: str) -> Sequence[Any]:
+    value = schema.get(key, ())
     if isinstance(value, (list, tuple)):
         return value
     raise UnsatisfiableSchemaError(f"{key} must be an array")

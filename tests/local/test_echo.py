@@ -311,6 +311,14 @@ SCHEMAS: dict[str, Json] = {
     "pattern": {"type": "string", "pattern": "^[A-Z][a-z]+$"},
     "unique": {"type": "array", "items": {"enum": ["a", "b", "c"]}, "uniqueItems": True, "minItems": 3},
     "unique numbers": {"type": "array", "items": {"type": "integer"}, "uniqueItems": True, "minItems": 4},
+    "unique fractions": {
+        "type": "array",
+        "items": {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1},
+        "uniqueItems": True,
+        "minItems": 3,
+    },
+    "unique strings": {"type": "array", "items": {"type": "string"}, "uniqueItems": True, "minItems": 20},
+    "unique booleans": {"type": "array", "items": {"type": "boolean"}, "uniqueItems": True, "minItems": 2},
     "tuple": {"type": "array", "prefixItems": [{"type": "string"}, {"type": "boolean"}], "items": False},
     "map": {"type": "object", "additionalProperties": {"type": "integer"}, "minProperties": 2},
     "anything": {},
@@ -341,6 +349,7 @@ def test_values_come_from_the_text() -> None:
         {"type": "object", "properties": {"a": {"$ref": "#"}}, "required": ["a"]},
         {"type": "string", "pattern": "^[0-9]{40}$"},
         {"type": "string", "pattern": "("},
+        {"type": "string", "pattern": "a" * 2001},
         {"type": "integer", "minimum": 3, "maximum": 2},
         {"type": "string", "minLength": "three"},
         {"type": "array", "minItems": 10**9},
@@ -356,6 +365,12 @@ def test_what_cannot_be_made_is_refused(schema: Json) -> None:
     with pytest.raises(ContainerRefusal) as caught:
         complete(ask(response_format=response_format(schema)))
     assert caught.value.status == 400
+
+
+def test_pattern_that_takes_too_long_is_refused() -> None:
+    schema = {"type": "string", "pattern": "(x+x+)+y"}
+    with pytest.raises(UnsatisfiableSchemaError, match="takes too long"):
+        example(schema, TextSource("x" * 5000))
 
 
 def refusal_of(body: Json, config: EchoConfig | None = None) -> Json:
