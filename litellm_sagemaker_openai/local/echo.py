@@ -1,6 +1,7 @@
 """The built-in container: answers in vLLM's shapes with the caller's own words, and says that it is an echo. Pure.
 
-A whole answer and a streamed one are two ways to write down one ``Plan``, so that they cannot disagree.
+A whole answer and a streamed one are two ways to write down one ``Plan``, so that they cannot disagree. It is our own,
+since a real vLLM takes 3.5 GB and minutes, and its answers, which cannot be predicted, could not be tested against.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import zip_longest
@@ -27,6 +29,7 @@ __all__ = ["ContainerRefusal", "EchoConfig", "complete", "parse_body", "stream",
 
 # A word or one other character, with the white space before it: joined together, tokens are the text again.
 _TOKEN = re.compile(r"\s*\w{1,16}|\s*[^\w\s]|\s+")
+_TEXT_TYPES = ("text", "refusal")  # of a message's parts; each has its text under its type's name
 # As many as can be asked for in all: the chosen token is one of those given, and may be one of these.
 _OTHER_TOKENS = [f" {number}" for number in range(MAX_TOP_LOGPROBS)]
 
@@ -68,7 +71,7 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """All that is decided about a response before its shape is."""
+    """What a response says, before it is written as one object or as chunks."""
 
     prompt_tokens: int
     choices: tuple[Choice, ...]
@@ -204,12 +207,12 @@ def plan_answer(body: Body, config: EchoConfig) -> Plan:
     stops = [stops] if isinstance(stops, str) else stops
     choices = []
     for index in range(body.get("n") or 1):
-        choice = _whole_choice(body, index)
-        choices.append(_truncated(_stopped(choice, stops), limit))
+        choice = _untruncated_choice(body, index)
+        choices.append(_truncated(_cut_at_stop(choice, stops), limit))
     return Plan(prompt_tokens, tuple(choices))
 
 
-def _whole_choice(body: Body, index: int) -> Choice:
+def _untruncated_choice(body: Body, index: int) -> Choice:
     reasoning = _reasoning(body) if _wants_reasoning(body) else ""
     try:
         calls = _tool_calls(body, index)
@@ -236,7 +239,7 @@ def _content(body: Body, index: int) -> str:
 
 
 def _conversation(body: Body) -> str:
-    """What the container noticed of the messages before the last one."""
+    """What is said about the messages before the last one."""
     messages = body["messages"]
     if len(messages) == 1:
         return ""
@@ -246,13 +249,8 @@ def _conversation(body: Body) -> str:
 
 
 def _attachments(body: Body) -> str:
-    content = _last(body, "user").get("content")
-    parts = content if isinstance(content, list) else []
-    kinds = [part["type"] for part in parts if isinstance(part, dict) and part["type"] not in ("text", "refusal")]
-    if not kinds:
-        return ""
-    counts = ", ".join(f"{kinds.count(kind)} {kind}" for kind in dict.fromkeys(kinds))
-    return f" (and sent {counts})"
+    counts = Counter(part["type"] for part in _parts(_last_user_message(body)) if part["type"] not in _TEXT_TYPES)
+    return f" (and sent {', '.join(f'{count} {kind}' for kind, count in counts.items())})" if counts else ""
 
 
 def _wants_reasoning(body: Body) -> bool:
@@ -276,7 +274,7 @@ def _tool_calls(body: Body, index: int) -> list[ToolCall]:
         return []
     source = TextSource(_last_user_text(body))
     calls = []
-    for position, function in enumerate(_called(functions, choice, source.text, body)):
+    for position, function in enumerate(_functions_to_call(functions, choice, source.text, body)):
         schema = function.get("parameters") or {"type": "object"}
         arguments = json.dumps(example(schema, source), ensure_ascii=False)
         seed = f"{len(body['messages'])} {index} {position} {function['name']} {arguments}"
@@ -285,8 +283,10 @@ def _tool_calls(body: Body, index: int) -> list[ToolCall]:
     return calls
 
 
-def _called(functions: Sequence[dict[str, Any]], choice: Any, text: str, body: Body) -> Sequence[dict[str, Any]]:
-    """The named tool, those that the text mentions, or the first."""
+def _functions_to_call(
+    functions: Sequence[dict[str, Any]], choice: Any, text: str, body: Body
+) -> Sequence[dict[str, Any]]:
+    """The one that the tool choice names, those that the text mentions, or the first."""
     if isinstance(choice, dict):
         return [function for function in functions if function["name"] == choice["function"]["name"]][:1]
     names = set(mentioned({function["name"] for function in functions}, text))
@@ -296,7 +296,7 @@ def _called(functions: Sequence[dict[str, Any]], choice: Any, text: str, body: B
     return called or functions[:1]
 
 
-def _stopped(choice: Choice, stops: Sequence[str]) -> Choice:
+def _cut_at_stop(choice: Choice, stops: Sequence[str]) -> Choice:
     """The choice up to the first stop string, which is not part of the answer."""
     found = [(choice.content.find(stop), stop) for stop in stops if stop in choice.content]
     if not found:
@@ -363,30 +363,28 @@ def _calls_text(message: Mapping[str, Any]) -> str:
 
 
 def _text(message: Mapping[str, Any]) -> str:
-    """A message's text; a part that is none stands as its type, ``<image_url>``."""
+    """A message's text; a part that is not text stands as its type, ``<image_url>``."""
+    return " ".join(
+        part[part["type"]] if part["type"] in _TEXT_TYPES else f"<{part['type']}>" for part in _parts(message)
+    )
+
+
+def _parts(message: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """A message's content as a list of parts, which is one way to write it."""
     content = message.get("content") or ""
-    if isinstance(content, str):
-        return content
-    return " ".join(_part_text(part) for part in content)
+    parts = [content] if isinstance(content, str) else content
+    return [{"type": "text", "text": part} if isinstance(part, str) else part for part in parts]
 
 
-def _part_text(part: Any) -> str:
-    if isinstance(part, str):
-        return part
-    return str(part.get(part["type"])) if part["type"] in ("text", "refusal") else f"<{part['type']}>"
-
-
-def _last(body: Body, role: str) -> Mapping[str, Any]:
-    found: Sequence[Mapping[str, Any]] = [message for message in body["messages"] if message["role"] == role]
-    return found[-1] if found else body["messages"][-1]
+def _last_user_message(body: Body) -> Mapping[str, Any]:
+    """The user's last message; without any, the last message."""
+    messages: Sequence[Mapping[str, Any]] = body["messages"]
+    return next((message for message in reversed(messages) if message["role"] == "user"), messages[-1])
 
 
 def _last_user_text(body: Body) -> str:
-    content = _last(body, "user").get("content") or ""
-    if isinstance(content, str):
-        return content
-    texts = (part if isinstance(part, str) else part.get(part["type"]) for part in content)
-    return " ".join(text for text in texts if isinstance(text, str))
+    parts = _parts(_last_user_message(body))
+    return " ".join(part[part["type"]] for part in parts if part["type"] in _TEXT_TYPES)
 
 
 def _trailing_tool_results(body: Body) -> list[str]:
