@@ -17,7 +17,7 @@ from litellm.llms.custom_httpx.http_handler import AsyncHTTPHandler, HTTPHandler
 
 import litellm_sagemaker_openai
 from litellm_sagemaker_openai.aws.sigv4 import FrozenCredentials
-from litellm_sagemaker_openai.local.async_invocations import AsyncInferenceConfig
+from litellm_sagemaker_openai.local.queued_invocations import AsyncInferenceConfig
 from litellm_sagemaker_openai.local.runtime import RuntimeConfig
 from litellm_sagemaker_openai.local.server import Running, running
 from litellm_sagemaker_openai.sending import retries
@@ -103,7 +103,7 @@ def local_runtime() -> Iterator[Running]:
         },
         credentials=CREDENTIALS,
         region=REGION,
-        asynchronous={"my-async-endpoint": AsyncInferenceConfig("s3://my-bucket/results", "s3://my-bucket/failures")},
+        queues={"my-async-endpoint": AsyncInferenceConfig("s3://my-bucket/results", "s3://my-bucket/failures")},
     )
     with running(config) as runtime:
         yield runtime

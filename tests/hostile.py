@@ -33,7 +33,7 @@ from litellm_sagemaker_openai.formats.whole_answer import parsed, whole_response
 from litellm_sagemaker_openai.litellm_seams.fallbacks import was_refused
 from litellm_sagemaker_openai.local import echo, embeddings
 from litellm_sagemaker_openai.local.echo import ContainerRefusal
-from litellm_sagemaker_openai.local.frontdoor import container_error
+from litellm_sagemaker_openai.local.frontdoor import Container, container_error
 from litellm_sagemaker_openai.local.signatures import check_signature
 from litellm_sagemaker_openai.local.tokens import check_token
 from litellm_sagemaker_openai.operations.embeddings import ROUTE
@@ -166,7 +166,7 @@ def _tool(name: str, **function: Any) -> dict[str, Any]:
 
 def _quotation(text: str, *, escaped: bool) -> bytes:
     inner = json.dumps(text)[1:-1] if escaped else text
-    return container_error(400, inner.encode(), container="c", endpoint="e", region="us-west-2").body.encode()
+    return container_error(400, inner.encode(), Container("c", "e", "us-west-2")).body.encode()
 
 
 # Each gets a text and gives what is said to a caller or written into a log, where no exception does.

@@ -17,6 +17,7 @@ from typing import Any
 
 from litellm_sagemaker_openai.local.echo_checks import (
     MAX_TOP_LOGPROBS,
+    TEXT_TYPES,
     Body,
     ContainerRefusal,
     check_body,
@@ -29,7 +30,6 @@ __all__ = ["ContainerRefusal", "EchoConfig", "complete", "parse_body", "stream",
 
 # A word or one other character, with the white space before it: joined together, tokens are the text again.
 _TOKEN = re.compile(r"\s*\w{1,16}|\s*[^\w\s]|\s+")
-_TEXT_TYPES = ("text", "refusal")  # of a message's parts; each has its text under its type's name
 # As many as can be asked for in all: the chosen token is one of those given, and may be one of these.
 _OTHER_TOKENS = [f" {number}" for number in range(MAX_TOP_LOGPROBS)]
 
@@ -249,7 +249,7 @@ def _conversation(body: Body) -> str:
 
 
 def _attachments(body: Body) -> str:
-    counts = Counter(part["type"] for part in _parts(_last_user_message(body)) if part["type"] not in _TEXT_TYPES)
+    counts = Counter(part["type"] for part in _parts(_last_user_message(body)) if part["type"] not in TEXT_TYPES)
     return f" (and sent {', '.join(f'{count} {kind}' for kind, count in counts.items())})" if counts else ""
 
 
@@ -365,7 +365,7 @@ def _calls_text(message: Mapping[str, Any]) -> str:
 def _text(message: Mapping[str, Any]) -> str:
     """A message's text; a part that is not text stands as its type, ``<image_url>``."""
     return " ".join(
-        part[part["type"]] if part["type"] in _TEXT_TYPES else f"<{part['type']}>" for part in _parts(message)
+        part[part["type"]] if part["type"] in TEXT_TYPES else f"<{part['type']}>" for part in _parts(message)
     )
 
 
@@ -384,7 +384,7 @@ def _last_user_message(body: Body) -> Mapping[str, Any]:
 
 def _last_user_text(body: Body) -> str:
     parts = _parts(_last_user_message(body))
-    return " ".join(part[part["type"]] for part in parts if part["type"] in _TEXT_TYPES)
+    return " ".join(part[part["type"]] for part in parts if part["type"] in TEXT_TYPES)
 
 
 def _trailing_tool_results(body: Body) -> list[str]:

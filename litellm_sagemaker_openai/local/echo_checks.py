@@ -19,7 +19,8 @@ MAX_TOP_LOGPROBS = 20  # vLLM's default for --max-logprobs
 MAX_DIMENSIONS = 4096
 MAX_STOPS = 64
 MAX_INPUTS = 2048  # OpenAI's, for embeddings
-PART_TYPES = ("text", "refusal", "image_url", "input_audio", "audio_url", "video_url", "file")
+TEXT_TYPES = ("text", "refusal")  # such a part has its text under its type's name
+_PART_TYPES = (*TEXT_TYPES, "image_url", "input_audio", "audio_url", "video_url", "file")
 
 
 class ContainerRefusal(Exception):
@@ -226,11 +227,11 @@ def _check_model(model: str | None, served_name: str) -> None:
 
 def _check_part(part: Mapping[str, Any], position: int) -> None:
     kind = part.get("type")
-    if kind not in PART_TYPES:
+    if kind not in _PART_TYPES:
         raise ContainerRefusal(f"Unknown part type: {kind}", param="messages")
     where = ("messages", position, "content", kind)
     is_text = isinstance(part.get(kind), str)
-    if kind in ("text", "refusal") and not is_text:
+    if kind in TEXT_TYPES and not is_text:
         _refuse_fields({"type": "string_type", "loc": where, "msg": "Input should be a valid string", "input": part})
     if kind.endswith("_url") and is_text:
         _refuse_fields({"type": "dict_type", "loc": where, "msg": "Input should be a valid dictionary", "input": part})

@@ -1,7 +1,6 @@
 """The built-in container's embeddings: each text's words, counted, in vLLM's shape. Pure.
 
-The same words give the same vector, texts that share words vectors that are near each other, and that is all that it
-knows of language.
+The same words give the same vector, and texts that share words give vectors that are near each other.
 """
 
 from __future__ import annotations
@@ -31,8 +30,8 @@ def embed(
     texts = [_tokens(each) for each in _inputs(body["input"])]
     for text in texts:
         check_embedding_length(len(text), config.context_length)
-    packed = [_packed(text, body.get("dimensions") or DIMENSIONS) for text in texts]
-    write = _as_base64 if body.get("encoding_format") == "base64" else _as_floats
+    vectors = [_vector(text, body.get("dimensions") or DIMENSIONS) for text in texts]
+    encode = _as_base64 if body.get("encoding_format") == "base64" else _as_floats
     tokens = sum(map(len, texts))
     return {
         "id": embedding_id,
@@ -40,7 +39,7 @@ def embed(
         "created": created,
         "model": config.served_name,
         "data": [
-            {"index": index, "object": "embedding", "embedding": write(vector)} for index, vector in enumerate(packed)
+            {"index": index, "object": "embedding", "embedding": encode(vector)} for index, vector in enumerate(vectors)
         ],
         "usage": {
             "prompt_tokens": tokens,
@@ -59,8 +58,8 @@ def _tokens(text: str | list[int]) -> list[str]:
     return tokenize(text) if isinstance(text, str) else [str(token) for token in text]
 
 
-def _packed(tokens: list[str], dimensions: int) -> bytes:
-    """The vector, of length 1, as 32-bit floats, which is what a model's are."""
+def _vector(tokens: list[str], dimensions: int) -> bytes:
+    """The words, counted, as a vector of length 1 in packed 32-bit floats, which is what a model's are."""
     counts = [0] * dimensions
     for token in tokens:
         counts[int.from_bytes(hashlib.sha256(token.strip().lower().encode()).digest()[:8], "big") % dimensions] += 1

@@ -26,6 +26,26 @@ class Answer:
     error_type: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Container:
+    """The container instance that a request went to: its id, and the endpoint and region of its log."""
+
+    id: str
+    endpoint: str
+    region: str
+
+    @property
+    def log_group(self) -> str:
+        """The name of its log in CloudWatch."""
+        return f"/aws/sagemaker/Endpoints/{self.endpoint}"
+
+    @property
+    def see_log(self) -> str:
+        """The sentence that ends a message about it."""
+        console = f"https://{self.region}.console.aws.amazon.com/cloudwatch/home?region={self.region}"
+        return f"See {console}#logEventViewer:group={self.log_group} in account {ACCOUNT} for more information."
+
+
 def _answer(status: int, message: str, error_type: str, code: str) -> Answer:
     envelope = {"error": {"message": message, "type": error_type, "code": code}}
     return Answer(status, json.dumps(envelope, ensure_ascii=False, separators=(",", ":")), message)
@@ -46,7 +66,10 @@ def component_not_found(component: str, endpoint: str) -> Answer:
 
 
 def other_kind(endpoint: str) -> Answer:
-    """An asynchronous endpoint asked on another route, or the other way round; public reports have the last words."""
+    """An endpoint for asynchronous inference called on another route, or the other way round.
+
+    The message's end is from public reports.
+    """
     return _validation_error(f"Endpoint {endpoint} of account {ACCOUNT} does not support this inference type.")
 
 
@@ -82,36 +105,34 @@ def unknown_path(method: str, path: str) -> Answer:
 
 
 def token_refused(refusal: Refusal) -> Answer:
-    """The request's token did not pass; AWS's bodies for this were not recorded."""
+    """The request's token is refused; no recording of AWS's body exists."""
     code = "unrecognized_client" if refusal.status == 401 else "access_denied"
     return _answer(refusal.status, refusal.message, "authentication_error", code)
 
 
-def container_error(status: int, body: bytes | None, *, container: str, endpoint: str, region: str) -> Answer:
+def container_error(status: int, body: bytes | None, container: Container) -> Answer:
     """A container's error as AWS passes it on: its status kept, its body quoted as it is, inner quotes unescaped.
 
     Args:
         status: the container's HTTP status, 400 to 599.
         body: the container's body, or None where it could not be read.
-        container: the id of the container instance.
-        endpoint: the endpoint, for the address of its log.
-        region: the region, for the same.
+        container: which it was.
     """
     kind = "client" if status < 500 else "server"
     text = _text(body)
     what = "and could not load the entire response body" if text is None else f'with message "{text}"'
-    return _model_error(status, f"Received {kind} error ({status}) from {container} {what}.", endpoint, region)
+    return _model_error(status, f"Received {kind} error ({status}) from {container.id} {what}.", container)
 
 
-def container_unreachable(*, container: str, endpoint: str, region: str) -> Answer:
+def container_unreachable(container: Container) -> Answer:
     """The container accepts no connection."""
-    return _model_error(503, f"Failed to establish a connection to container {container}.", endpoint, region)
+    return _model_error(503, f"Failed to establish a connection to container {container.id}.", container)
 
 
-def container_timed_out(*, container: str, endpoint: str, region: str) -> Answer:
+def container_timed_out(container: Container) -> Answer:
     """The container did not answer in its 60 seconds."""
-    message = f"Your invocation timed out while waiting for a response from container {container}."
-    return _model_error(503, message, endpoint, region)
+    message = f"Your invocation timed out while waiting for a response from container {container.id}."
+    return _model_error(503, message, container)
 
 
 def _text(body: bytes | None) -> str | None:
@@ -121,14 +142,5 @@ def _text(body: bytes | None) -> str | None:
         return None
 
 
-def _model_error(status: int, message: str, endpoint: str, region: str) -> Answer:
-    message = f"{message} See {console_log(endpoint, region)} in account {ACCOUNT} for more information."
-    return _answer(status, message, "server_error", "model_error")
-
-
-def console_log(endpoint: str, region: str) -> str:
-    """The URL of an endpoint's log, as the front door writes it into errors."""
-    return (
-        f"https://{region}.console.aws.amazon.com/cloudwatch/home?region={region}"
-        f"#logEventViewer:group=/aws/sagemaker/Endpoints/{endpoint}"
-    )
+def _model_error(status: int, message: str, container: Container) -> Answer:
+    return _answer(status, f"{message} {container.see_log}", "server_error", "model_error")

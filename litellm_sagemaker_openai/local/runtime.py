@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
-from typing import Any, Protocol, TypedDict
+from typing import Any, Protocol
 
 import anyio
 import httpx
@@ -24,24 +24,20 @@ from starlette.routing import Route
 from starlette.types import Send
 
 from litellm_sagemaker_openai.aws.sigv4 import FrozenCredentials
-from litellm_sagemaker_openai.local import async_invocations, echo, embeddings, frontdoor, invoke_endpoint
-from litellm_sagemaker_openai.local.async_invocations import AsyncInferenceConfig, Queued
+from litellm_sagemaker_openai.local import echo, embeddings, frontdoor, invoke_endpoint, queued_invocations
 from litellm_sagemaker_openai.local.echo import ContainerRefusal, EchoConfig
-from litellm_sagemaker_openai.local.frontdoor import Answer
+from litellm_sagemaker_openai.local.frontdoor import Answer, Container
+from litellm_sagemaker_openai.local.queued_invocations import AsyncInferenceConfig, QueuedRequest
 from litellm_sagemaker_openai.local.signatures import check_signature
 from litellm_sagemaker_openai.local.tokens import check_token
 
 # A container must answer within 60 s:
 # https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_runtime_InvokeEndpoint.html
 CONTAINER_TIMEOUT = httpx.Timeout(60, connect=5)
-_ROUTES = (
+_CHAT_ROUTES = (
     "/endpoints/{endpoint}/openai/v1/chat/completions",
     "/endpoints/{endpoint}/inference-components/{component}/openai/v1/chat/completions",
 )
-_INVOCATIONS = "/endpoints/{endpoint}/invocations"
-_ASYNC_INVOCATIONS = "/endpoints/{endpoint}/async-invocations"
-
-
 _SECRET_HEADERS = ("authorization", "x-amz-security-token")
 
 
@@ -51,7 +47,7 @@ def _utc_now() -> datetime:
 
 @dataclass(frozen=True, slots=True)
 class RuntimeConfig:
-    """What a runtime serves, and whom it believes.
+    """What a runtime serves, and whose tokens and signatures it accepts.
 
     Attributes:
         endpoints: endpoint → its inference components; ``()`` for an endpoint that serves one model itself.
@@ -60,7 +56,7 @@ class RuntimeConfig:
         upstream: base URL of an OpenAI-compatible server, ``http://127.0.0.1:8000/v1``. Default: the echo container.
         cold_start: seconds without capacity after a component's first refused request. Default: 0, always warm.
         echo: the echo container's settings.
-        asynchronous: those of the endpoints that are asynchronous ones. Default: none.
+        queues: those of the endpoints that are for asynchronous inference. Default: none.
         remembered: how many received requests ``app.state.received`` keeps. Default: 1000.
         now: the clock, for token expiry and cold starts.
     """
@@ -71,14 +67,14 @@ class RuntimeConfig:
     upstream: str | None = None
     cold_start: float = 0
     echo: EchoConfig = field(default_factory=EchoConfig)
-    asynchronous: Mapping[str, AsyncInferenceConfig] = field(default_factory=dict)
+    queues: Mapping[str, AsyncInferenceConfig] = field(default_factory=dict)
     remembered: int = 1000
     now: Callable[[], datetime] = _utc_now
 
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """A request as it came in: header names in lower case, without credentials; ``body`` is None if no JSON."""
+    """A request as it came in: header names in lower case, without credentials; ``body`` is None if it is not JSON."""
 
     method: str
     path: str
@@ -92,11 +88,11 @@ def create_app(config: RuntimeConfig) -> Starlette:
     door = _FrontDoor(config, received)
     app = Starlette(
         routes=[
-            *(Route(path, door.chat, methods=["POST"]) for path in _ROUTES),
-            Route(_INVOCATIONS, door.invocations, methods=["POST"]),
-            Route(_ASYNC_INVOCATIONS, door.async_invocations, methods=["POST"]),
+            *(Route(path, door.chat, methods=["POST"]) for path in _CHAT_ROUTES),
+            Route("/endpoints/{endpoint}/invocations", door.invocations, methods=["POST"]),
+            Route("/endpoints/{endpoint}/async-invocations", door.queued_invocations, methods=["POST"]),
         ],
-        exception_handlers={HTTPException: door.unknown, ClientDisconnect: door.gone},
+        exception_handlers={HTTPException: door.unknown_path, ClientDisconnect: door.client_left},
         lifespan=door.lifespan,
     )
     app.state.received = received
@@ -112,68 +108,72 @@ class _FrontDoor:
 
     @asynccontextmanager
     async def lifespan(self, app: Starlette) -> AsyncIterator[None]:
-        # trust_env=False: a proxy set for the internet is no way to a server on this machine.
+        # trust_env=False: a proxy for the internet cannot reach a server on this machine.
         async with httpx.AsyncClient(timeout=CONTAINER_TIMEOUT, trust_env=False) as self._http:
             yield
 
-    async def unknown(self, request: Request, error: Exception) -> Response:
+    async def unknown_path(self, request: Request, error: Exception) -> Response:
         return _json_response(frontdoor.unknown_path(request.method, request.url.path))
 
-    async def gone(self, request: Request, error: Exception) -> Response:
-        return Response(status_code=499)  # for nobody to read: the client left before its request was whole
+    async def client_left(self, request: Request, error: Exception) -> Response:
+        return Response(status_code=499)  # nobody reads it: the client left before its request was complete
 
     async def chat(self, request: Request) -> Response:
-        # The body is read before anything is refused: a client that is still sending would see a broken
-        # connection in place of the refusal.
-        raw = await _read_body(request)
-        self._received.append(_received(request, raw))
+        raw = await self._read(request)
         endpoint, component = request.path_params["endpoint"], request.path_params.get("component")
-        answer = self._refusal(request, endpoint, component, raw)
-        if answer is not None or raw is None:
-            return _json_response(answer or frontdoor.body_too_large())
+        refusal = self._refusal(request, endpoint, component, raw)
+        if refusal is not None:
+            return _json_response(refusal)
         return await self._container(request, raw, endpoint, component, _CHAT)
 
     async def invocations(self, request: Request) -> Response:
         """``InvokeEndpoint``: what ``/openai/v1`` does not route, signed with SigV4, the component in a header."""
-        raw = await _read_body(request)
-        self._received.append(_received(request, raw))
+        raw = await self._read(request)
         endpoint, component = request.path_params["endpoint"], request.headers.get(frontdoor.COMPONENT_HEADER)
-        answer = self.signature_refusal(request, raw)
-        if answer is None and (refusal := self._target_refusal(endpoint, component)) is not None:
-            answer = invoke_endpoint.validation_error(refusal)
-        if answer is not None or raw is None:
-            return _json_response(answer or invoke_endpoint.validation_error(frontdoor.body_too_large()))
+        refusal = self._signature_refusal(request, raw)
+        if refusal is None and (of_target := self._target_refusal(endpoint, component)) is not None:
+            refusal = invoke_endpoint.validation_error(of_target)
+        if refusal is not None:
+            return _json_response(refusal)
         return await self._container(request, raw, endpoint, component, _INVOKE_ENDPOINT)
 
-    async def async_invocations(self, request: Request) -> Response:
+    async def queued_invocations(self, request: Request) -> Response:
         """``InvokeEndpointAsync``: the request is queued, and what the container answers is stored in S3."""
-        raw = await _read_body(request)
-        self._received.append(_received(request, raw))
+        raw = await self._read(request)
         endpoint = request.path_params["endpoint"]
-        answer = self.signature_refusal(request, raw)
-        config = self._config.asynchronous.get(endpoint)
-        if answer is not None or raw is None:
-            return _json_response(answer or invoke_endpoint.validation_error(frontdoor.body_too_large()))
-        if endpoint not in self._config.endpoints or config is None:
-            known = endpoint in self._config.endpoints
-            refusal = frontdoor.other_kind(endpoint) if known else frontdoor.endpoint_not_found(endpoint)
-            return _json_response(invoke_endpoint.validation_error(refusal))
-        queued = async_invocations.accept(config, request.headers, raw)
+        refusal = self._signature_refusal(request, raw)
+        if refusal is not None:
+            return _json_response(refusal)
+        config = self._config.queues.get(endpoint)
+        if endpoint not in self._config.endpoints:
+            return _json_response(invoke_endpoint.validation_error(frontdoor.endpoint_not_found(endpoint)))
+        if config is None:
+            return _json_response(invoke_endpoint.validation_error(frontdoor.other_kind(endpoint)))
+        queued = queued_invocations.accept(config, request.headers, raw)
         if isinstance(queued, Answer):
             return _json_response(queued)
         body, headers = queued.answer()
         infer = BackgroundTask(self._infer, request, endpoint, config, queued)
         return _with_request_id(Response(body, 202, headers, "application/json", infer))
 
-    async def _infer(self, request: Request, endpoint: str, config: AsyncInferenceConfig, queued: Queued) -> None:
-        """What comes of a queued request, in S3."""
+    async def _read(self, request: Request) -> bytes:
+        """The request's body, which is read before anything is refused: a client that is still sending would see a
+        broken connection in place of the refusal."""
+        raw = await _read_body(request)
+        self._received.append(_received(request, raw))
+        return raw
+
+    async def _infer(
+        self, request: Request, endpoint: str, config: AsyncInferenceConfig, queued: QueuedRequest
+    ) -> None:
+        """Let the container answer a queued request, and store its answer in S3."""
         await anyio.sleep(config.delay)
         s3 = await anyio.to_thread.run_sync(config.s3 or self._s3)
         raw = await anyio.to_thread.run_sync(queued.read_input, s3)
         if raw is None:
             await anyio.to_thread.run_sync(queued.store, s3, 400, b"The object at InputLocation could not be read.")
             return
-        response = await self._container(request, raw, endpoint, None, _INVOKE_ENDPOINT_ASYNC)
+        response = await self._container(request, raw, endpoint, None, _QUEUED)
         body = await _body_of(response)
         await anyio.to_thread.run_sync(queued.store, s3, response.status_code, body)
 
@@ -189,9 +189,9 @@ class _FrontDoor:
             aws_session_token=credentials.session_token,
         )
 
-    def signature_refusal(self, request: Request, raw: bytes | None) -> Answer | None:
-        """The front door's answer to a request that is not signed as AWS's own routes want it, or is too large."""
-        if raw is None:
+    def _signature_refusal(self, request: Request, raw: bytes) -> Answer | None:
+        """The front door's answer to a request that is not signed as the SDKs' routes need it, or is too large."""
+        if len(raw) > frontdoor.MAX_BODY_BYTES:
             return invoke_endpoint.validation_error(frontdoor.body_too_large())
         config = self._config
         refusal = check_signature(
@@ -204,7 +204,7 @@ class _FrontDoor:
         )
         return None if refusal is None else invoke_endpoint.signature_refused(refusal)
 
-    def _refusal(self, request: Request, endpoint: str, component: str | None, raw: bytes | None) -> Answer | None:
+    def _refusal(self, request: Request, endpoint: str, component: str | None, raw: bytes) -> Answer | None:
         """The front door's own answer, in AWS's order: who asks, what for, how much, and whether there is capacity."""
         config = self._config
         refusal = check_token(
@@ -217,14 +217,14 @@ class _FrontDoor:
             return frontdoor.token_refused(refusal)
         if frontdoor.COMPONENT_HEADER in request.headers:
             return frontdoor.component_header_refused()
-        if raw is None:
+        if len(raw) > frontdoor.MAX_BODY_BYTES:
             return frontdoor.body_too_large()
         return self._target_refusal(endpoint, component)
 
     def _target_refusal(self, endpoint: str, component: str | None) -> Answer | None:
         if endpoint not in self._config.endpoints:
             return frontdoor.endpoint_not_found(endpoint)
-        if endpoint in self._config.asynchronous:
+        if endpoint in self._config.queues:
             return frontdoor.other_kind(endpoint)
         components = self._config.endpoints[endpoint]
         if component is None and components:
@@ -244,12 +244,12 @@ class _FrontDoor:
     async def _container(
         self, request: Request, raw: bytes, endpoint: str, component: str | None, route: _Route
     ) -> Response:
-        where = _Where(container=_container_id(endpoint, component), endpoint=endpoint, region=self._config.region)
+        container = Container(_container_id(endpoint, component), endpoint, self._config.region)
         if self._config.upstream is None:
-            return self._echo(raw, where, route)
-        return await self._pass_on(self._config.upstream, request, raw, where, route)
+            return self._echo(raw, container, route)
+        return await self._pass_on(self._config.upstream, request, raw, container, route)
 
-    def _echo(self, raw: bytes, where: _Where, route: _Route) -> Response:
+    def _echo(self, raw: bytes, container: Container, route: _Route) -> Response:
         unique, created = uuid.uuid4().hex, int(time.time())
         try:
             body = echo.parse_body(raw)
@@ -261,10 +261,12 @@ class _FrontDoor:
             else:
                 whole = echo.complete(body, self._config.echo, completion_id=f"chatcmpl-{unique}", created=created)
         except ContainerRefusal as refusal:
-            return _json_response(route.voice.container_error(refusal.status, _json_bytes(refusal.body), **where))
+            return _json_response(route.errors.container_error(refusal.status, _json_bytes(refusal.body), container))
         return _answered(Response(_json_bytes(whole), media_type="application/json"))
 
-    async def _pass_on(self, upstream: str, request: Request, raw: bytes, where: _Where, route: _Route) -> Response:
+    async def _pass_on(
+        self, upstream: str, request: Request, raw: bytes, container: Container, route: _Route
+    ) -> Response:
         """The upstream server's answer, its bytes as they come; errors quoted, as for any container."""
         assert self._http is not None, "the application's lifespan has not begun"
         headers = {
@@ -279,38 +281,30 @@ class _FrontDoor:
         try:
             response = await self._http.send(outgoing, stream=True)
         except httpx.ReadTimeout:
-            return _json_response(route.voice.container_timed_out(**where))
+            return _json_response(route.errors.container_timed_out(container))
         except httpx.TransportError:
-            return _json_response(route.voice.container_unreachable(**where))
+            return _json_response(route.errors.container_unreachable(container))
         if response.status_code >= 400:
             body = await _error_body(response)
-            return _json_response(route.voice.container_error(response.status_code, body, **where))
+            return _json_response(route.errors.container_error(response.status_code, body, container))
         return _answered(_PassThrough(response))
 
 
-class _Where(TypedDict):
-    container: str
-    endpoint: str
-    region: str
+class _ContainerErrors(Protocol):
+    """How a route answers where something goes wrong with the container."""
 
+    def container_error(self, status: int, body: bytes | None, container: Container) -> Answer: ...
 
-class _Voice(Protocol):
-    """How a route words what goes wrong with the container."""
+    def container_timed_out(self, container: Container) -> Answer: ...
 
-    def container_error(
-        self, status: int, body: bytes | None, *, container: str, endpoint: str, region: str
-    ) -> Answer: ...
-
-    def container_timed_out(self, *, container: str, endpoint: str, region: str) -> Answer: ...
-
-    def container_unreachable(self, *, container: str, endpoint: str, region: str) -> Answer: ...
+    def container_unreachable(self, container: Container) -> Answer: ...
 
 
 @dataclass(frozen=True, slots=True)
 class _Route:
     """``path`` gives the path of an OpenAI-compatible server for a body."""
 
-    voice: _Voice
+    errors: _ContainerErrors
     path: Callable[[Any], str]
 
 
@@ -318,13 +312,13 @@ _CHAT_PATH, _EMBEDDINGS_PATH = "/chat/completions", "/embeddings"
 
 
 def _by_shape(body: Any) -> str:
-    """As vLLM's /invocations has it, which looks what the body is a request for."""
+    """The path for a body by what it asks for, which is how vLLM's ``/invocations`` tells."""
     return _EMBEDDINGS_PATH if isinstance(body, Mapping) and "messages" not in body else _CHAT_PATH
 
 
 _CHAT = _Route(frontdoor, lambda _: _CHAT_PATH)
 _INVOKE_ENDPOINT = _Route(invoke_endpoint, _by_shape)
-_INVOKE_ENDPOINT_ASYNC = _Route(async_invocations, _by_shape)
+_QUEUED = _Route(queued_invocations, _by_shape)
 
 
 class _PassThrough(StreamingResponse):
@@ -356,15 +350,12 @@ async def _sse(chunks: Iterator[dict[str, Any]]) -> AsyncIterator[bytes]:
     yield b"data: [DONE]\n\n"
 
 
-async def _read_body(request: Request) -> bytes | None:
-    """The request's body, or None where it is larger than AWS takes; it is read to its end all the same."""
-    pieces: list[bytes] = []
-    size = 0
+async def _read_body(request: Request) -> bytes:
+    """The request's body, read to its end; of one that is larger than AWS takes, one byte more than that."""
+    raw = bytearray()
     async for piece in request.stream():
-        size += len(piece)
-        if size <= frontdoor.MAX_BODY_BYTES:
-            pieces.append(piece)
-    return b"".join(pieces) if size <= frontdoor.MAX_BODY_BYTES else None
+        raw += piece[: frontdoor.MAX_BODY_BYTES + 1 - len(raw)]
+    return bytes(raw)
 
 
 async def _body_of(response: Response) -> bytes:
@@ -382,9 +373,9 @@ async def _error_body(response: httpx.Response) -> bytes | None:
         await response.aclose()
 
 
-def _received(request: Request, raw: bytes | None) -> Received:
+def _received(request: Request, raw: bytes) -> Received:
     headers = {name: value for name, value in request.headers.items() if name not in _SECRET_HEADERS}
-    return Received(request.method, request.url.path, headers, _json_or_none(raw or b""))
+    return Received(request.method, request.url.path, headers, _json_or_none(raw))
 
 
 def _json_or_none(raw: bytes) -> Any:
@@ -406,7 +397,7 @@ def _json_bytes(value: Any) -> bytes:
 
 
 def _json_response(answer: Answer) -> Response:
-    # A name in the path can hold anything, also what UTF-8 cannot say.
+    # A name in the path can hold anything, also what UTF-8 cannot encode.
     content = answer.body.encode(errors="replace")
     response = Response(content, status_code=answer.status, media_type="application/json")
     if answer.error_type:

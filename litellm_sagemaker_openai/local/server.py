@@ -26,7 +26,7 @@ class Running:
 
 
 class _Server(uvicorn.Server):
-    """A uvicorn server that tells another thread when it accepts connections, or that it never will."""
+    """A uvicorn server that tells another thread when it accepts connections, or that it failed to start."""
 
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)

@@ -1,16 +1,15 @@
 """A request's SigV4 signature → the check it fails, or None. Pure: the clock is passed in.
 
-For the routes that take no bearer token. The runtime checks as AWS does, in AWS's words as public reports have them,
-against the one set of credentials that it was told. No message repeats a signature, a secret or a session token.
+For the routes that take no bearer token. The runtime checks as AWS does, in the words of AWS that public reports quote,
+against the one set of credentials in its configuration. No message repeats a signature, a secret or a session token.
 """
 
 from __future__ import annotations
 
 import hmac
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timedelta
 
 from litellm_sagemaker_openai.aws.sigv4 import (
     ALGORITHM,
@@ -21,7 +20,7 @@ from litellm_sagemaker_openai.aws.sigv4 import (
     signature,
     timestamp_of,
 )
-from litellm_sagemaker_openai.local.tokens import CLOCK_SKEW
+from litellm_sagemaker_openai.local.tokens import CLOCK_SKEW, time_of
 
 _INCOMPLETE, _INVALID = "IncompleteSignatureException", "InvalidSignatureException"
 _UNKNOWN = ("UnrecognizedClientException", "The security token included in the request is invalid.")
@@ -33,7 +32,7 @@ _MISMATCH = (
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Why a request is not let in: AWS's name of the error, and its message. All are HTTP 403."""
+    """Why a request is refused: AWS's name of the error, and its message. All are HTTP 403."""
 
     error_type: str
     message: str
@@ -54,7 +53,7 @@ def check_signature(
     region: str,
     now: datetime,
 ) -> Refusal | None:
-    """The first check that a POST fails, or None when AWS would let it in.
+    """The first check that a POST fails, or None when AWS would accept it.
 
     Args:
         path: the request's, as it came, without a query.
@@ -66,11 +65,11 @@ def check_signature(
     """
     try:
         access_key, scope, names, given = _authorization(headers.get("authorization"))
-        timestamp = _timestamp(headers.get("x-amz-date"))
+        timestamp, signed_at = _signed_at(headers.get("x-amz-date"))
         _check_scope(scope, timestamp, region)
-        _check_who(access_key, headers.get("x-amz-security-token"), credentials)
-        signed = _signed(names, headers)
-        _check_time(timestamp, now)
+        _check_credentials(access_key, headers.get("x-amz-security-token"), credentials)
+        signed = _signed_headers(names, headers)
+        _check_time(signed_at, now)
         expected = signature(credentials, timestamp, scope, canonical_request(path, signed, body))
         if not hmac.compare_digest(given.encode(), expected.encode()):
             raise _Refused(_INVALID, _MISMATCH)
@@ -95,39 +94,36 @@ def _authorization(header: str | None) -> tuple[str, str, list[str], str]:
     return access_key, scope, parameters["SignedHeaders"].split(";"), parameters["Signature"]
 
 
-def _timestamp(date: str | None) -> str:
+def _signed_at(date: str | None) -> tuple[str, datetime]:
+    """The date as it was signed, and its time."""
     if date is None:
         raise _Refused(_INCOMPLETE, "Authorization header requires existence of a 'X-Amz-Date' header.")
-    # strptime alone would take shorter and longer digits than the one form that can have been signed.
-    if re.fullmatch(r"[0-9]{8}T[0-9]{6}Z", date):
-        try:
-            datetime.strptime(date, "%Y%m%dT%H%M%SZ")
-            return date
-        except ValueError:
-            pass  # a month 13 and the like: refused below, as any other malformed date
-    raise _Refused(_INCOMPLETE, "Date must be in ISO-8601 'basic format'.")
+    time = time_of(date)
+    if time is None:
+        raise _Refused(_INCOMPLETE, "Date must be in ISO-8601 'basic format'.")
+    return date, time
 
 
 def _check_scope(scope: str, timestamp: str, region: str) -> None:
     expected = scope_of(timestamp, region).split("/")
-    words = (
+    messages = (
         "Date in Credential scope does not match YYYYMMDD from ISO-8601 version of date from HTTP.",
         "Credential should be scoped to a valid region.",
         f"Credential should be scoped to correct service: '{SERVICE}'.",
         "Credential should be scoped with a valid terminator: 'aws4_request'.",
     )
-    for given, wanted, said in zip(scope.split("/"), expected, words, strict=True):
+    for given, wanted, message in zip(scope.split("/"), expected, messages, strict=True):
         if given != wanted:
-            raise _Refused(_INVALID, said)
+            raise _Refused(_INVALID, message)
 
 
-def _check_who(access_key: str, session_token: str | None, credentials: FrozenCredentials) -> None:
+def _check_credentials(access_key: str, session_token: str | None, credentials: FrozenCredentials) -> None:
     same = hmac.compare_digest((session_token or "").encode(), (credentials.session_token or "").encode())
     if access_key != credentials.access_key or not same:
         raise _Refused(*_UNKNOWN)
 
 
-def _signed(names: list[str], headers: Mapping[str, str]) -> dict[str, str]:
+def _signed_headers(names: list[str], headers: Mapping[str, str]) -> dict[str, str]:
     """The headers that the signature is over. The host and what begins with ``x-amz-`` must be among them."""
     for name in ("host", *(name for name in headers if name.startswith("x-amz-"))):
         if name not in names:
@@ -135,14 +131,12 @@ def _signed(names: list[str], headers: Mapping[str, str]) -> dict[str, str]:
     return {name: headers.get(name, "") for name in names}
 
 
-def _check_time(timestamp: str, now: datetime) -> None:
-    at = datetime.strptime(timestamp, "%Y%m%dT%H%M%SZ").replace(tzinfo=timezone.utc)
-    present, allowed = timestamp_of(now), f"{CLOCK_SKEW // timedelta(minutes=1)} min.)"
-    if at < now - CLOCK_SKEW:
-        limit = timestamp_of(now - CLOCK_SKEW)
-        said = f"Signature expired: {timestamp} is now earlier than {limit} ({present} - {allowed}"
-        raise _Refused(_INVALID, said)
-    if at > now + CLOCK_SKEW:
-        limit = timestamp_of(now + CLOCK_SKEW)
-        said = f"Signature not yet current: {timestamp} is still later than {limit} ({present} + {allowed}"
-        raise _Refused(_INVALID, said)
+def _check_time(signed_at: datetime, now: datetime) -> None:
+    signed, present, allowed = timestamp_of(signed_at), timestamp_of(now), f"{CLOCK_SKEW // timedelta(minutes=1)} min.)"
+    earliest, latest = now - CLOCK_SKEW, now + CLOCK_SKEW
+    if signed_at < earliest:
+        expired = f"Signature expired: {signed} is now earlier than {timestamp_of(earliest)} ({present} - {allowed}"
+        raise _Refused(_INVALID, expired)
+    if signed_at > latest:
+        early = f"Signature not yet current: {signed} is still later than {timestamp_of(latest)} ({present} + {allowed}"
+        raise _Refused(_INVALID, early)

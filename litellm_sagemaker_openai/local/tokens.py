@@ -1,6 +1,6 @@
 """A request's ``Authorization`` header → the check it fails, or None. Pure: the clock is passed in.
 
-The runtime checks a token as AWS does, against the one set of credentials that it was told. No message repeats
+The runtime checks a token as AWS does, against the one set of credentials in its configuration. No message repeats
 a token, a signature, a secret or a session token.
 """
 
@@ -10,6 +10,7 @@ import base64
 import hmac
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from urllib.parse import unquote
@@ -45,7 +46,7 @@ _SESSION_PARAMETER = "X-Amz-Security-Token"
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Why a request is not let in. 401: there is no readable token; 403: it is read, and not accepted."""
+    """Why a request is refused. 401: it has no readable token; 403: its token is not accepted."""
 
     status: int
     message: str
@@ -60,7 +61,7 @@ class _Refused(Exception):
 def check_token(
     authorization: str | None, *, credentials: FrozenCredentials, region: str, now: datetime
 ) -> Refusal | None:
-    """The first check that the header fails, or None when AWS would let the request in.
+    """The first check that the header fails, or None when AWS would accept the request.
 
     Args:
         authorization: the request's ``Authorization`` header.
@@ -71,7 +72,9 @@ def check_token(
     try:
         parameters = _parameters(_query(_presigned_url(authorization)))
         _check_fixed_parameters(parameters)
-        signed_at = _signed_at(parameters["X-Amz-Date"])
+        signed_at = time_of(parameters["X-Amz-Date"])
+        if signed_at is None:
+            raise _Refused(403, "The bearer token's X-Amz-Date is malformed.")
         _check_credential(parameters, credentials, region)
         expiry = _expiry(parameters["X-Amz-Expires"])
         _check_time(signed_at, expiry, now)
@@ -137,14 +140,13 @@ def _check_fixed_parameters(parameters: Mapping[str, str]) -> None:
             raise _Refused(403, f"The bearer token's {name} must be {value}.")
 
 
-def _signed_at(date: str) -> datetime:
+def time_of(date: str) -> datetime | None:
+    """The time of an ``X-Amz-Date``, or None where it is malformed."""
     # strptime alone would take shorter and longer digits than the one form that can have been signed.
     if re.fullmatch(r"[0-9]{8}T[0-9]{6}Z", date):
-        try:
+        with suppress(ValueError):  # a month 13 and the like
             return datetime.strptime(date, "%Y%m%dT%H%M%SZ").replace(tzinfo=timezone.utc)
-        except ValueError:
-            pass  # a month 13 and the like: refused below, as any other malformed date
-    raise _Refused(403, "The bearer token's X-Amz-Date is malformed.")
+    return None
 
 
 def _check_credential(parameters: Mapping[str, str], credentials: FrozenCredentials, region: str) -> None:

@@ -27,7 +27,7 @@ from litellm_sagemaker_openai.aws.token import sign_token
 from litellm_sagemaker_openai.local import embeddings, invoke_endpoint, server
 from litellm_sagemaker_openai.local.echo import EchoConfig
 from litellm_sagemaker_openai.local.echo_checks import ContainerRefusal
-from litellm_sagemaker_openai.local.frontdoor import MAX_BODY_BYTES
+from litellm_sagemaker_openai.local.frontdoor import MAX_BODY_BYTES, Container
 from litellm_sagemaker_openai.local.runtime import RuntimeConfig
 from litellm_sagemaker_openai.local.server import Running, listen, running, url_of
 from litellm_sagemaker_openai.local.signatures import Refusal, check_signature
@@ -196,7 +196,7 @@ class TestUpstream:
         assert refused.value.response["Error"]["Code"] == "ServiceUnavailable"
 
     def test_a_container_that_takes_too_long_has_status_0(self) -> None:
-        answer = invoke_endpoint.container_timed_out(container="primary", endpoint="e", region=REGION)
+        answer = invoke_endpoint.container_timed_out(Container("primary", "e", REGION))
         assert answer.status == 424
         said = json.loads(answer.body)
         assert said["OriginalStatusCode"] == 0

@@ -110,9 +110,9 @@ class TestFrontDoor:
         assert response.text.replace("primary", "Kl6NPmsGIHdsibbMO7hO") == body
 
     def test_unreadable_container_error(self) -> None:
-        where = {"container": "Kl6NPmsGIHdsibbMO7hO", "endpoint": "my-endpoint", "region": REGION}
+        container = frontdoor.Container("Kl6NPmsGIHdsibbMO7hO", "my-endpoint", REGION)
         for unreadable in (None, b"\xff"):
-            answer = frontdoor.container_error(400, unreadable, **where)
+            answer = frontdoor.container_error(400, unreadable, container)
             assert (answer.status, answer.body) == wire("quoted_unreadable")
 
     def test_model_of_another_name_reaches_the_container(self, client: httpx.Client) -> None:
