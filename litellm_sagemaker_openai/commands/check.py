@@ -64,13 +64,13 @@ def check(
     output, steps = console(), []
     with nullcontext() if as_json else output.status("Importing LiteLLM") as status:
         quiet_litellm()
-        from litellm_sagemaker_openai.commands.checking import Asked, checked
+        from litellm_sagemaker_openai.commands.checking import CheckOptions, run_check
 
-        def doing(what: str) -> None:
+        def show_progress(text: str) -> None:
             if status is not None:
-                status.update(what)
+                status.update(text)
 
-        for step in checked(Asked(target, timeout, hf_model_name, region, profile), doing):
+        for step in run_check(CheckOptions(target, timeout, hf_model_name, region, profile), show_progress):
             steps.append(step)
             if not as_json:
                 _show(output, step)
@@ -78,19 +78,19 @@ def check(
     if as_json:
         click.echo(json.dumps([asdict(step) for step in steps], indent=2))
     else:
-        said = f"Failed: {', '.join(failed)}." if failed else f"It works: model=sagemaker_openai/{target}"
-        output.print(said, soft_wrap=True, markup=False)
+        result = f"Failed: {', '.join(failed)}." if failed else f"It works: model=sagemaker_openai/{target}"
+        output.print(result, soft_wrap=True, markup=False)
     click.get_current_context().exit(1 if failed else 0)
 
 
 def _show(output: Console, step: Step) -> None:
-    """A step; the detail and the advice in a column of their own, or in a pipe on a line each."""
+    """Print a step: the detail and the advice in a column of their own, or in a pipe on a line each."""
     from rich.table import Table
     from rich.text import Text
 
     mark, style = _MARKS[step.status]
-    said = [step.detail, *([f"→ {step.advice}"] if step.advice else [])]
-    detail = Text("\n").join(Text(printable(" ".join(each.split()))) for each in said)
+    texts = [step.detail, *([f"→ {step.advice}"] if step.advice else [])]
+    detail = Text("\n").join(Text(printable(" ".join(text.split()))) for text in texts)
     if not output.is_terminal:
         indent = Text("\n".ljust(_NAME_WIDTH + 4))
         output.print(Text(f"{mark} {step.name:<{_NAME_WIDTH}} ") + indent.join(detail.split("\n")), soft_wrap=True)

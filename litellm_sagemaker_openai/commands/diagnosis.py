@@ -1,4 +1,7 @@
-"""What ``check`` makes of what it was answered: an answer → what went well or did not, and what to do. Pure."""
+"""The steps of ``check``: an answer → whether it is well, what was found, and what to do about it. Pure.
+
+That so many answers are told apart is what the command is for: AWS and the containers answer many mistakes alike.
+"""
 
 from __future__ import annotations
 
@@ -21,14 +24,15 @@ from litellm_sagemaker_openai.operations.chat import ROUTE
 from litellm_sagemaker_openai.target import Target
 from litellm_sagemaker_openai.upstream_errors import Refusal, Verdict, advice_on, quoted, words
 
-_MOST_SHOWN = 60  # characters of what the model said
+_MAX_SHOWN = 60  # characters of what the model said
 _ACCESS = ("token", "CallWithBearerToken", "InvokeEndpoint")
 # https://docs.vllm.ai/en/latest/features/tool_calling.html
 _TOOLS_ADVICE = "vLLM needs --enable-auto-tool-choice and the --tool-call-parser of the model; not every model can"
 _SILENCE_ADVICE = "look at the container's log, and at the model's chat template"
 _DENIED = ("AccessDeniedException", "AccessDenied")
 
-# As https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_DescribeEndpoint.html has them: what goes on serving.
+# The statuses in which an endpoint goes on serving:
+# https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_DescribeEndpoint.html
 _CHANGING = ("Updating", "SystemUpdating", "RollingBack", "UpdateRollbackFailed")
 # https://docs.aws.amazon.com/STS/latest/APIReference/CommonErrors.html
 _STS_ADVICE = {
@@ -38,7 +42,7 @@ _STS_ADVICE = {
 }
 # "User: arn… is not authorized to perform: sagemaker:InvokeEndpoint on resource: arn… because …"
 _ACTION = re.compile(r"\bsagemaker:(CallWithBearerToken|InvokeEndpoint)\b")
-# Of a `model` in the body that is missing or is not the one that is served. vLLM's: "The model `x` does not exist."
+# A container's message about a `model` in the body that is missing or not served. vLLM: "The model `x` does not exist."
 _MODEL_REFUSED = re.compile(
     r"(?i)\bmodel\b[^.]{0,80}\b(not exist|not found|not loaded|required|missing|empty|unknown)\b"
     r"|\b(required|missing|unknown|provide an?)\b[^.]{0,40}\bmodel\b"
@@ -62,7 +66,7 @@ class Step:
     advice: str = ""
 
 
-def names_of_steps(target: Target) -> list[str]:
+def step_names(target: Target) -> list[str]:
     """All steps of a target's check, in their order."""
     calls = ["chat", "stream", "first token", "tools", "usage"]
     return ["region", "credentials", *_in_service(target), *_ACCESS, *calls]
@@ -73,9 +77,9 @@ def _in_service(target: Target) -> list[str]:
 
 
 def no_credentials(error: CredentialsError) -> Step:
-    """Credentials that could not be had; with AWS's own words, which a proxy's callers do not get, from the cause."""
-    words_of_aws = [reason(error.__cause__)] if isinstance(error.__cause__, ClientError) else []
-    return Step("credentials", "failed", "; ".join([reason(error), *words_of_aws]))
+    """Credentials that could not be obtained. The cause has AWS's message, which callers of a proxy do not get."""
+    cause = [reason(error.__cause__)] if isinstance(error.__cause__, ClientError) else []
+    return Step("credentials", "failed", "; ".join([reason(error), *cause]))
 
 
 def identity(access_key: str, answer: Mapping[str, Any] | Exception | None) -> Step:
@@ -101,10 +105,10 @@ def in_service(target: Target, region: str, found: Found | Exception | None) -> 
     if found is None:
         return [Step(name, "skipped", "not asked: the runtime is on this machine") for name in _in_service(target)]
     if isinstance(found, Exception):
-        said = found.response.get("Error", {}) if isinstance(found, ClientError) else {}
-        if "Could not find" in said.get("Message", ""):
+        error = found.response.get("Error", {}) if isinstance(found, ClientError) else {}
+        if "Could not find" in error.get("Message", ""):
             return [Step("endpoint", "failed", f"there is no {target.endpoint} in {region}", _compare(region))]
-        advice = "to have it checked, allow sagemaker:DescribeEndpoint" if said.get("Code") in _DENIED else ""
+        advice = "to have it checked, allow sagemaker:DescribeEndpoint" if error.get("Code") in _DENIED else ""
         return [Step(name, "skipped", f"not checked: {reason(found)}", advice) for name in _in_service(target)]
     endpoint, *components = found.listed
     if target.component is None:
@@ -119,18 +123,18 @@ def _endpoint(endpoint: Listed, components: Sequence[Listed]) -> Step:
         return step
     if not components:
         return Step("endpoint", "failed", "made for inference components, and has none", "create one on it")
-    names = ", ".join(f"{each.endpoint}/{each.inference_component}" for each in components)
+    names = ", ".join(f"{component.endpoint}/{component.inference_component}" for component in components)
     return Step("endpoint", "failed", "hosts inference components, and only they are called", f"name one: {names}")
 
 
 def _component(target: Target, region: str, found: Found, components: Sequence[Listed]) -> Step:
     name, needed = "inference component", "sagemaker:ListInferenceComponents"
-    for each in components:
-        if each.inference_component == target.component:
-            step = _status(name, each)
-            if step.status == "ok" and each.current == 0:
-                return Step(name, "warning", step.detail, "scaled to zero: the first call is refused, and starts one")
-            return step
+    component = next((each for each in components if each.inference_component == target.component), None)
+    if component is not None:
+        step = _status(name, component)
+        if step.status == "ok" and component.current == 0:
+            return Step(name, "warning", step.detail, "scaled to zero: the first call is refused, and starts one")
+        return step
     if needed in found.not_permitted:
         return Step(name, "skipped", f"not checked: {needed} is not allowed", f"to have it checked, allow {needed}")
     there = ", ".join(str(each.inference_component) for each in components) or "none"
@@ -149,9 +153,9 @@ def _status(name: str, listed: Listed) -> Step:
         return Step(name, "ok", detail)
     if listed.status in _CHANGING:
         return Step(name, "warning", detail, "it goes on serving; which version answers may change")
-    why = f": {listed.failure_reason}" if listed.failure_reason else ""
+    cause = f": {listed.failure_reason}" if listed.failure_reason else ""
     advice = "wait until it is InService" if listed.status == "Creating" else "create it again"
-    return Step(name, "failed", f"{detail}{why}", advice)
+    return Step(name, "failed", f"{detail}{cause}", advice)
 
 
 def _compare(region: str) -> str:
@@ -159,10 +163,10 @@ def _compare(region: str) -> str:
 
 
 def authenticated(refusal: Refusal | None) -> bool | None:
-    """Whether the signature and the permissions were accepted, by an answer (None: a success).
+    """Whether an answer (None: a success) shows that the signature and the permissions were accepted; None: it does not
+    tell.
 
-    None: it does not tell. SageMaker looks at them before anything else, so that what the container says, and what
-    SageMaker says of the endpoint, comes after.
+    SageMaker checks them first, so that an answer of the container, or about the endpoint, means that they were.
     """
     if refusal is None or refusal.from_container or refusal.verdict is Verdict.NO_CAPACITY:
         return True
@@ -184,41 +188,40 @@ def access(
     Args:
         target: what is checked.
         region: where.
-        caller: the ARN whose the credentials are; empty where that is not known.
+        caller: the ARN of the credentials' owner; empty where that is not known.
         refusal: the first answer on ``/openai/v1``; None: a success.
         probe: where that was a 401 or 403, the answer to the same request on ``/invocations``; None: a success. That
             route takes a signature in place of a token, so that it needs ``sagemaker:InvokeEndpoint`` alone.
-        clock_ahead: of SageMaker's clock, in seconds.
+        clock_ahead: seconds that this machine's clock is ahead of SageMaker's.
     """
-    allow_bearer, allow_invoke = "allow sagemaker:CallWithBearerToken on *", _allow_invoke(target, region, caller)
     accepted = authenticated(refusal)
     if refusal is None or accepted:
-        return [
-            Step("token", "ok", "accepted"),
-            Step("CallWithBearerToken", "ok", "allowed"),
-            Step("InvokeEndpoint", "ok", "allowed"),
-        ]
+        return [Step(name, "ok", "accepted" if name == "token" else "allowed") for name in _ACCESS]
     token, bearer, invoke = (Step(name, "skipped", "the answer does not tell") for name in _ACCESS)
     if accepted is None:
         return [token, bearer, invoke]
-    missing, signed = _action(refusal), authenticated(probe)
-    also_missing = _action(probe) if probe is not None and signed is False else None
-    if missing is not None:
-        token = Step("token", "ok", "accepted")
+
+    missing, signature_accepted = _action(refusal), authenticated(probe)
+    allow_bearer = "allow sagemaker:CallWithBearerToken on *"
     if missing == "CallWithBearerToken":
         bearer = Step(bearer.name, "failed", words(refusal), allow_bearer)
     elif missing == "InvokeEndpoint":
         bearer = Step(bearer.name, "ok", "allowed")
-    elif signed:  # the token is all that differs
+    elif signature_accepted:  # the token is all that differs
         detail = f"most likely missing, since the same credentials may call /invocations: {words(refusal)}"
         bearer = Step(bearer.name, "failed", detail, allow_bearer)
-    if "InvokeEndpoint" in (missing, also_missing):
-        names_it = refusal if missing == "InvokeEndpoint" or probe is None else probe
-        invoke = Step(invoke.name, "failed", words(names_it), allow_invoke)
-    elif signed:
+
+    denials = [refusal, *([probe] if probe is not None and signature_accepted is False else [])]
+    named = [denial for denial in denials if _action(denial) == "InvokeEndpoint"]
+    if named:
+        invoke = Step(invoke.name, "failed", words(named[0]), _allow_invoke(target, region, caller))
+    elif signature_accepted:
         invoke = Step(invoke.name, "ok", "allowed")
-    if token.status == bearer.status == invoke.status == "skipped":
-        token = Step("token", "failed", words(refusal), _about_the_clock(clock_ahead))
+
+    if missing is not None:
+        token = Step("token", "ok", "accepted")
+    elif bearer.status == invoke.status == "skipped":
+        token = Step("token", "failed", words(refusal), _clock_advice(clock_ahead))
     return [token, bearer, invoke]
 
 
@@ -235,7 +238,7 @@ def _allow_invoke(target: Target, region: str, caller: str) -> str:
     return f"allow sagemaker:InvokeEndpoint on {arn}:endpoint/{target.endpoint}{component}"
 
 
-def _about_the_clock(ahead: float) -> str:
+def _clock_advice(ahead: float) -> str:
     if abs(ahead) < 60:
         return "sign in again: these credentials are not accepted here"
     return f"set this machine's clock: it is {abs(ahead) / 60:.0f} min {'ahead' if ahead > 0 else 'behind'}"
@@ -274,7 +277,7 @@ def _advice(target: Target, region: str, model_name: str, refusal: Refusal) -> s
 
 
 def unanswered(name: str, error: httpx.HTTPError) -> Step:
-    """A call that got no answer, or none that was whole."""
+    """A call that got no answer, or an incomplete one."""
     if isinstance(error, httpx.TimeoutException) and not isinstance(error, httpx.ConnectTimeout):
         advice = "a longer --timeout; SageMaker gives a container 60 s for a whole answer and 8 min for a stream"
     elif not (advice := certificate_advice(error)):
@@ -284,22 +287,22 @@ def unanswered(name: str, error: httpx.HTTPError) -> Step:
 
 def chat(response: ModelResponse) -> Step:
     """A whole answer."""
-    said = _said(response.choices[0].message)
-    if not said:
+    text = _quoted_text(response.choices[0].message)
+    if not text:
         return Step("chat", "warning", f"{quoted(response.model)} answered without a word", _SILENCE_ADVICE)
-    return Step("chat", "ok", f"{quoted(response.model)} answered {said}")
+    return Step("chat", "ok", f"{quoted(response.model)} answered {text}")
 
 
 @dataclass(frozen=True, slots=True)
-class Streamed:
-    """How a stream came.
+class StreamSummary:
+    """What a stream contained, and when it came.
 
     Attributes:
-        as_stream: whether the container called it a stream, rather than one whole answer.
-        pieces: chunks with some text.
+        as_stream: whether its content type is that of a stream, rather than of one JSON object.
+        pieces: number of chunks with text.
         finish_reason: the choice's.
-        usage: the container's counts, if it sent any.
-        first: seconds from the request to the first text; None where there was none.
+        usage: the container's token counts, if it sent any.
+        first: seconds from the request to the first text; None without text.
         last: seconds from the request to the last chunk.
     """
 
@@ -310,27 +313,28 @@ class Streamed:
     first: float | None = None
     last: float = 0.0
 
-    def with_chunk(self, chunk: ModelResponseStream, seconds: float) -> Streamed:
-        """The same with one more chunk, so many seconds after the request."""
-        counts = getattr(chunk, "usage", None)
-        came = replace(self, last=seconds, usage=self.usage if counts is None else counts.model_dump())
+    def with_chunk(self, chunk: ModelResponseStream, seconds: float) -> StreamSummary:
+        """The same with one more chunk, which came ``seconds`` after the request."""
+        usage = getattr(chunk, "usage", None)
+        summary = replace(self, last=seconds, usage=self.usage if usage is None else usage.model_dump())
         for choice in chunk.choices:
-            came = replace(came, finish_reason=choice.finish_reason or came.finish_reason)
+            summary = replace(summary, finish_reason=choice.finish_reason or summary.finish_reason)
             if choice.delta.content or getattr(choice.delta, "reasoning_content", None):
-                came = replace(came, pieces=came.pieces + 1, first=seconds if came.first is None else came.first)
-        return came
+                first = seconds if summary.first is None else summary.first
+                summary = replace(summary, pieces=summary.pieces + 1, first=first)
+        return summary
 
 
-def stream(came: Streamed) -> list[Step]:
+def stream(summary: StreamSummary) -> list[Step]:
     """A streamed answer, and how long its first token took."""
-    if came.first is None:
+    if summary.first is None:
         detail = "an answer without a word"
         return [Step("stream", "warning", detail, _SILENCE_ADVICE), Step("first token", "skipped", detail)]
-    latency = Step("first token", "ok", f"after {came.first:.2f} s; the whole answer after {came.last:.2f} s")
-    if came.pieces == 1 or not came.as_stream:
+    latency = Step("first token", "ok", f"after {summary.first:.2f} s; the whole answer after {summary.last:.2f} s")
+    if summary.pieces == 1 or not summary.as_stream:
         advice = "the container does not stream: a caller sees nothing before the whole answer is there"
         return [Step("stream", "warning", "the whole answer came in one piece", advice), latency]
-    return [Step("stream", "ok", f"{came.pieces} pieces, finish reason {came.finish_reason}"), latency]
+    return [Step("stream", "ok", f"{summary.pieces} pieces, finish reason {summary.finish_reason}"), latency]
 
 
 def tools(response: ModelResponse) -> Step:
@@ -338,9 +342,8 @@ def tools(response: ModelResponse) -> Step:
     choice = response.choices[0]
     functions: list[Any] = [call.function for call in choice.message.tool_calls or () if hasattr(call, "function")]
     if not functions:
-        detail = (
-            f"no tool was called (finish reason {choice.finish_reason}); it said {_said(choice.message) or 'nothing'}"
-        )
+        text = _quoted_text(choice.message) or "nothing"
+        detail = f"no tool was called (finish reason {choice.finish_reason}); it said {text}"
         return Step("tools", "warning", detail, _TOOLS_ADVICE)
     called = printable(f"{quoted(functions[0].name)}({quoted(functions[0].arguments)})")
     try:
@@ -357,21 +360,19 @@ def tools_refused(step: Step, refusal: Refusal) -> Step:
     return Step("tools", "warning", step.detail, _TOOLS_ADVICE)
 
 
-def usage(whole: Mapping[str, Any] | None, streamed: Mapping[str, Any] | None) -> Step:
-    """Whether the container counts tokens."""
-    reported = {"whole": whole if isinstance(whole, Mapping) else None, "streamed": streamed}
-    missing = [what for what, counts in reported.items() if not counts]
+def usage(whole: Any, streamed: Mapping[str, Any] | None) -> Step:
+    """Whether the container counts tokens, by the ``usage`` of a whole answer and of a stream."""
+    counts = whole if isinstance(whole, Mapping) else {}
+    missing = [kind for kind, reported in (("whole", counts), ("streamed", streamed)) if not reported]
     if missing:
         advice = "LiteLLM counts with a tokenizer of its own there: tokens and cost are estimates"
         return Step("usage", "warning", f"not reported for {' and '.join(missing)} answers", advice)
-    assert whole is not None
-    prompt, completion = (quoted(whole.get(name)) for name in ("prompt_tokens", "completion_tokens"))
+    prompt, completion = (quoted(counts.get(name)) for name in ("prompt_tokens", "completion_tokens"))
     return Step("usage", "ok", f"{prompt} + {completion} tokens; streamed too")
 
 
-def _said(message: Any) -> str:
-    """The beginning of what the model said, or else thought, in quotation marks; empty for nothing."""
-    said = printable(" ".join((message.content or getattr(message, "reasoning_content", None) or "").split()))
-    if len(said) > _MOST_SHOWN:
-        said = f"{said[:_MOST_SHOWN]}…"
-    return said and json.dumps(said, ensure_ascii=False)
+def _quoted_text(message: Any) -> str:
+    """The beginning of the message's text, else of its reasoning, in quotation marks; empty where it has neither."""
+    text = printable(" ".join((message.content or getattr(message, "reasoning_content", None) or "").split()))
+    text = text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}…"
+    return text and json.dumps(text, ensure_ascii=False)

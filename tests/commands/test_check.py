@@ -15,7 +15,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from litellm_sagemaker_openai.cli import main
-from litellm_sagemaker_openai.commands.checking import Asked, Endpoint, calls
+from litellm_sagemaker_openai.commands.checking import CheckOptions, Endpoint, call_steps
 from litellm_sagemaker_openai.commands.diagnosis import Step
 from litellm_sagemaker_openai.local.server import Running
 from litellm_sagemaker_openai.target import parse_target
@@ -56,8 +56,8 @@ def checked(*arguments: str) -> dict[str, Step]:
 
 def called(name: str, timeout: float = 30) -> dict[str, Step]:
     """The steps from the token on, without the time that it takes to ask STS and the control plane."""
-    endpoint = Endpoint.of(Asked(parse_target(name), timeout), REGION)
-    steps = {step.name: step for step in calls(endpoint, "", lambda doing: None)}
+    endpoint = Endpoint.of(CheckOptions(parse_target(name), timeout), REGION)
+    steps = {step.name: step for step in call_steps(endpoint, "", lambda progress: None)}
     assert CREDENTIALS.secret_key not in str(steps)
     return steps
 
