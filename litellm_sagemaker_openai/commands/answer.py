@@ -1,7 +1,7 @@
 """An answer as it comes: drawn in a terminal, or written as it is into a pipe or a file.
 
-In a terminal, what is finished is printed for good and scrolls away as any output does; only the end, which still
-changes, is drawn again and again, and never higher than the screen.
+In a terminal, what is finished is printed once and scrolls away as any output does; only the end, which still changes,
+is drawn again, and is never higher than the screen.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _PARSER = MarkdownIt("commonmark", {"html": False}).enable(["strikethrough", "ta
 
 
 class Answer(Protocol):
-    """Where an answer goes, piece by piece."""
+    """Takes an answer piece by piece, and shows it."""
 
     def reasoning(self, piece: str) -> None:
         """What the model thinks before it answers."""
@@ -41,8 +41,8 @@ class Answer(Protocol):
 
 @contextmanager
 def plain_answer(output: TextIO) -> Iterator[Answer]:
-    """The answer alone, with an end of line at its end: into a pipe or a file as it was written, and into a terminal
-    that cannot be drawn in without what it would obey."""
+    """The answer alone, and an end of line: into a pipe or a file as it was written, into a terminal that cannot be
+    drawn in without control characters."""
     answer = _Plain(output)
     try:
         yield answer
@@ -63,7 +63,7 @@ def drawn_answer(console: Console, waiting_for: str, *, markdown: bool = True) -
     """
     spinner = Spinner("dots", Text(waiting_for, style="dim"))
     with (
-        _keys_unseen(console.file.fileno()),
+        _echo_off(console.file.fileno()),
         Live(spinner, console=console, auto_refresh=False, transient=True) as live,
     ):
         answer, done = _Drawn(live, _RENDERED if markdown else _AS_WRITTEN), threading.Event()
@@ -78,8 +78,8 @@ def drawn_answer(console: Console, waiting_for: str, *, markdown: bool = True) -
 
 
 @contextmanager
-def _keys_unseen(terminal: int) -> Iterator[None]:
-    """Let the terminal not show what is typed, ``^C`` included: it would shift what is being drawn."""
+def _echo_off(terminal: int) -> Iterator[None]:
+    """Let the terminal not show what is typed, ``^C`` included, which would shift what is being drawn."""
     try:
         import termios
     except ImportError:  # Windows
@@ -96,13 +96,13 @@ def _keys_unseen(terminal: int) -> Iterator[None]:
 class _Plain:
     def __init__(self, output: TextIO) -> None:
         self._output = output
-        self._shown = printable if output.isatty() else str
+        self._clean = printable if output.isatty() else str
         self.ends_a_line = True
 
     def reasoning(self, piece: str) -> None: ...
 
     def content(self, piece: str) -> None:
-        self._output.write(self._shown(piece))
+        self._output.write(self._clean(piece))
         self._output.flush()
         self.ends_a_line = piece.endswith("\n")
 
@@ -111,7 +111,7 @@ class _Drawn:
     def __init__(self, live: Live, content: _Section) -> None:
         self._live = live
         self._content = self._section = content
-        self._printed: _Section | None = None  # the last that something was printed of
+        self._printed: _Section | None = None  # the section of the last printed block
         self._open = ""  # what is not printed yet
         self._begun = False
         self._changed = True
@@ -178,10 +178,10 @@ class _Section:
     """A way to draw.
 
     Attributes:
-        split: a text → the blocks that cannot change any more whatever comes next, and the rest.
+        split: a text → the blocks that cannot change whatever comes next, and the rest.
         render: a block → what rich draws.
         gaps: whether an empty line goes between two blocks.
-        as_written: whether long lines are left for the terminal to break.
+        as_written: whether breaking long lines is left to the terminal.
     """
 
     split: Callable[[str], tuple[list[str], str]]
@@ -191,10 +191,10 @@ class _Section:
 
 
 class _Tail:
-    """The last lines of something, as many as the screen has room for."""
+    """The last lines of what is rendered, as many as the screen has room for."""
 
     def __init__(self, whole: Callable[[], RenderableType]) -> None:
-        self._whole = whole  # called where it is drawn, which is not for each piece
+        self._whole = whole  # called when it is drawn, which is less often than a piece comes
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         lines = console.render_lines(self._whole(), options, pad=False)
@@ -248,10 +248,10 @@ def _has_background(segment: Segment) -> bool:
 
 
 def blocks(text: str) -> tuple[list[str], str]:
-    """The top-level blocks of a Markdown text that is still being written which can change no more, and the rest.
+    """The top-level blocks of an unfinished Markdown text that can no longer change, and the rest.
 
     Only whole lines count, and the last block that begins in them may go on: a paragraph may become a heading or a
-    table, a list get another item.
+    table, a list may get another item.
     """
     lines = text.split("\n")
     starts = [token.map[0] for token in _PARSER.parse("\n".join(lines[:-1])) if token.level == 0 and token.map]

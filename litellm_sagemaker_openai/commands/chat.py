@@ -14,13 +14,13 @@ import click
 from litellm_sagemaker_openai.commands.common import (
     STOPPED,
     aws_options,
-    certificate_advice,
     console,
     expected_failures,
     failure_line,
     quiet_litellm,
     resolve_region,
     target_argument,
+    with_certificate_advice,
 )
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ def chat(
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """What is talked with, and how: the keywords of each call, and how its answers are shown."""
+    """Who is asked: the model's name, the keywords of each call, and whether answers are rendered as Markdown."""
 
     name: str
     options: Mapping[str, Any]
@@ -109,7 +109,7 @@ class Model:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What came of a question: the text as far as it came, and whether it was stopped, or why it failed."""
+    """An answer: its text as far as it came, and whether it was stopped, or why it failed."""
 
     text: str = field(repr=False)
     stopped: bool = False
@@ -117,7 +117,7 @@ class Reply:
 
 
 def _question(prompt: str | None) -> str | None:
-    """The prompt, and what is piped in after it; None where neither is there."""
+    """The prompt followed by what is piped in; None where there is neither."""
     piped = "" if sys.stdin.isatty() else sys.stdin.read().strip("\n")
     return "\n\n".join(part for part in (prompt, piped) if part and part.strip()) or None
 
@@ -126,7 +126,7 @@ def _converse(model: Model, history: Sequence[dict[str, Any]]) -> None:
     with suppress(ImportError):  # not on Windows
         import readline  # noqa: F401 - gives input() its keys and its history
 
-    _aside(f"{model.name} in {model.options['aws_region_name']}. Ctrl-C stops an answer, only Ctrl-D ends.")
+    _print_note(f"{model.name} in {model.options['aws_region_name']}. Ctrl-C stops an answer, only Ctrl-D ends.")
     with _Interrupts() as interrupts:
         while (question := _next_question(interrupts)) is not None:
             if not question.strip():
@@ -145,7 +145,7 @@ def _next_question(interrupts: _Interrupts) -> str | None:
     """What is typed next, or None at the end."""
     while True:
         try:
-            with interrupts.end_the_wait(), _woken():
+            with interrupts.allowed(), _prompt_woken():
                 return input("> ")
         except KeyboardInterrupt:
             click.echo()
@@ -155,11 +155,11 @@ def _next_question(interrupts: _Interrupts) -> str | None:
 
 
 @contextmanager
-def _woken() -> Iterator[None]:
-    """Let Ctrl-C be noticed that came after the prompt was written and before readline waits for a key.
+def _prompt_woken() -> Iterator[None]:
+    """Notice a Ctrl-C that came after the prompt was written and before readline waits for a key.
 
-    CPython's readline_until_enter_or_signal looks for signals only where one interrupts its select(); that one did
-    not. So another signal interrupts it, again and again.
+    CPython's readline_until_enter_or_signal looks for signals only when one interrupts its select(), which that one
+    did not. So another signal interrupts it at intervals.
     """
     if not hasattr(signal, "setitimer"):  # Windows
         yield
@@ -175,33 +175,34 @@ def _woken() -> Iterator[None]:
 
 def _ask(model: Model, messages: list[dict[str, Any]], interrupts: _Interrupts) -> Reply:
     """Ask, and show the answer as it comes."""
-    said: list[str] = []
+    pieces: list[str] = []
     finish_reason, stopped = None, False
     try:
-        with _shown(model) as answer:
-            for choice in _choices(model, messages, interrupts):
+        with _display(model) as answer:
+            for choice in _stream_choices(model, messages, interrupts):
                 if reasoning := getattr(choice.delta, "reasoning_content", None):
                     answer.reasoning(reasoning)
                 if content := choice.delta.content:
-                    said.append(content)
+                    pieces.append(content)
                     answer.content(content)
                 finish_reason = choice.finish_reason or finish_reason
     except KeyboardInterrupt:
         stopped = True
     except _CallFailed as failed:
-        return Reply("".join(said), failure=str(failed))
-    if note := "stopped" if stopped else _note(finish_reason, "".join(said)):
-        _aside(f"({note})", stderr=True)
-    return Reply("".join(said), stopped)
+        return Reply("".join(pieces), failure=str(failed))
+    text = "".join(pieces)
+    if note := "stopped" if stopped else _note(finish_reason, text):
+        _print_note(f"({note})", stderr=True)
+    return Reply(text, stopped)
 
 
-def _aside(text: str, *, stderr: bool = False) -> None:
-    """Say something that is no part of the conversation."""
+def _print_note(text: str, *, stderr: bool = False) -> None:
+    """Print something that does not belong to the conversation."""
     console(stderr=stderr).print(text, style="dim", markup=False)
 
 
 def _note(finish_reason: str | None, text: str) -> str:
-    """What one would not see of an answer."""
+    """What an answer's text does not show: that it was cut off, or is empty."""
     if finish_reason == "length":
         return "cut off: it reached --max-tokens, or the container's limit"
     return "" if text.strip() else "an empty answer"
@@ -211,7 +212,7 @@ class _CallFailed(Exception):
     """LiteLLM raised an exception; this is its message, in a line."""
 
 
-def _choices(model: Model, messages: list[dict[str, Any]], interrupts: _Interrupts) -> Iterator[Any]:
+def _stream_choices(model: Model, messages: list[dict[str, Any]], interrupts: _Interrupts) -> Iterator[Any]:
     """The first choice of each chunk.
 
     Raises:
@@ -223,21 +224,22 @@ def _choices(model: Model, messages: list[dict[str, Any]], interrupts: _Interrup
     from openai import OpenAIError  # what LiteLLM raises are all of this class
 
     try:
-        with interrupts.end_the_wait():
+        with interrupts.allowed():
             stream = litellm.completion(
                 model=f"sagemaker_openai/{model.name}", messages=messages, stream=True, **model.options
             )
         while True:
-            with interrupts.end_the_wait():
+            with interrupts.allowed():
                 chunk: Any = next(stream, None)
             if chunk is None:
                 return
             yield from chunk.choices[:1]
     except OpenAIError as error:
-        raise _CallFailed("; ".join(filter(None, [failure_line(error), certificate_advice(error)]))) from error
+        raise _CallFailed(with_certificate_advice(failure_line(error), error)) from error
 
 
-def _shown(model: Model) -> AbstractContextManager[Answer]:
+def _display(model: Model) -> AbstractContextManager[Answer]:
+    """Where the answer is shown: drawn in a terminal, or written as it is."""
     from litellm_sagemaker_openai.commands.answer import drawn_answer, plain_answer
 
     output = console()
@@ -247,9 +249,9 @@ def _shown(model: Model) -> AbstractContextManager[Answer]:
 
 
 class _Interrupts:
-    """While it is entered, Ctrl-C ends a wait, for a question or for a piece of an answer, and nothing else.
+    """Lets Ctrl-C raise ``KeyboardInterrupt`` only while a question or a piece of an answer is waited for.
 
-    Anywhere else it would leave an import half done, or the cursor hidden.
+    Anywhere else it could leave an import half done, or the cursor hidden: there it is remembered until the next wait.
     """
 
     def __enter__(self) -> _Interrupts:
@@ -266,8 +268,8 @@ class _Interrupts:
             raise KeyboardInterrupt
 
     @contextmanager
-    def end_the_wait(self) -> Iterator[None]:
-        """What may be left with a KeyboardInterrupt."""
+    def allowed(self) -> Iterator[None]:
+        """A wait that Ctrl-C may end."""
         self._waiting = True
         try:
             if self._pressed:

@@ -1,4 +1,4 @@
-"""What the subcommands share: options, consoles, and failures said without a traceback."""
+"""What the subcommands share: options, consoles, and failures reported in a line, without a traceback."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 
 STOPPED = 130  # the exit status after Ctrl-C: 128 + SIGINT, as shells have it
 
-# For output that is not UTF-8. What has none of these is written as a question mark.
+# For output that is not UTF-8. A character that is not here is written as a question mark.
 _STAND_INS = {
     **{"✓": "+", "✗": "x", "→": "->", "…": "...", "•": "*"},
     **{"\u2013": "-", "\u2014": "-", "\u2018": "'", "\u2019": "'", "\u201c": '"', "\u201d": '"', "\u00a0": " "},
 }
-# Of openssl/x509_vfy.h: self-signed, alone or in the chain; no certificate of the one that signed.
+# Verify codes of openssl/x509_vfy.h: self-signed, alone or in the chain; the issuer's certificate is not there.
 _UNKNOWN_AUTHORITY = (18, 19, 20, 21)
 _READABLE_ASCII = "readable_ascii"
 
@@ -35,7 +35,7 @@ _NO_CREDENTIALS = (
     "no AWS credentials found: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or AWS_PROFILE, give --profile, or run "
     "where a role is attached"
 )
-# What messages name parameters of LiteLLM's calls for → what there is for it here.
+# A parameter of LiteLLM's calls, as messages name it → the command's option for it.
 _OPTIONS = {
     "aws_region_name": "--region",
     "aws_profile_name": "--profile",
@@ -71,7 +71,7 @@ def target_argument(command: F) -> F:
 
 
 def parsed_target(context: click.Context, argument: click.Parameter, value: str) -> Target:
-    """What an argument names; wrong usage where it names nothing."""
+    """What an argument names; a usage error where it names nothing."""
     try:
         return parse_target(value.removeprefix("sagemaker_openai/"))
     except ValueError as error:
@@ -79,9 +79,9 @@ def parsed_target(context: click.Context, argument: click.Parameter, value: str)
 
 
 def write_stand_ins() -> None:
-    """Let standard output and standard error write a stand-in for what their encodings cannot.
+    """Let standard output and standard error replace what their encodings do not have, rather than raise.
 
-    That is any mark or emoji where the encoding is not UTF-8, and half a character where it is.
+    That is any mark or emoji where the encoding is not UTF-8, and a lone surrogate where it is.
     """
     codecs.register_error("stand-in", _stand_in)
     for stream in (sys.stdout, sys.stderr):
@@ -99,7 +99,7 @@ def _stand_in(error: UnicodeError) -> tuple[str, int]:
 
 
 def _readable_ascii(name: str) -> codecs.CodecInfo | None:
-    """ASCII by another name: by its own click takes it for a mistake, and writes UTF-8 (click._compat, 8.5.1)."""
+    """ASCII under another name: click takes ``ascii`` for a mistake, and writes UTF-8 (click._compat, 8.5.1)."""
     if name != _READABLE_ASCII:
         return None
     plain = codecs.lookup("ascii")
@@ -107,9 +107,9 @@ def _readable_ascii(name: str) -> codecs.CodecInfo | None:
 
 
 def console(*, stderr: bool = False) -> Console:
-    """A console that draws in a terminal, and writes plain text anywhere else, of which no line is broken.
+    """A console that draws in a terminal, and writes plain text without line breaks of its own anywhere else.
 
-    Anything else is a pipe or a file, and a terminal whose cursor cannot be moved or whose encoding is not UTF-8.
+    That is into a pipe or a file, and into a terminal whose cursor cannot be moved or whose encoding is not UTF-8.
     """
     from rich.console import Console
 
@@ -143,8 +143,7 @@ def resolve_region(region: str | None, profile: str | None, arn_region: str | No
 def quiet_litellm() -> None:
     """Import LiteLLM with this provider, and let it print nothing and download no price list.
 
-    What it would log at WARNING is what exceptions leave out of a message: here it would say everything twice. Where
-    ``LITELLM_LOG`` asks for a log, there is one.
+    What it logs at WARNING would be printed beside the same error's line. With ``LITELLM_LOG`` set, it logs.
     """
     os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
     import litellm
@@ -158,16 +157,16 @@ def quiet_litellm() -> None:
 
 
 def failure_line(error: Exception) -> str:
-    """What an exception of LiteLLM's says, in a line, without LiteLLM's name for it."""
+    """The message of an exception of LiteLLM's in a line, without LiteLLM's name for it."""
     from litellm_sagemaker_openai.upstream_errors import shortened
 
     # MidStreamFallbackError says everything twice
-    said = shortened(str(getattr(error, "original_exception", None) or error))
-    return in_options(printable(" ".join(re.sub(r"^(litellm\.\w+: )+", "", said).split())))
+    message = shortened(str(getattr(error, "original_exception", None) or error))
+    return in_options(printable(" ".join(re.sub(r"^(litellm\.\w+: )+", "", message).split())))
 
 
 def in_options(message: str) -> str:
-    """What the package says to callers of LiteLLM, with the command's options in place of their parameters."""
+    """The package's message for callers of LiteLLM, with the command's options in place of their parameters."""
     from litellm_sagemaker_openai.aws.credentials import NO_CREDENTIALS
 
     message = message.replace(NO_CREDENTIALS, _NO_CREDENTIALS)  # most of what it names has no option
@@ -175,13 +174,13 @@ def in_options(message: str) -> str:
 
 
 def printable(text: str) -> str:
-    """The text without what a terminal would obey: a model may say anything, escape sequences too."""
+    """The text without control characters, which a terminal would obey: a model's answer may have escape sequences."""
     return _CONTROL_CHARACTERS.sub("", text)
 
 
 @contextmanager
 def expected_failures() -> Iterator[None]:
-    """What AWS, the network or the configuration may refuse: said in a line, with exit status 1."""
+    """Errors of AWS, the network and the configuration end the command with a line and exit status 1."""
     from botocore.exceptions import BotoCoreError, ClientError
 
     from litellm_sagemaker_openai.aws.credentials import CredentialsError
@@ -193,36 +192,40 @@ def expected_failures() -> Iterator[None]:
 
 
 def reason(error: Exception) -> str:
-    """Why it was refused, in a line. AWS's own words name the IAM action that is missing."""
+    """An error in a line. AWS's message stays as it is, since it names the IAM action that is missing."""
     from botocore.exceptions import ClientError, NoCredentialsError
 
     if isinstance(error, NoCredentialsError):
         return _NO_CREDENTIALS
     if isinstance(error, ClientError):
-        said = error.response.get("Error", {})
-        return f"{error.operation_name}: {said.get('Code')}: {said.get('Message')}"
-    return "; ".join(filter(None, [in_options(str(error)), certificate_advice(error)]))
+        refusal = error.response.get("Error", {})
+        return f"{error.operation_name}: {refusal.get('Code')}: {refusal.get('Message')}"
+    return with_certificate_advice(in_options(str(error)), error)
+
+
+def with_certificate_advice(message: str, error: BaseException) -> str:
+    """The message, and what to do where its cause is a certificate that was refused."""
+    return "; ".join(filter(None, [message, certificate_advice(error)]))
 
 
 def certificate_advice(error: BaseException) -> str:
-    """What to do about a certificate that was refused; empty where the error came of something else."""
+    """What to do about a certificate that was refused; empty where that is not the error's cause."""
     from botocore.exceptions import SSLError
 
-    chain = list(_chain(error))
-    for each in chain:
-        if isinstance(each, ssl.SSLCertVerificationError):
-            if each.verify_code not in _UNKNOWN_AUTHORITY:
-                return "the certificate is not valid: look at the host's name, and at the clock of this machine"
-            variable = "AWS_CA_BUNDLE" if any(isinstance(each, SSLError) for each in chain) else "SSL_CERT_FILE"
-            return (
-                "the certificate is of an authority that is not trusted here, such as that of a proxy which reads TLS: "
-                f"name the authority's PEM file in {variable}"
-            )
-    return ""
+    chain = list(_with_causes(error))
+    refused = next((each for each in chain if isinstance(each, ssl.SSLCertVerificationError)), None)
+    if refused is None:
+        return ""
+    if refused.verify_code not in _UNKNOWN_AUTHORITY:
+        return "the certificate is not valid: look at the host's name, and at the clock of this machine"
+    variable = "AWS_CA_BUNDLE" if any(isinstance(each, SSLError) for each in chain) else "SSL_CERT_FILE"
+    return (
+        "the certificate is of an authority that is not trusted here, such as that of a proxy which reads TLS: "
+        f"name the authority's PEM file in {variable}"
+    )
 
 
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    """The error, and what it came of."""
+def _with_causes(error: BaseException | None) -> Iterator[BaseException]:
     while error is not None:
         yield error
         error = error.__cause__ or error.__context__

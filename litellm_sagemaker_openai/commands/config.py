@@ -1,4 +1,4 @@
-"""``config``: a configuration of LiteLLM's proxy for the endpoints that there are."""
+"""``config``: a configuration of LiteLLM's proxy for a region's endpoints, or for those that are named."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def config(
     if force and output is None:
         raise click.UsageError("--force goes with --output")
     with expected_failures():
-        text = _for_names(targets, region, profile) if targets else _for_what_is_there(region, profile)
+        text = _for_names(targets, region, profile) if targets else _for_what_is_in_service(region, profile)
     if output is None:
         click.echo(text, nl=False)
         return
@@ -64,7 +64,7 @@ def _for_names(targets: Iterable[Target], region: str | None, profile: str | Non
     return proxy_config(models, region=region and checked_region(region), profile=profile)
 
 
-def _for_what_is_there(region: str | None, profile: str | None) -> str:
+def _for_what_is_in_service(region: str | None, profile: str | None) -> str:
     from litellm_sagemaker_openai.aws.control_plane import client, find
     from litellm_sagemaker_openai.commands.endpoints import notes_on
 
@@ -97,13 +97,13 @@ def proxy_config(
 
     Args:
         models: what the proxy serves, and whether it is an Asynchronous Inference endpoint.
-        left_out: what is only named in a comment, and why.
+        left_out: what only a comment names, and why.
         region: the endpoints' region. None: the proxy reads ``AWS_REGION``.
         profile: a profile of the AWS configuration. None: the default AWS chain.
     """
     names = model_names(models)
     served = "\n".join(_deployment(names[target], target, asynchronous) for target, asynchronous in models.items())
-    others = "".join(f"#   sagemaker_openai/{target}: {why}\n" for target, why in (left_out or {}).items())
+    others = "".join(f"#   sagemaker_openai/{target}: {state}\n" for target, state in (left_out or {}).items())
     comments = f"# Left out, by their state when this was written:\n{others}" if others else ""
     export_region = "" if region else "#   export AWS_REGION=us-west-2       # where the endpoints are\n"
     use_profile = f"\n      aws_profile_name: {_quoted(profile)}" if profile else ""
@@ -143,7 +143,7 @@ general_settings:
 
 
 def _quoted(text: str) -> str:
-    """As YAML has it in ASCII, so that it is right in whichever encoding the file is written and read."""
+    """The text as a YAML string in ASCII, which is read alike in any encoding."""
     return json.dumps(text, ensure_ascii=False).encode("ascii", "backslashreplace").decode()
 
 
@@ -157,8 +157,8 @@ def _deployment(name: str, target: Target, asynchronous: bool) -> str:
 
 
 def model_names(targets: Iterable[Target]) -> dict[Target, str]:
-    """What callers ask for: the component's name or the endpoint's; a component's with its endpoint's before it, where
-    another model has that name too."""
+    """The names that callers ask for: the component's or the endpoint's; ``<endpoint>/<component>`` where another model
+    has that name too."""
     short = {target: target.component or target.endpoint for target in targets}
     times = Counter(short.values())
     return {target: name if times[name] == 1 else str(target) for target, name in short.items()}

@@ -123,7 +123,7 @@ def _endpoint(endpoint: Listed, components: Sequence[Listed]) -> Step:
         return step
     if not components:
         return Step("endpoint", "failed", "made for inference components, and has none", "create one on it")
-    names = ", ".join(f"{component.endpoint}/{component.inference_component}" for component in components)
+    names = ", ".join(str(Target(each.endpoint, each.inference_component)) for each in components)
     return Step("endpoint", "failed", "hosts inference components, and only they are called", f"name one: {names}")
 
 

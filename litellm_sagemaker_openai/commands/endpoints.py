@@ -17,6 +17,7 @@ from litellm_sagemaker_openai.commands.common import (
     reason,
     resolve_region,
 )
+from litellm_sagemaker_openai.target import Target
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
     from litellm_sagemaker_openai.aws.control_plane import Found, Listed
 
-_GAP = 2  # columns of the screen between two of the table
+_GAP = 2  # characters between two columns of the table
 _LEAST_IMAGE_WIDTH = 16
 _NONE = "-"
 _DETAILS = ("REGION", "STATUS", "INSTANCES", "IMAGE")
@@ -72,7 +73,7 @@ def _in_region(region: str | None, profile: str | None) -> Found:
 
 
 def _everywhere(profile: str | None) -> list[Found]:
-    """What there is in each region that answers. Those that do not are named on stderr."""
+    """What each region that answers has. Those that do not are named on stderr."""
     from litellm_sagemaker_openai.aws.control_plane import Found, find_in_regions, regions
 
     answers = find_in_regions(regions(profile), profile)
@@ -83,28 +84,28 @@ def _everywhere(profile: str | None) -> list[Found]:
     found = [answer for answer in answers.values() if isinstance(answer, Found)]
     if not found:
         raise click.ClickException("; ".join(refusals))
-    for why, where in refusals.items():
-        click.echo(f"not looked at: {', '.join(where)}: {why}", err=True)
+    for refusal, refusing in refusals.items():
+        click.echo(f"not looked at: {', '.join(refusing)}: {refusal}", err=True)
     return found
 
 
 def notes_on(found: Sequence[Found]) -> Iterator[str]:
-    """What is to be said beside the list."""
+    """What the list does not show: that it is empty, why something failed, which permissions are missing."""
     if not any(one.listed for one in found):
         yield f"no endpoints in {found[0].region if len(found) == 1 else f'{len(found)} regions'}"
     for one in found:
         for each in one.listed:
             if each.failure_reason:
-                name = f"{each.endpoint}/{each.inference_component}" if each.inference_component else each.endpoint
-                yield f"{name}: {each.status}: {' '.join(each.failure_reason.split())}"
+                target = Target(each.endpoint, each.inference_component)
+                yield f"{target}: {each.status}: {' '.join(each.failure_reason.split())}"
     if missing := sorted({action for one in found for action in one.not_permitted}):
         yield f"not all is known, since the credentials lack {', '.join(missing)}"
 
 
 def show(console: Console, listed: Sequence[Listed], *, with_region: bool) -> None:
-    """A table; where the terminal is too narrow, one of fewer columns, or two lines for each.
+    """Print a table; where the terminal is too narrow, one with fewer columns, or two lines for each row.
 
-    The model string is whole in all of them. In a pipe there is room for everything.
+    The model string is never cut. In a pipe there is room for everything.
     """
     from rich.table import Table
 
@@ -130,21 +131,21 @@ def show(console: Console, listed: Sequence[Listed], *, with_region: bool) -> No
 
 
 def cells(each: Listed) -> dict[str, str]:
-    """One's row of the table, by column."""
+    """The row of an endpoint or a component, by column."""
     return {
         "REGION": each.region,
         "ENDPOINT": each.endpoint,
         "COMPONENT": each.inference_component or _NONE,
         "STATUS": f"{each.status}, async" if each.asynchronous else each.status,
         "INSTANCES": _instances(each),
-        # Without the registry, which is the longest part and the least telling.
+        # Without the registry, which is the longest part and tells the least.
         "IMAGE": ", ".join(image.rpartition("/")[2] for image in each.images) or _NONE,
         "MODEL": each.model or f"{each.endpoint}: call its components",
     }
 
 
 def _instances(each: Listed) -> str:
-    """How many there are, of how many there are to be, and of which type."""
+    """The current and the desired number, and the instance type or "copies"."""
     if each.inference_component is None and each.serverless:
         return "serverless"
     kind = "copies" if each.inference_component else " ".join(each.instance_types)

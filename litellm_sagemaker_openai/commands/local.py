@@ -69,7 +69,7 @@ def local(
 
 
 def _announce(endpoints: Mapping[str, tuple[str, ...]], container: str, exports: list[str]) -> None:
-    """What is served, and what to paste into another shell; as a whole it is itself a shell script."""
+    """Print what is served, and what to paste into another shell; all of it together is a shell script."""
     models = [f"{endpoint}/{name}" for endpoint, names in endpoints.items() for name in names]
     models += [endpoint for endpoint, names in endpoints.items() if not names]
     click.echo(f"# A SageMaker runtime on this machine, before {container}. It serves:")
@@ -101,7 +101,7 @@ def _endpoints(names: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
 
 
 def _credentials(environ: Mapping[str, str]) -> tuple[FrozenCredentials, list[str]]:
-    """The credentials to check tokens against, and the shell lines that hand them on when they are made up."""
+    """The credentials to check tokens against, and the shell lines that export them where they are made up."""
     from litellm_sagemaker_openai.aws.sigv4 import FrozenCredentials
 
     access_key, secret_key = environ.get("AWS_ACCESS_KEY_ID"), environ.get("AWS_SECRET_ACCESS_KEY")

@@ -66,10 +66,10 @@ def token(expiry: int, region: str | None, profile: str | None, as_json: bool) -
     if as_json:
         text = json.dumps({"token": text, "expires_at": f"{ends:%Y-%m-%dT%H:%M:%SZ}", "region": region})
     click.echo(text)
-    click.echo(_worth(now, ends, region), err=True)
+    click.echo(_validity(now, ends, region), err=True)
 
 
-def _worth(now: datetime, ends: datetime, region: str) -> str:
+def _validity(now: datetime, ends: datetime, region: str) -> str:
     minutes, seconds = divmod(round((ends - now).total_seconds()), 60)
     left = " ".join([*([f"{minutes} min"] if minutes else []), *([f"{seconds} s"] if seconds else [])])
     return (
