@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 
 import pytest
@@ -18,14 +17,6 @@ from tests.scripted import Answer, Seen, chunk, json_answer, sse
 from tests.terminal import Terminal, in_terminal
 
 each = pytest.mark.parametrize
-
-
-@pytest.fixture(autouse=True)
-def logs_as_before() -> Iterator[None]:
-    logger = logging.getLogger("LiteLLM")
-    level = logger.level
-    yield
-    logger.setLevel(level)
 
 
 def chat(*arguments: str, piped: str | bytes = "") -> Result:

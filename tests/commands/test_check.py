@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
 from base64 import b64decode
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from email.utils import format_datetime
 from pathlib import Path
@@ -29,14 +28,6 @@ WIRE = Path(__file__).parents[1] / "wire" / "sagemaker"
 ACCESS = ("token", "CallWithBearerToken", "InvokeEndpoint")
 CALLS = ("chat", "stream", "first token", "tools", "usage")
 CALLER = "arn:aws:sts::123456789012:user/moto"
-
-
-@pytest.fixture(autouse=True)
-def logs_as_before() -> Iterator[None]:
-    logger = logging.getLogger("LiteLLM")
-    level = logger.level
-    yield
-    logger.setLevel(level)
 
 
 def run(*arguments: str) -> Result:

@@ -16,7 +16,7 @@ from click.testing import CliRunner
 
 from litellm_sagemaker_openai.cli import main
 from tests.aws_apis import Aws
-from tests.commands.test_chat import logs_as_before, said  # noqa: F401
+from tests.commands.test_chat import said
 from tests.commands.test_check import container, quoted
 from tests.conftest import Upstream
 from tests.scripted import completion, json_answer

@@ -10,7 +10,7 @@ import sys
 import threading
 import uuid
 from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -216,20 +216,15 @@ class TestColdStart:
 
 
 @contextmanager
-def upstream_of(app: Starlette, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """An OpenAI-compatible server of the test's own, on a socket of its own."""
-    with monkeypatch.context() as patched:
-        patched.setattr(server, "create_app", lambda _: app)
-        context = running(CONFIG)
-        upstream = context.__enter__()
-    try:
-        yield f"{upstream.url}/v1"
-    finally:
-        context.__exit__(None, None, None)
-
-
-def app_of(handler: Any) -> Starlette:
-    return Starlette(routes=[Route("/v1/chat/completions", handler, methods=["POST"])])
+def client_before(handler: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[httpx.Client]:
+    """A client of a runtime before an OpenAI-compatible server that answers with ``handler``, both on real sockets."""
+    app = Starlette(routes=[Route("/v1/chat/completions", handler, methods=["POST"])])
+    with ExitStack() as stack:
+        with monkeypatch.context() as patched:
+            patched.setattr(server, "create_app", lambda _: app)
+            upstream = stack.enter_context(running(CONFIG))
+        client, _ = stack.enter_context(client_of(replace(CONFIG, upstream=f"{upstream.url}/v1")))
+        yield client
 
 
 class TestUpstream:
@@ -241,10 +236,7 @@ class TestUpstream:
             return Response(b'{"odd":  "spacing"}', media_type="application/json")
 
         raw = b'{ "model": "anything", "messages": [] }'
-        with (
-            upstream_of(app_of(handler), monkeypatch) as upstream,
-            client_of(replace(CONFIG, upstream=upstream)) as (client, _),
-        ):
+        with client_before(handler, monkeypatch) as client:
             response = client.post(CHAT, content=raw, headers={"content-type": "application/json"})
         assert response.content == b'{"odd":  "spacing"}'
         assert response.headers["content-type"] == "application/json"
@@ -263,8 +255,7 @@ class TestUpstream:
             return StreamingResponse(pieces(), media_type="text/event-stream")
 
         with (
-            upstream_of(app_of(handler), monkeypatch) as upstream,
-            client_of(replace(CONFIG, upstream=upstream)) as (client, _),
+            client_before(handler, monkeypatch) as client,
             client.stream("POST", CHAT, json=HELLO) as response,
         ):
             arrived = response.iter_raw()
@@ -277,10 +268,7 @@ class TestUpstream:
         async def handler(request: Request) -> Response:
             return JSONResponse({"error": "overloaded"}, status_code=status)
 
-        with (
-            upstream_of(app_of(handler), monkeypatch) as upstream,
-            client_of(replace(CONFIG, upstream=upstream)) as (client, _),
-        ):
+        with client_before(handler, monkeypatch) as client:
             response = client.post(CHAT, json=HELLO)
         error = error_of(response)
         assert response.status_code == status
@@ -302,8 +290,7 @@ class TestUpstream:
             return Broken(nothing(), media_type="text/event-stream")
 
         with (
-            upstream_of(app_of(handler), monkeypatch) as upstream,
-            client_of(replace(CONFIG, upstream=upstream)) as (client, _),
+            client_before(handler, monkeypatch) as client,
             client.stream("POST", CHAT, json=HELLO) as response,
         ):
             arrived = response.iter_raw()
@@ -324,10 +311,7 @@ class TestUpstream:
         async def handler(request: Request) -> Response:
             return StreamingResponse(endless(), media_type="text/event-stream")
 
-        with (
-            upstream_of(app_of(handler), monkeypatch) as upstream,
-            client_of(replace(CONFIG, upstream=upstream)) as (client, _),
-        ):
+        with client_before(handler, monkeypatch) as client:
             with client.stream("POST", CHAT, json=HELLO) as response:
                 assert next(response.iter_raw()) == b"data: 1\n\n"
             assert stopped.wait(10)
