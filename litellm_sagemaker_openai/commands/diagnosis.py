@@ -26,6 +26,7 @@ from litellm_sagemaker_openai.upstream_errors import Refusal, Verdict, advice_on
 
 _MAX_SHOWN = 60  # characters of what the model said
 _ACCESS = ("token", "CallWithBearerToken", "InvokeEndpoint")
+_NOT_TOLD = "the answer does not tell"
 # https://docs.vllm.ai/en/latest/features/tool_calling.html
 _TOOLS_ADVICE = "vLLM needs --enable-auto-tool-choice and the --tool-call-parser of the model; not every model can"
 _SILENCE_ADVICE = "look at the container's log, and at the model's chat template"
@@ -197,32 +198,40 @@ def access(
     accepted = authenticated(refusal)
     if refusal is None or accepted:
         return [Step(name, "ok", "accepted" if name == "token" else "allowed") for name in _ACCESS]
-    token, bearer, invoke = (Step(name, "skipped", "the answer does not tell") for name in _ACCESS)
     if accepted is None:
-        return [token, bearer, invoke]
-
-    missing, signature_accepted = _action(refusal), authenticated(probe)
-    allow_bearer = "allow sagemaker:CallWithBearerToken on *"
-    if missing == "CallWithBearerToken":
-        bearer = Step(bearer.name, "failed", words(refusal), allow_bearer)
-    elif missing == "InvokeEndpoint":
-        bearer = Step(bearer.name, "ok", "allowed")
-    elif signature_accepted:  # the token is all that differs
-        detail = f"most likely missing, since the same credentials may call /invocations: {words(refusal)}"
-        bearer = Step(bearer.name, "failed", detail, allow_bearer)
-
+        return [Step(name, "skipped", _NOT_TOLD) for name in _ACCESS]
+    signature_accepted = authenticated(probe)
     denials = [refusal, *([probe] if probe is not None and signature_accepted is False else [])]
-    named = [denial for denial in denials if _action(denial) == "InvokeEndpoint"]
-    if named:
-        invoke = Step(invoke.name, "failed", words(named[0]), _allow_invoke(target, region, caller))
-    elif signature_accepted:
-        invoke = Step(invoke.name, "ok", "allowed")
-
-    if missing is not None:
+    bearer = _bearer_permission(refusal, signature_accepted)
+    invoke = _invoke_permission(denials, signature_accepted, _allow_invoke(target, region, caller))
+    if _action(refusal) is not None:
         token = Step("token", "ok", "accepted")
     elif bearer.status == invoke.status == "skipped":
         token = Step("token", "failed", words(refusal), _clock_advice(clock_ahead))
+    else:
+        token = Step("token", "skipped", _NOT_TOLD)
     return [token, bearer, invoke]
+
+
+def _bearer_permission(refusal: Refusal, signature_accepted: bool | None) -> Step:
+    name, advice = "CallWithBearerToken", "allow sagemaker:CallWithBearerToken on *"
+    missing = _action(refusal)
+    if missing == name:
+        return Step(name, "failed", words(refusal), advice)
+    if missing is not None:
+        return Step(name, "ok", "allowed")
+    if signature_accepted:  # the token is all that differs
+        detail = f"most likely missing, since the same credentials may call /invocations: {words(refusal)}"
+        return Step(name, "failed", detail, advice)
+    return Step(name, "skipped", _NOT_TOLD)
+
+
+def _invoke_permission(denials: Sequence[Refusal], signature_accepted: bool | None, advice: str) -> Step:
+    name = "InvokeEndpoint"
+    for denial in denials:
+        if _action(denial) == name:
+            return Step(name, "failed", words(denial), advice)
+    return Step(name, "ok", "allowed") if signature_accepted else Step(name, "skipped", _NOT_TOLD)
 
 
 def _action(refusal: Refusal) -> str | None:

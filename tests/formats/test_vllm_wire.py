@@ -16,7 +16,7 @@ import litellm
 import openai
 import pytest
 
-from litellm_sagemaker_openai.local.frontdoor import container_error
+from litellm_sagemaker_openai.local.frontdoor import Container, container_error
 from tests.conftest import MESSAGES, REGION, WIRE, Upstream
 from tests.scripted import Answer, Scripted, scripted
 
@@ -114,7 +114,7 @@ def replay(name: str) -> Answer:
 def refuse(name: str) -> Answer:
     """A recorded refusal as SageMaker quotes it."""
     status, _, body = recorded(name)
-    answer = container_error(status, body, container="Kl6NPmsGIHdsibbMO7hO", endpoint="my-endpoint", region=REGION)
+    answer = container_error(status, body, Container("Kl6NPmsGIHdsibbMO7hO", "my-endpoint", REGION))
     return Answer([answer.body.encode()], answer.status, "application/json")
 
 
