@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import tomli
 
-from tests.docs.pages import DOCS, PAGES, ROOT, anchors, links
+from tests.docs.pages import DOCS, PACKAGE, PAGES, ROOT, anchors, links
 
 each = pytest.mark.parametrize
 
@@ -62,3 +62,10 @@ def test_each_page_is_found() -> None:
     listed = [link for link in links(PAGES["docs/index.md"]) if link.endswith(".md")]
     assert ["index.md", *listed] == navigation
     assert {f"docs/{page}" for page in navigation} <= {link.partition("#")[0] for link in links(PAGES["README.md"])}
+
+
+@each("page", PAGES)
+def test_files_that_a_page_names(page: str) -> None:
+    """In code, by their paths in the repository or in the package."""
+    for name in re.findall(r"`((?:[\w.-]+/)+[\w-]+\.(?:py|md|json|yaml|toml|svg))`", PAGES[page]):
+        assert any((folder / name).is_file() for folder in (ROOT, ROOT / "tests", PACKAGE)), name
