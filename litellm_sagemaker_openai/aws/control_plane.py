@@ -6,7 +6,6 @@ Does not import LiteLLM.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+from litellm_sagemaker_openai.aws.region import configured_region
 from litellm_sagemaker_openai.target import Target
 
 # At a time, within one region. SageMaker throttles Describe calls by account; botocore asks again where it does.
@@ -134,8 +134,8 @@ def regions(profile: str | None = None) -> list[str]:
         botocore.exceptions.BotoCoreError: there is no such profile, or the configured region is in no partition.
     """
     session = boto3.session.Session(profile_name=profile)
-    configured = os.environ.get("AWS_REGION") or session.region_name  # boto3 reads AWS_DEFAULT_REGION and the profile
-    partition = session.get_partition_for_region(configured) if configured else "aws"
+    configured = configured_region(profile, region_of=lambda _: session.region_name)
+    partition = session.get_partition_for_region(configured[0]) if configured else "aws"
     return sorted(session.get_available_regions("sagemaker", partition_name=partition))
 
 

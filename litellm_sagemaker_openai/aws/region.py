@@ -5,12 +5,43 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 
-from litellm_sagemaker_openai.aws.credentials import profile_region
 from litellm_sagemaker_openai.target import checked_region
 
 # LiteLLM's name (BaseAWSLLM), the AWS SDKs' and the AWS CLI's. boto3 by itself reads only the last of them.
 REGION_VARIABLES = ("AWS_REGION_NAME", "AWS_REGION", "AWS_DEFAULT_REGION")
-DEFAULTS = f"{', '.join(REGION_VARIABLES)}, the profile's"  # for the help of commands
+
+
+def region_in(environ: Mapping[str, str]) -> tuple[str, str] | None:
+    """The region that the environment names, and the variable's name; None where it names none.
+
+    In this order: ``AWS_REGION_NAME``, ``AWS_REGION``, ``AWS_DEFAULT_REGION``.
+    """
+    return next(((environ[name], name) for name in REGION_VARIABLES if environ.get(name)), None)
+
+
+def configured_region(
+    profile: str | None = None,
+    environ: Mapping[str, str] | None = None,
+    region_of: Callable[[str | None], str | None] | None = None,
+) -> tuple[str, str] | None:
+    """The region that the environment names, or else the profile, and what named it; None where neither does.
+
+    Args:
+        profile: a profile of the AWS config file; None: the default one.
+        environ: the environment. Default: the process's.
+        region_of: gives a profile's region. Default: ``credentials.profile_region``.
+
+    Raises:
+        ValueError: there is no such profile.
+    """
+    if found := region_in(os.environ if environ is None else environ):
+        return found
+    if region_of is None:
+        from litellm_sagemaker_openai.aws.credentials import profile_region  # here: it imports botocore
+
+        region_of = profile_region
+    region = region_of(profile)
+    return (region, "the profile") if region else None
 
 
 def resolve_region(
@@ -19,31 +50,19 @@ def resolve_region(
     how_to_give: str,
     profile: str | None = None,
     environ: Mapping[str, str] | None = None,
-    region_of: Callable[[str | None], str | None] = profile_region,
+    region_of: Callable[[str | None], str | None] | None = None,
 ) -> tuple[str, str]:
-    """The region, and what named it.
-
-    In this order: what is given, ``AWS_REGION_NAME``, ``AWS_REGION``, ``AWS_DEFAULT_REGION``, the profile's.
+    """The region that is given, or else ``configured_region``, and what named it: ``""`` for what was given.
 
     Args:
-        given: by the caller, an ARN among it; None: nothing.
+        given: by the caller, or by an ARN; None: nothing.
         how_to_give: what the caller can write, for the message where nothing names a region.
-        profile: a profile of the AWS config file; None: the default one.
-        environ: the environment. Default: the process's.
-        region_of: gives a profile's region.
-
-    Returns:
-        The region, and the variable's name, ``"the profile"``, or ``""`` for what was given.
+        profile, environ, region_of: as for ``configured_region``.
 
     Raises:
         ValueError: nothing names a region, what is named is not one, or there is no such profile.
     """
-    if given:
-        return checked_region(given), ""
-    environ = os.environ if environ is None else environ
-    for name in REGION_VARIABLES:
-        if found := environ.get(name):
-            return checked_region(found), name
-    if found := region_of(profile):
-        return checked_region(found), "the profile"
-    raise ValueError(f"no AWS region: give {how_to_give}, or set AWS_REGION or the profile's region")
+    found = (given, "") if given else configured_region(profile, environ, region_of)
+    if found is None:
+        raise ValueError(f"no AWS region: give {how_to_give}, or set AWS_REGION or the profile's region")
+    return checked_region(found[0]), found[1]

@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from litellm_sagemaker_openai.target import Target, agreed_region, checked_region, parse_target
+from litellm_sagemaker_openai.aws.region import REGION_VARIABLES
+from litellm_sagemaker_openai.aws.region import resolve_region as region_of_aws
+from litellm_sagemaker_openai.target import Target, agreed_region, parse_target
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -53,7 +55,7 @@ def aws_options(command: F) -> F:
     region = click.option(
         "--region",
         metavar="REGION",
-        help="The endpoints' region.  [default: AWS_REGION, AWS_DEFAULT_REGION, the profile's]",
+        help=f"The endpoints' region.  [default: {', '.join(REGION_VARIABLES)}, the profile's]",
     )
     profile = click.option("--profile", metavar="NAME", help="A profile of the AWS configuration.")
     return region(profile(command))
@@ -121,23 +123,14 @@ def console(*, stderr: bool = False) -> Console:
 
 
 def resolve_region(region: str | None, profile: str | None, arn_region: str | None = None) -> tuple[str, str]:
-    """The region, and what named it. boto3 by itself reads no ``AWS_REGION``.
-
-    The first of ``--region`` and the ARN's, which must agree, ``AWS_REGION``, ``AWS_DEFAULT_REGION``, the profile's.
+    """The region, and what named it: ``--region`` and the ARN, which must agree, or else ``aws.region``'s order.
 
     Raises:
         ValueError: nothing names one, two disagree, what is named is not a region, or there is no such profile.
     """
-    from litellm_sagemaker_openai.aws.credentials import profile_region
-
-    if given := agreed_region(region, arn_region, "--region", "the ARN"):
-        return checked_region(given), "--region" if region else "the ARN"
-    for name in ("AWS_REGION", "AWS_DEFAULT_REGION"):
-        if found := os.environ.get(name):
-            return checked_region(found), name
-    if found := profile_region(profile):
-        return checked_region(found), "the profile"
-    raise ValueError("no AWS region: give --region, or set AWS_REGION or the profile's region")
+    given = agreed_region(region, arn_region, "--region", "the ARN")
+    resolved, source = region_of_aws(given, how_to_give="--region", profile=profile)
+    return resolved, source or ("--region" if region else "the ARN")
 
 
 def quiet_litellm() -> None:

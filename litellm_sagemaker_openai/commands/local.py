@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from litellm_sagemaker_openai.aws.region import REGION_VARIABLES, region_in
 from litellm_sagemaker_openai.target import NAME_RULE, is_name
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ _DEFAULT_ENDPOINT = "my-endpoint"
     type=click.FloatRange(0),
     help="Begin at zero: no capacity until SECONDS after the first request.",
 )
-@click.option("--region", help=f"The region to play.  [default: AWS_REGION, AWS_DEFAULT_REGION, {_DEFAULT_REGION}]")
+@click.option("--region", help=f"The region to play.  [default: {', '.join(REGION_VARIABLES)}, {_DEFAULT_REGION}]")
 def local(
     names: tuple[str, ...], host: str, port: int, upstream: str | None, cold_start: float, region: str | None
 ) -> None:
@@ -44,7 +45,7 @@ def local(
     these are not set), and answers with a built-in echo container or the --upstream server.
     """
     endpoints = _endpoints(names or (_DEFAULT_ENDPOINT,))
-    region = region or os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or _DEFAULT_REGION
+    region, _ = (region, "") if region else region_in(os.environ) or (_DEFAULT_REGION, "")
     if upstream is not None and not re.match(r"https?://[^/]", upstream):
         raise click.BadParameter("must begin with http:// or https://", param_hint="--upstream")
     credentials, exports = _credentials(os.environ)

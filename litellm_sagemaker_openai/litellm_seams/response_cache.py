@@ -22,6 +22,7 @@ from typing import Any
 import litellm
 
 from litellm_sagemaker_openai.aws.credentials import ENDPOINT_VARIABLES
+from litellm_sagemaker_openai.aws.region import REGION_VARIABLES
 from litellm_sagemaker_openai.litellm_seams import lookup
 from litellm_sagemaker_openai.litellm_seams.aws_credentials import IDENTITY_VARIABLES
 from litellm_sagemaker_openai.litellm_seams.embedding_parameters import CARRIED
@@ -45,7 +46,7 @@ _DISTINGUISHING = frozenset(
 )
 _IN_LITELLMS_KEY = frozenset({CARRIED, "input", "messages"})  # the first is a copy of what is there
 # What in the environment decides whose endpoint answers: processes that share a cache may differ in it.
-_ENVIRONMENT = tuple(sorted({"AWS_REGION_NAME", "AWS_REGION", *IDENTITY_VARIABLES, *ENDPOINT_VARIABLES}))
+_ENVIRONMENT = tuple(sorted({*REGION_VARIABLES, *IDENTITY_VARIABLES, *ENDPOINT_VARIABLES}))
 _OURS = "_tells_sagemaker_openai_calls_apart"
 
 

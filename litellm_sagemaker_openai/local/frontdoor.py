@@ -8,11 +8,10 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
+from litellm_sagemaker_openai.aws.limits import MAX_BODY_BYTES
 from litellm_sagemaker_openai.local.tokens import Refusal
 
 ACCOUNT = "123456789012"  # the account id of AWS's own documentation
-# botocore 1.44.5, service model sagemaker-runtime: shape BodyBlob, max.
-MAX_BODY_BYTES = 6_291_456
 COMPONENT_HEADER = "X-Amzn-SageMaker-Inference-Component"
 
 

@@ -23,6 +23,7 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import Send
 
+from litellm_sagemaker_openai.aws.limits import MAX_BODY_BYTES
 from litellm_sagemaker_openai.aws.sigv4 import FrozenCredentials
 from litellm_sagemaker_openai.local import echo, embeddings, frontdoor, invoke_endpoint, queued_invocations
 from litellm_sagemaker_openai.local.echo import ContainerRefusal, EchoConfig
@@ -191,7 +192,7 @@ class _FrontDoor:
 
     def _signature_refusal(self, request: Request, raw: bytes) -> Answer | None:
         """The front door's answer to a request that is not signed as the SDKs' routes need it, or is too large."""
-        if len(raw) > frontdoor.MAX_BODY_BYTES:
+        if len(raw) > MAX_BODY_BYTES:
             return invoke_endpoint.validation_error(frontdoor.body_too_large())
         config = self._config
         refusal = check_signature(
@@ -217,7 +218,7 @@ class _FrontDoor:
             return frontdoor.token_refused(refusal)
         if frontdoor.COMPONENT_HEADER in request.headers:
             return frontdoor.component_header_refused()
-        if len(raw) > frontdoor.MAX_BODY_BYTES:
+        if len(raw) > MAX_BODY_BYTES:
             return frontdoor.body_too_large()
         return self._target_refusal(endpoint, component)
 
@@ -354,7 +355,7 @@ async def _read_body(request: Request) -> bytes:
     """The request's body, read to its end; of one that is larger than AWS takes, one byte more than that."""
     raw = bytearray()
     async for piece in request.stream():
-        raw += piece[: frontdoor.MAX_BODY_BYTES + 1 - len(raw)]
+        raw += piece[: MAX_BODY_BYTES + 1 - len(raw)]
     return bytes(raw)
 
 

@@ -22,12 +22,13 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from litellm_sagemaker_openai.aws.limits import MAX_BODY_BYTES
 from litellm_sagemaker_openai.aws.sigv4 import FrozenCredentials, signed_headers
 from litellm_sagemaker_openai.aws.token import sign_token
 from litellm_sagemaker_openai.local import embeddings, invoke_endpoint, server
 from litellm_sagemaker_openai.local.echo import EchoConfig
 from litellm_sagemaker_openai.local.echo_checks import ContainerRefusal
-from litellm_sagemaker_openai.local.frontdoor import MAX_BODY_BYTES, Container
+from litellm_sagemaker_openai.local.frontdoor import Container
 from litellm_sagemaker_openai.local.runtime import RuntimeConfig
 from litellm_sagemaker_openai.local.server import Running, listen, running, url_of
 from litellm_sagemaker_openai.local.signatures import Refusal, check_signature

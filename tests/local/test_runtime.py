@@ -24,6 +24,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from litellm_sagemaker_openai.aws.limits import MAX_BODY_BYTES
 from litellm_sagemaker_openai.aws.sigv4 import FrozenCredentials
 from litellm_sagemaker_openai.aws.token import sign_token
 from litellm_sagemaker_openai.local import frontdoor, server
@@ -157,7 +158,7 @@ class TestFrontDoor:
 
     @pytest.mark.parametrize(("extra", "status"), [(0, 400), (1, 413)])
     def test_body_size(self, client: httpx.Client, extra: int, status: int) -> None:
-        response = client.post(CHAT, content=b"{" + b" " * (frontdoor.MAX_BODY_BYTES - 1 + extra))
+        response = client.post(CHAT, content=b"{" + b" " * (MAX_BODY_BYTES - 1 + extra))
         assert response.status_code == status
 
     @pytest.mark.parametrize(
