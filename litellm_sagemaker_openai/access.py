@@ -159,7 +159,7 @@ def operators_names(body: Mapping[str, Any], left_out: Iterable[str] = ()) -> tu
         left_out: names that it had besides, and that LiteLLM has taken out.
 
     Returns:
-        Names as ``ClientRefused`` says them; those of ``REPLACED`` are no offence by themselves. What stands in a
+        Names as ``ClientRefused`` says them; those of ``REPLACED`` are allowed by themselves. What stands in a
         client's list of fallbacks begins with ``fallbacks.``.
     """
     names = [name for name in (*body, *left_out) if _is_operators(name) or name in REPLACED]

@@ -12,7 +12,7 @@ K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
 
 
-class Table(Generic[K, V]):
+class BoundedTable(Generic[K, V]):
     """Values by key, so many at most: what was not asked for for longest makes room. A forked process begins anew.
 
     For a module, which makes it once: it lives as long as the process.

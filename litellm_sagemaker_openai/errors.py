@@ -11,7 +11,15 @@ import litellm
 
 from litellm_sagemaker_openai.litellm_seams.aiohttp_post import could_not_connect
 from litellm_sagemaker_openai.litellm_seams.exceptions import not_retried, with_headers
-from litellm_sagemaker_openai.upstream_errors import PROVIDER, Refusal, Route, Verdict, advice_on, shortened, words
+from litellm_sagemaker_openai.upstream_errors import (
+    PROVIDER,
+    FailureKind,
+    Route,
+    UpstreamError,
+    advice_on,
+    describe,
+    shortened,
+)
 
 # The containers' words for a prompt that does not fit, each from the server it is named after.
 _CONTEXT_WINDOW = re.compile(
@@ -28,7 +36,7 @@ _TRANSIENT = "sagemaker_openai_transient"
 
 
 def to_exception(
-    refusal: Refusal,
+    upstream: UpstreamError,
     *,
     model: str,
     headers: Mapping[str, str] | None = None,
@@ -38,21 +46,21 @@ def to_exception(
     """The LiteLLM exception that a caller, or the Router, acts on rightly.
 
     Args:
-        refusal: what was answered.
+        upstream: what was answered.
         model: the model, as the caller named it.
         headers: the answer's headers, ``Retry-After`` and the request id among them.
         url: the request's URL. No other part of the request goes into the exception.
         route: what was asked; None: not known, and no advice depends on it.
     """
-    exception, status = _exception_class(refusal)
+    exception, status = _exception_class(upstream)
     response = httpx.Response(status, headers=_plain(headers or {}), request=httpx.Request("POST", url or "https://x"))
     error: Exception = exception(
-        message=_for_the_caller(refusal, route), model=model, llm_provider=PROVIDER, response=response
+        message=_for_the_caller(upstream, route), model=model, llm_provider=PROVIDER, response=response
     )
     with_headers(error, response.headers)
-    if refusal.verdict is Verdict.PENDING:
+    if upstream.failure is FailureKind.PENDING:
         not_retried(error)  # the Router would have it inferred again
-    passing = refusal.status in _PASSING and refusal.verdict in (Verdict.REFUSED, Verdict.CUT_OFF)
+    passing = upstream.status in _PASSING and upstream.failure in (FailureKind.REFUSED, FailureKind.CUT_OFF)
     return _as_transient(error) if passing else error
 
 
@@ -101,16 +109,16 @@ def no_credentials(error: Exception, *, model: str) -> litellm.AuthenticationErr
     return litellm.AuthenticationError(shortened(str(error)), PROVIDER, model)
 
 
-def _for_the_caller(refusal: Refusal, route: Route | None) -> str:
-    advice = advice_on(refusal, route)
-    return f"{words(refusal)} ({advice})" if advice else words(refusal)
+def _for_the_caller(upstream: UpstreamError, route: Route | None) -> str:
+    advice = advice_on(upstream, route)
+    return f"{describe(upstream)} ({advice})" if advice else describe(upstream)
 
 
-def _exception_class(refusal: Refusal) -> tuple[Any, int]:
-    own_meaning = refusal.status >= 500 or refusal.status in (401, 403, 404, 429)
-    if not own_meaning and _CONTEXT_WINDOW.search(f"{refusal.kind} {refusal.message}"):
+def _exception_class(upstream: UpstreamError) -> tuple[Any, int]:
+    own_meaning = upstream.status >= 500 or upstream.status in (401, 403, 404, 429)
+    if not own_meaning and _CONTEXT_WINDOW.search(f"{upstream.error_type} {upstream.message}"):
         return litellm.ContextWindowExceededError, 400
-    return _BY_STATUS.get(refusal.status) or _OTHERS[refusal.status >= 500]
+    return _BY_STATUS.get(upstream.status) or _OTHERS[upstream.status >= 500]
 
 
 _OTHERS = {False: (litellm.BadRequestError, 400), True: (litellm.InternalServerError, 500)}

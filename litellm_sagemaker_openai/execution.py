@@ -29,10 +29,10 @@ from litellm_sagemaker_openai.sending.retries import Tries
 from litellm_sagemaker_openai.upstream_errors import (
     PROVIDER,
     AnswerError,
-    Refusal,
-    Verdict,
+    FailureKind,
+    UpstreamError,
     for_the_log,
-    read_refusal,
+    read_error,
 )
 
 _logger = logging.getLogger("LiteLLM")  # LiteLLM's own, where the operator looks
@@ -178,7 +178,7 @@ def _accepted(call: Call, response: httpx.Response) -> httpx.Response:
     """The response, where SageMaker and the container accepted the request; its exception otherwise."""
     if response.is_success:
         return response
-    raise _exception(call, read_refusal(response.status_code, response.content), response)
+    raise _exception(call, read_error(response.status_code, response.content), response)
 
 
 @contextmanager
@@ -189,11 +189,11 @@ def _litellm_errors(
     try:
         yield
     except AnswerError as error:
-        raise _exception(call, error.refusal, response, error.headers) from error
+        raise _exception(call, error.upstream, response, error.headers) from error
     except httpx.HTTPError as error:
         raise connection_error(error, model=call.model, begun=stream is not None and stream.begun) from error
     except ColdStartError as error:
-        failure = to_exception(Refusal(503, str(error), verdict=Verdict.NO_CAPACITY), model=call.model)
+        failure = to_exception(UpstreamError(503, str(error), failure=FailureKind.NO_CAPACITY), model=call.model)
         if isinstance(error, ServerStopping):
             not_retried(failure)  # before each try, LiteLLM's Router waits for seconds
         raise failure from error
@@ -203,12 +203,12 @@ def _litellm_errors(
 
 
 def _exception(
-    call: Call, refusal: Refusal, response: httpx.Response | None, headers: Mapping[str, str] | None = None
+    call: Call, upstream: UpstreamError, response: httpx.Response | None, headers: Mapping[str, str] | None = None
 ) -> Exception:
     headers = httpx.Headers(headers) if response is None else response.headers
-    if refusal.operator_detail:
-        _log(call, headers.get("x-amzn-requestid", "no request id"), refusal.operator_detail)
-    return to_exception(refusal, model=call.model, headers=headers, url=call.request.url, route=call.operation.route)
+    if upstream.operator_detail:
+        _log(call, headers.get("x-amzn-requestid", "no request id"), upstream.operator_detail)
+    return to_exception(upstream, model=call.model, headers=headers, url=call.request.url, route=call.operation.route)
 
 
 def _log(call: Call, what: str, detail: str) -> None:

@@ -10,12 +10,12 @@ from litellm_sagemaker_openai.errors import bad_request
 from litellm_sagemaker_openai.formats.chat_request import encode_body
 from litellm_sagemaker_openai.litellm_seams.callback_view import log_request, show_as_native
 from litellm_sagemaker_openai.litellm_seams.client_certificate import with_client_certificate
-from litellm_sagemaker_openai.litellm_seams.embedding_parameters import unpacked
+from litellm_sagemaker_openai.litellm_seams.embedding_parameters import restored_parameters
 from litellm_sagemaker_openai.litellm_seams.proxy_client import allowed
 from litellm_sagemaker_openai.litellm_seams.router_records import routers_retries
-from litellm_sagemaker_openai.litellm_seams.stream_opening import is_marked, marked_retries
+from litellm_sagemaker_openai.litellm_seams.stream_opening import flagged_retries, is_flagged
 from litellm_sagemaker_openai.operations.operation import Call, Operation
-from litellm_sagemaker_openai.sending.cold_start import patience_for
+from litellm_sagemaker_openai.sending.cold_start import cold_start_policy
 from litellm_sagemaker_openai.sending.request import Request, checked_client
 from litellm_sagemaker_openai.sending.retries import stream_retries
 from litellm_sagemaker_openai.sending.timeouts import as_timeout
@@ -43,10 +43,10 @@ def prepare(
     """
     model, logging_obj = call["model"], call["logging_obj"]
     optional_params, litellm_params = call.get("optional_params") or {}, call.get("litellm_params") or {}
-    marked = is_marked(optional_params)
-    show_as_native(logging_obj, marked=marked)
+    flagged = is_flagged(optional_params)
+    show_as_native(logging_obj, flagged=flagged)
     try:
-        parameters = unpacked(optional_params)
+        parameters = restored_parameters(optional_params)
         operation = choose(parameters)
         question = operation.question(call)
         access = allowed(litellm_params, AskedCall(model, parameters, question.headers, operation.name))
@@ -69,14 +69,14 @@ def prepare(
             stream=ask_for_stream,
             timeout=as_timeout(call.get("timeout")),
             ssl_verify=with_client_certificate(settings.ssl_verify),
-            patience=patience_for(url, settings.cold_start_timeout),
+            cold_start=cold_start_policy(url, settings.cold_start_timeout),
             client=checked_client(question.client, is_async=is_async),
         )
         exchange = operation.exchange(request, settings)
     except ValueError as error:
         raise bad_request(error, model=model) from error
     log_request(logging_obj, question.content, body, exchange.request.url, exchange.request.headers)
-    retries = _retries(call, settings, late=is_async and not marked) if stream and operation.is_repeatable else 0
+    retries = _retries(call, settings, late=is_async and not flagged) if stream and operation.is_repeatable else 0
     return Call(
         operation, model, target, question.content, settings, exchange, retries, call["model_response"], logging_obj
     )
@@ -84,6 +84,6 @@ def prepare(
 
 def _retries(call: Mapping[str, Any], settings: Settings, *, late: bool) -> int:
     """How often a stream is tried again. ``late``: it opens where a Router cannot retry it any more."""
-    asked = marked_retries(call.get("optional_params") or {})
+    asked = flagged_retries(call.get("optional_params") or {})
     routers = routers_retries(call.get("litellm_params") or {}) if late else None
     return stream_retries(settings.max_retries if asked is None else asked, routers)

@@ -53,7 +53,7 @@ class SageMakerOpenAI(CustomLLM):
         Not a coroutine function: LiteLLM calls it in a worker thread and awaits what it returns in the event loop,
         so that what may read files, such as the runtime's URL, happens in the thread.
         """
-        if stream_opening.is_marked(call.get("optional_params") or {}):
+        if stream_opening.is_flagged(call.get("optional_params") or {}):
             streamed = prepare(_chat, call, stream=True, is_async=True)
             return _LazyCoroutine(lambda: execution.open_wrapped_stream(streamed))
         whole = prepare(_chat, call, is_async=True)

@@ -13,7 +13,7 @@ from typing import Any
 
 from litellm_sagemaker_openai.aws.identity import AwsIdentity
 from litellm_sagemaker_openai.litellm_seams import known_parameters
-from litellm_sagemaker_openai.litellm_seams.stream_opening import MARK
+from litellm_sagemaker_openai.litellm_seams.stream_opening import STREAM_FLAG
 from litellm_sagemaker_openai.operations.queued_inference.request import MEMBERS, QueueOptions
 from litellm_sagemaker_openai.options import CHAT, read_options
 
@@ -37,7 +37,7 @@ _NOT_FOR_THE_CONTAINER = frozenset(
         "model_id",
         "policies",
         "sagemaker_base_url",
-        MARK,
+        STREAM_FLAG,
         "stream",
         "timeout",
     }

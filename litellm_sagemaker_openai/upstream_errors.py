@@ -71,29 +71,29 @@ _MAX_LOGGED = 4000  # characters of its detail in the operator's log
 _MAX_QUOTED = 200  # characters of an answer, in a message of this provider's own
 
 
-class Verdict(enum.Enum):
+class FailureKind(enum.Enum):
     """What this provider makes of an answer by itself, whatever words it is in."""
 
     REFUSED = "refused"  # an error in SageMaker's or the container's words
     NO_CAPACITY = "no capacity"  # the target is scaled to zero
-    BROKEN = "broken"  # something that is no answer
+    BROKEN = "broken"  # something that is not an answer
     CUT_OFF = "cut off"  # an answer that ended before it was whole
     PENDING = "pending"  # an asynchronous inference whose result may still come
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
+class UpstreamError:
     """What an error answer says, once unwrapped.
 
-    ``kind`` is the error's type in its writer's words; ``from_container`` tells the container's words from the front
+    ``error_type`` is its writer's word for it; ``from_container`` tells the container's words from the front
     door's. ``operator_detail`` is what was cut out of the message: account ids, console URLs, tracebacks; empty where
     nothing was.
     """
 
     status: int
     message: str
-    kind: str = ""
-    verdict: Verdict = Verdict.REFUSED
+    error_type: str = ""
+    failure: FailureKind = FailureKind.REFUSED
     from_container: bool = False
     operator_detail: str = ""
 
@@ -104,9 +104,9 @@ class AnswerError(Exception):
     ``headers`` are the answer's, where whoever reads it does not have them.
     """
 
-    def __init__(self, refusal: Refusal, headers: Mapping[str, str] | None = None) -> None:
-        super().__init__(refusal.message)
-        self.refusal = refusal
+    def __init__(self, upstream: UpstreamError, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(upstream.message)
+        self.upstream = upstream
         self.headers = headers or {}
 
 
@@ -115,10 +115,10 @@ class StreamedError(AnswerError):
 
 
 class MalformedAnswer(AnswerError):
-    """The container answered 200 with something that is no chat completion, or no embeddings."""
+    """The container answered 200 with something that is neither a chat completion nor embeddings."""
 
     def __init__(self, what: str) -> None:
-        super().__init__(broken(f"the container answered 200 with {what}"))
+        super().__init__(unusable(f"the container answered 200 with {what}"))
 
 
 class TruncatedStream(AnswerError):
@@ -126,38 +126,40 @@ class TruncatedStream(AnswerError):
 
     def __init__(self) -> None:
         super().__init__(
-            Refusal(
+            UpstreamError(
                 502,
                 "the stream ended before the answer did, without a finish reason and without [DONE]: the container "
                 "was stopped, the connection was cut, or SageMaker's limit of 8 minutes a stream was reached",
-                verdict=Verdict.CUT_OFF,
+                failure=FailureKind.CUT_OFF,
             )
         )
 
 
-def read_refusal(status: int, body: bytes) -> Refusal:
+def read_error(status: int, body: bytes) -> UpstreamError:
     """What an error answer means, from its HTTP status and its body."""
     if 300 <= status < 400:
         message = f"SageMaker answered with a redirect ({status}), which is not followed: the token would go along"
-        return Refusal(502, message, verdict=Verdict.BROKEN)
-    said = _words_in(body.decode(errors="replace").strip())
-    quotation = _QUOTATION.match(said.message)
-    if said.original_status is not None:
-        refusal = Refusal(said.original_status, said.message, said.kind, from_container=True)
+        return UpstreamError(502, message, failure=FailureKind.BROKEN)
+    parsed = _parsed_text(body.decode(errors="replace").strip())
+    quotation = _QUOTATION.match(parsed.message)
+    if parsed.original_status is not None:
+        upstream = UpstreamError(parsed.original_status, parsed.message, parsed.error_type, from_container=True)
     elif quotation is not None:
         quoted = _quoted(quotation[2], quotation[3])
-        status, detail = _container_status(quotation[1]) or status, said.message
-        refusal = Refusal(status, quoted.message, quoted.kind, from_container=True, operator_detail=detail)
-    elif _NO_CAPACITY_WORDS.match(said.message):
-        refusal = Refusal(503, said.message, verdict=Verdict.NO_CAPACITY)
-    elif (missing := _NOT_FOUND.match(said.message)) is not None:
-        refusal = Refusal(404, f"{missing[1]} not found in this account and region", operator_detail=said.message)
+        status, detail = _container_status(quotation[1]) or status, parsed.message
+        upstream = UpstreamError(status, quoted.message, quoted.error_type, from_container=True, operator_detail=detail)
+    elif _NO_CAPACITY_WORDS.match(parsed.message):
+        upstream = UpstreamError(503, parsed.message, failure=FailureKind.NO_CAPACITY)
+    elif (missing := _NOT_FOUND.match(parsed.message)) is not None:
+        upstream = UpstreamError(
+            404, f"{missing[1]} not found in this account and region", operator_detail=parsed.message
+        )
     else:
-        refusal = Refusal(status, said.message, said.kind)
-    return _cleaned(refusal)
+        upstream = UpstreamError(status, parsed.message, parsed.error_type)
+    return _cleaned(upstream)
 
 
-def read_failure(body: bytes) -> Refusal:
+def read_failure(body: bytes) -> UpstreamError:
     """What an asynchronous inference failed with, from the object at its ``FailureLocation``.
 
     AWS says of it only that it is the failed inference's response, and gives ``ClientError: Received server error
@@ -165,17 +167,19 @@ def read_failure(body: bytes) -> Refusal:
     other words. Where it says no status, it is 500.
     """
     text = body.decode(errors="replace").strip()
-    said = _words_in(text)
-    reason = _FAILURE_REASON.fullmatch(said.message)
+    parsed = _parsed_text(text)
+    reason = _FAILURE_REASON.fullmatch(parsed.message)
     if reason is not None:
-        refusal = read_refusal(_container_status(reason[2]) or 500, reason[1].encode())
-        return replace(refusal, from_container=True)
-    return _cleaned(Refusal(said.code or 500, said.message, said.kind, from_container=said != _Words(text)))
+        upstream = read_error(_container_status(reason[2]) or 500, reason[1].encode())
+        return replace(upstream, from_container=True)
+    return _cleaned(
+        UpstreamError(parsed.code or 500, parsed.message, parsed.error_type, from_container=parsed != _ErrorText(text))
+    )
 
 
-def broken(message: str) -> Refusal:
+def unusable(message: str) -> UpstreamError:
     """For an answer that cannot be used. ``message`` may quote what was answered."""
-    return _cleaned(Refusal(502, message, verdict=Verdict.BROKEN))
+    return _cleaned(UpstreamError(502, message, failure=FailureKind.BROKEN))
 
 
 def quoted(value: Any) -> str:
@@ -183,7 +187,7 @@ def quoted(value: Any) -> str:
     if isinstance(value, bytes | bytearray):
         value = value[:_MAX_SHOWN].decode(errors="replace")
     text = value[:_MAX_SHOWN] if isinstance(value, str) else _BEGINNING.repr(value)
-    return _without_traceback(text)[:_MAX_QUOTED]  # before it is cut: half a frame is none
+    return _without_traceback(text)[:_MAX_QUOTED]  # before it is cut: half a frame would not be recognized
 
 
 def for_the_log(detail: str) -> str:
@@ -194,7 +198,7 @@ def for_the_log(detail: str) -> str:
     return _encodable(detail)
 
 
-def error_in(event: Mapping[str, Any]) -> Refusal | None:
+def error_in(event: Mapping[str, Any]) -> UpstreamError | None:
     """The error that an event, or a body with status 200, carries; None for any other.
 
     OpenAI's and vLLM's form is ``{"error": {"message", "type", "code"}}``; older vLLM's ``{"object": "error", …}``;
@@ -203,52 +207,52 @@ def error_in(event: Mapping[str, Any]) -> Refusal | None:
     if not event.get("error") and event.get("object") != "error":
         return None
     try:
-        said = _words_of(event)
+        parsed = _parsed_body(event)
     except RecursionError:
-        said = _Words(quoted(event))
-    return _cleaned(Refusal(said.code or 500, said.message, said.kind, from_container=True))
+        parsed = _ErrorText(quoted(event))
+    return _cleaned(UpstreamError(parsed.code or 500, parsed.message, parsed.error_type, from_container=True))
 
 
-class _Words(NamedTuple):
+class _ErrorText(NamedTuple):
     message: str
-    kind: str = ""
+    error_type: str = ""
     code: int | None = None
     original_status: int | None = None  # the container's status, where the SDK's ModelError says it
 
 
-def _words_in(text: str) -> _Words:
+def _parsed_text(text: str) -> _ErrorText:
     """What an error's text says; it may be JSON in one of many shapes, HTML or plain."""
     try:
-        return _words_of(json.loads(text))
+        return _parsed_body(json.loads(text))
     except (ValueError, RecursionError):  # no JSON, or nested too deep to be read
         if not text.startswith("<"):
-            return _Words(text)
+            return _ErrorText(text)
         title = _TITLE.search(text)
-        return _Words(f"an HTML page: {title[1].strip()}" if title else "an HTML page")
+        return _ErrorText(f"an HTML page: {title[1].strip()}" if title else "an HTML page")
 
 
-def _words_of(body: Any) -> _Words:
+def _parsed_body(body: Any) -> _ErrorText:
     if not isinstance(body, Mapping):
-        return _Words(str(body))
+        return _ErrorText(str(body))
     if "OriginalMessage" in body:
-        original = _words_in(str(body["OriginalMessage"]))
+        original = _parsed_text(str(body["OriginalMessage"]))
         return original._replace(original_status=_container_status(body.get("OriginalStatusCode")))
     error = body.get("error")
     if isinstance(error, Mapping):
-        inner = _words_of(error)
+        inner = _parsed_body(error)
         return inner._replace(code=inner.code or _status(body.get("code")))
     said = next((body[name] for name in ("message", "Message", "detail") if body.get(name)), error)
-    kind = body.get("type") or body.get("error_type") or body.get("__type") or ""
+    error_type = body.get("type") or body.get("error_type") or body.get("__type") or ""
     message = said if isinstance(said, str) else json.dumps(said if said is not None else dict(body))
-    return _Words(message, str(kind), _status(body.get("code")))
+    return _ErrorText(message, str(error_type), _status(body.get("code")))
 
 
-def _quoted(how: str, rest: str) -> _Words:
+def _quoted(how: str, rest: str) -> _ErrorText:
     """The container's words, out of the front door's quotation of them."""
     rest = _SEE_CONSOLE.sub("", rest).strip().removesuffix(".")
     if how.startswith("and"):
-        return _Words(f"SageMaker {rest}")
-    return _words_in(_unescaped(rest.removesuffix('"')))
+        return _ErrorText(f"SageMaker {rest}")
+    return _parsed_text(_unescaped(rest.removesuffix('"')))
 
 
 def _status(code: Any) -> int | None:
@@ -281,16 +285,16 @@ def _is_json(text: str) -> bool:
     return True
 
 
-def _cleaned(refusal: Refusal) -> Refusal:
+def _cleaned(upstream: UpstreamError) -> UpstreamError:
     """The refusal with what is the operator's taken out of its message and kept apart."""
-    whole = refusal.message.strip()
+    whole = upstream.message.strip()
     # Cut before it is searched, too: what stands so far behind is not shown.
     message = _SEE_CONSOLE.sub("", _without_traceback(whole[:_MAX_EXAMINED]))
     message = _ARN.sub("<arn>", _URL.sub(lambda url: "<console>" if _CONSOLE.search(url[0]) else url[0], message))
     message = _REGISTRY.sub("<account>", _ACCOUNT.sub(r"\1<account>", message)).strip()
     message = shortened(message, len(whole[_MAX_EXAMINED:]))
-    detail = refusal.operator_detail or (refusal.message if message != refusal.message else "")
-    return replace(refusal, message=message or "no message", operator_detail=detail)
+    detail = upstream.operator_detail or (upstream.message if message != upstream.message else "")
+    return replace(upstream, message=message or "no message", operator_detail=detail)
 
 
 def _without_traceback(message: str) -> str:
@@ -327,50 +331,50 @@ def _beginning() -> reprlib.Repr:
 _BEGINNING = _beginning()
 
 
-def words(refusal: Refusal) -> str:
+def describe(upstream: UpstreamError) -> str:
     """What was answered, and by whom."""
-    if refusal.verdict is not Verdict.REFUSED:
-        return refusal.message
-    who = "the container answered" if refusal.from_container else "SageMaker answered"
-    return f"{who} {refusal.status}: {refusal.message}"
+    if upstream.failure is not FailureKind.REFUSED:
+        return upstream.message
+    who = "the container answered" if upstream.from_container else "SageMaker answered"
+    return f"{who} {upstream.status}: {upstream.message}"
 
 
-def advice_on(refusal: Refusal, route: Route | None = None) -> str:
+def advice_on(upstream: UpstreamError, route: Route | None = None) -> str:
     """What to do about it, where that can be told from the words; else nothing.
 
     Args:
-        refusal: what was answered.
+        upstream: what was answered.
         route: what was asked; None: not known.
     """
-    if refusal.verdict is not Verdict.REFUSED:
+    if upstream.failure is not FailureKind.REFUSED:
         return ""
-    if not refusal.from_container and _COMPONENT_NEEDED.search(refusal.message):
+    if not upstream.from_container and _COMPONENT_NEEDED.search(upstream.message):
         return "write sagemaker_openai/<endpoint>/<component>, or model_id, rather than a header"
-    if route is not None and refusal.status in (401, 403) and not refusal.from_container:
+    if route is not None and upstream.status in (401, 403) and not upstream.from_container:
         return route.permissions
-    if is_other_kind(refusal):
+    if is_other_kind(upstream):
         return "aws_sagemaker_async=True is for endpoints with an AsyncInferenceConfig, and for no others"
-    if route is not None and _lacks_the_route(refusal):
+    if route is not None and _lacks_the_route(upstream):
         return route.lacking
     for pattern, advice in route.hints if route is not None else ():
-        if pattern.search(refusal.message):
+        if pattern.search(upstream.message):
             return advice
-    if refusal.from_container and refusal.status == 404:
+    if upstream.from_container and upstream.status == 404:
         return "for a container that insists on its served model name, set hf_model_name to it"
     return ""
 
 
-def is_other_kind(refusal: Refusal) -> bool:
+def is_other_kind(upstream: UpstreamError) -> bool:
     """Whether the endpoint is not one for the route that it was asked on."""
-    return not refusal.from_container and _OTHER_KIND.search(refusal.message) is not None
+    return not upstream.from_container and _OTHER_KIND.search(upstream.message) is not None
 
 
-def _lacks_the_route(refusal: Refusal) -> bool:
+def _lacks_the_route(upstream: UpstreamError) -> bool:
     """FastAPI, Flask, Express and plain servers for a path that they do not have; vLLM's unknown model says more."""
     route_words = r"(?i)(an HTML page.*|.*\bnot found\b|.*method not allowed|no message|cannot post .*)"
     return (
-        refusal.from_container
-        and refusal.status in (404, 405)
-        and not refusal.kind
-        and re.fullmatch(route_words, refusal.message.rstrip(".")) is not None
+        upstream.from_container
+        and upstream.status in (404, 405)
+        and not upstream.error_type
+        and re.fullmatch(route_words, upstream.message.rstrip(".")) is not None
     )

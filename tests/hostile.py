@@ -42,11 +42,11 @@ from litellm_sagemaker_openai.sending.retries import retry_after
 from litellm_sagemaker_openai.target import Target
 from litellm_sagemaker_openai.upstream_errors import (
     AnswerError,
-    Refusal,
+    UpstreamError,
     error_in,
     for_the_log,
+    read_error,
     read_failure,
-    read_refusal,
 )
 
 CPU_SECONDS = 60
@@ -104,7 +104,7 @@ def _in_pieces(size: int) -> ChunkPieces:
     return lambda data: (data[start : start + size] for start in range(0, len(data), size))
 
 
-def _of(refusal: Refusal | None, status_route: Any = ROUTE) -> str:
+def _of(refusal: UpstreamError | None, status_route: Any = ROUTE) -> str:
     """What caller and operator are told of it."""
     if refusal is None:
         return ""
@@ -112,7 +112,7 @@ def _of(refusal: Refusal | None, status_route: Any = ROUTE) -> str:
     return failure_line(error) + for_the_log(refusal.operator_detail) + diagnosis_of(refusal)
 
 
-def diagnosis_of(refusal: Refusal) -> str:
+def diagnosis_of(refusal: UpstreamError) -> str:
     steps = [
         diagnosis.refused("chat", Target("e"), "us-west-2", "", refusal),
         *diagnosis.access(Target("e"), "us-west-2", "", refusal),
@@ -171,17 +171,17 @@ def _quotation(text: str, *, escaped: bool) -> bytes:
 
 # Each gets a text and gives what is said to a caller or written into a log, where no exception does.
 TAKES: Mapping[str, Callable[[str], str | None]] = {
-    "an error body": lambda text: _of(read_refusal(400, text.encode())),
-    "an error body of a 404": lambda text: _of(read_refusal(404, text.encode())),
-    "OpenAI's error": lambda text: _of(read_refusal(400, _json({"error": {"message": text, "type": text}}))),
-    "an error's code": lambda text: _of(read_refusal(400, _json({"error": {"message": "m", "code": text}}))),
-    "a detail": lambda text: _of(read_refusal(422, _json({"detail": [{"msg": text}]}))),
-    "a quotation": lambda text: _of(read_refusal(400, _quotation(text, escaped=False))),
-    "an escaped quotation": lambda text: _of(read_refusal(400, _quotation(text, escaped=True))),
+    "an error body": lambda text: _of(read_error(400, text.encode())),
+    "an error body of a 404": lambda text: _of(read_error(404, text.encode())),
+    "OpenAI's error": lambda text: _of(read_error(400, _json({"error": {"message": text, "type": text}}))),
+    "an error's code": lambda text: _of(read_error(400, _json({"error": {"message": "m", "code": text}}))),
+    "a detail": lambda text: _of(read_error(422, _json({"detail": [{"msg": text}]}))),
+    "a quotation": lambda text: _of(read_error(400, _quotation(text, escaped=False))),
+    "an escaped quotation": lambda text: _of(read_error(400, _quotation(text, escaped=True))),
     "a quotation of JSON": lambda text: _of(
-        read_refusal(400, _quotation(json.dumps({"error": {"message": text}}), escaped=True))
+        read_error(400, _quotation(json.dumps({"error": {"message": text}}), escaped=True))
     ),
-    "ModelError": lambda text: _of(read_refusal(424, _json({"OriginalMessage": text, "OriginalStatusCode": text}))),
+    "ModelError": lambda text: _of(read_error(424, _json({"OriginalMessage": text, "OriginalStatusCode": text}))),
     "a failure": lambda text: _of(read_failure(text.encode())),
     "a failure's reason": lambda text: _of(read_failure(f"ClientError: Received server error (500) {text}".encode())),
     "an error event": lambda text: _of(error_in({"error": {"message": text, "type": text, "code": text}})),
@@ -224,7 +224,7 @@ TAKES: Mapping[str, Callable[[str], str | None]] = {
     "a location's key": lambda text: str(parse_location(f"https://s3.amazonaws.com/{text}")),
     "a prefix": lambda text: str(parse_prefix(f"s3://{text}")),
     "a record of LiteLLM's": lambda text: str(
-        was_refused({"fallback_depth": 1, "metadata": {"previous_models": [{"exception_string": text}]}})
+        was_refused({"fallback_depth": 1, "metadata": {"previous_models": [{"exception_string": text}]}}, "m")
     ),
     "a body for the local container": lambda text: _unread(text.encode()),
     "the local front door": lambda text: str(
@@ -276,7 +276,7 @@ ONCE: Mapping[str, Callable[[], Any]] = {
     ),
     "many inputs": lambda: _vectors(input=["x"] * 10**5, dimensions=4096),
     "frames on and on": lambda: _of(
-        read_refusal(400, _json({"error": {"message": '\n  File "x", line 1, in f' * 10**5}}))
+        read_error(400, _json({"error": {"message": '\n  File "x", line 1, in f' * 10**5}}))
     ),
 }
 
@@ -286,7 +286,7 @@ def outcome(take: Callable[[], str | None]) -> str:
     try:
         said = take() or ""
     except AnswerError as error:
-        said = str(error) + _of(error.refusal)
+        said = str(error) + _of(error.upstream)
     except ValueError as error:  # of what a caller wrote; the provider's words for it
         said = str(bad_request(error, model="m"))
     except ContainerRefusal:

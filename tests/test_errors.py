@@ -15,13 +15,13 @@ from litellm_sagemaker_openai.formats.events import StreamFormatError
 from litellm_sagemaker_openai.formats.whole_answer import parsed
 from litellm_sagemaker_openai.operations.chat import ROUTE as CHAT
 from litellm_sagemaker_openai.upstream_errors import (
+    FailureKind,
     MalformedAnswer,
-    Refusal,
-    Verdict,
+    UpstreamError,
     error_in,
     for_the_log,
+    read_error,
     read_failure,
-    read_refusal,
 )
 from tests.conftest import WIRE
 
@@ -29,8 +29,8 @@ VLLM_TOO_LONG = "This model's maximum context length is 8192 tokens. However, yo
 NO_CAPACITY = json.loads(json.loads((WIRE / "sagemaker" / "no_capacity.json").read_text())["body"])["error"]["message"]
 
 
-def refuse(status: int, body: Any) -> tuple[Exception, Refusal]:
-    refusal = read_refusal(status, body if isinstance(body, bytes) else json.dumps(body).encode())
+def refuse(status: int, body: Any) -> tuple[Exception, UpstreamError]:
+    refusal = read_error(status, body if isinstance(body, bytes) else json.dumps(body).encode())
     return to_exception(refusal, model="my-endpoint", route=CHAT), refusal
 
 
@@ -145,7 +145,7 @@ def test_a_prompt_that_does_not_fit(said: str, status: int) -> None:
 def test_no_capacity_passes_and_is_not_the_callers_mistake() -> None:
     error, refusal = refuse(400, {"error": {"message": NO_CAPACITY}})
     assert type(error) is litellm.ServiceUnavailableError
-    assert refusal.verdict is Verdict.NO_CAPACITY
+    assert refusal.failure is FailureKind.NO_CAPACITY
 
 
 @pytest.mark.parametrize("escaped", [False, True])
@@ -153,7 +153,7 @@ def test_those_words_from_a_container_mean_nothing(escaped: bool) -> None:
     echoed = json.dumps({"error": {"message": NO_CAPACITY, "type": "BadRequestError"}})
     error, refusal = refuse(400, quoted(400, echoed, escaped=escaped))
     assert type(error) is litellm.BadRequestError
-    assert refusal.verdict is Verdict.REFUSED
+    assert refusal.failure is FailureKind.REFUSED
     error, refusal = refuse(400, quoted(400, NO_CAPACITY))
     assert type(error) is litellm.BadRequestError
 
@@ -162,7 +162,7 @@ def test_those_words_from_a_container_mean_nothing(escaped: bool) -> None:
 def test_a_containers_type_is_no_verdict(kind: str) -> None:
     error, refusal = refuse(400, quoted(400, json.dumps({"error": {"message": "bad tool", "type": kind}})))
     assert type(error) is litellm.BadRequestError
-    assert refusal.verdict is Verdict.REFUSED
+    assert refusal.failure is FailureKind.REFUSED
     assert "the container answered 400: bad tool" in str(error)
 
 
@@ -324,15 +324,15 @@ def test_an_answer_that_is_shown_is_cleaned_too() -> None:
         MalformedAnswer("what is not JSON: no" + FRAME),
         StreamFormatError(f"an event that is not JSON: {'no' + FRAME!r}"),
     ):
-        assert "/usr/local" not in str(to_exception(error.refusal, model="e"))
-        assert "/usr/local" in error.refusal.operator_detail
+        assert "/usr/local" not in str(to_exception(error.upstream, model="e"))
+        assert "/usr/local" in error.upstream.operator_detail
 
 
 @pytest.mark.parametrize("length", range(100, 210, 7))
 def test_half_a_frame_is_not_shown_either(length: int) -> None:
     with pytest.raises(MalformedAnswer) as raised:
         parsed(("x" * length + FRAME + ROUTE).encode())
-    assert "/usr" not in str(to_exception(raised.value.refusal, model="e"))
+    assert "/usr" not in str(to_exception(raised.value.upstream, model="e"))
 
 
 def test_the_log_has_both_ends() -> None:
@@ -410,10 +410,10 @@ def test_what_is_no_error_event(body: dict[str, Any]) -> None:
 
 def test_headers_reach_the_exception() -> None:
     headers = {"Retry-After": "7", "x-amzn-requestid": "r", "content-encoding": "gzip"}
-    error: Any = to_exception(Refusal(429, "slow down"), model="e", headers=headers, url="https://h/p")
+    error: Any = to_exception(UpstreamError(429, "slow down"), model="e", headers=headers, url="https://h/p")
     assert error.response.headers["retry-after"] == "7"
     assert error.litellm_response_headers["x-amzn-requestid"] == "r"
-    not_found: Any = to_exception(Refusal(404, "gone"), model="e", headers=headers, url="https://h/p")
+    not_found: Any = to_exception(UpstreamError(404, "gone"), model="e", headers=headers, url="https://h/p")
     assert not_found.response.request.url == "https://h/p"
     assert "authorization" not in not_found.response.request.headers
 

@@ -48,13 +48,13 @@ def authorizations(source: CredentialSource, sign: Callable[[FrozenCredentials],
     """
     frozen = yield from _resolved(source)
     status = yield sign(frozen)
-    if status not in _REFUSED or not source.forget(frozen):
+    if status not in _REFUSED or not source.invalidate(frozen):
         return
     fresh = yield from _resolved(source)
     if fresh != frozen:
         status = yield sign(fresh)
     if fresh == frozen or status in _REFUSED:
-        source.keep()
+        source.pause_refresh()
 
 
 def _resolved(source: CredentialSource) -> Generator[Future[FrozenCredentials], Any, FrozenCredentials]:
@@ -87,7 +87,7 @@ def generate_token(
         expiry: the token's life, 1 second to 12 hours. Default: 5 minutes. It ends earlier where the credentials do.
 
     Raises:
-        ValueError: no region, something that is no region, or an expiry out of range.
+        ValueError: no region, something that is not a region, or an expiry out of range.
         CredentialsError: there are no credentials.
     """
     seconds, region = expiry_in_seconds(expiry), resolve_region(region, how_to_give=_HOW_TO_GIVE_REGION)[0]
@@ -115,8 +115,8 @@ class SageMakerAuth(httpx.Auth):
         allowed_hosts: gateways of your own, each ``host`` or ``host:port`` (443 by default). Default: none.
 
     Raises:
-        ValueError: no region, something that is no region, an expiry out of range, or something that is no host; and,
-            at a request, any other host, plain ``http`` to anything but this machine, or plain ``http`` to this machine
+        ValueError: no region, something that is not a region, an expiry out of range, something that is not a host.
+            At a request: any other host; plain ``http`` to anything but this machine; plain ``http`` to this machine
             where the environment (``HTTP_PROXY``, ``ALL_PROXY``, without ``NO_PROXY``) has it go through a proxy.
         CredentialsError: at a request, there are no credentials.
     """

@@ -20,7 +20,7 @@ import botocore.session
 from botocore.exceptions import BotoCoreError, ClientError, ProfileNotFound
 
 from litellm_sagemaker_openai.aws.sigv4 import FrozenCredentials
-from litellm_sagemaker_openai.bounded_table import Table
+from litellm_sagemaker_openai.bounded_table import BoundedTable
 
 # BaseAWSLLM hands out assumed-role credentials until 60 s before they end (litellm.constants
 # STS_CREDENTIAL_EXPIRY_SAFETY_MARGIN_SECONDS, 1.106.2), botocore refreshes its own 10 min before: ask well within.
@@ -70,7 +70,7 @@ class CredentialSource:
         self._lock = threading.Lock()
         self._held: FrozenCredentials | None = None
         self._held_since = 0.0
-        self._kept_until = 0.0
+        self._paused_until = 0.0
         self._resolving: Future[FrozenCredentials] | None = None
         _all_sources.add(self)
 
@@ -87,24 +87,24 @@ class CredentialSource:
                 ).start()
             return self._resolving
 
-    def forget(self, refused: FrozenCredentials) -> bool:
+    def invalidate(self, refused: FrozenCredentials) -> bool:
         """Drop what AWS refused, and all that led to it, and say whether there is reason to resolve anew.
 
-        There is none for ``HOLD_SECONDS`` after ``keep``: where the permission is missing, each refused call would
-        ask STS again, and take the credentials away from the calls that AWS accepts.
+        There is none for ``HOLD_SECONDS`` after ``pause_refresh``: where the permission is missing, each refused call
+        would ask STS again, and take the credentials away from the calls that AWS accepts.
         """
         with self._lock:
             if self._held == refused:
-                if self._clock() < self._kept_until:
+                if self._clock() < self._paused_until:
                     return False
                 self._held = None
                 self._resolve = self._new_resolver()
             return True
 
-    def keep(self) -> None:
+    def pause_refresh(self) -> None:
         """Fresh credentials were refused as well, or are the same: resolving them again would not help."""
         with self._lock:
-            self._kept_until = self._clock() + HOLD_SECONDS
+            self._paused_until = self._clock() + HOLD_SECONDS
 
     def _refresh(self, waited_for: Future[FrozenCredentials]) -> None:
         frozen, failure = None, None
@@ -114,7 +114,7 @@ class CredentialSource:
         except CredentialsError as error:
             failure = error
         except Exception as error:  # botocore, boto3 and LiteLLM's secret managers raise what they like
-            failure = CredentialsError(why(error))
+            failure = CredentialsError(explain_failure(error))
             failure.__cause__ = error
         with self._lock:
             if frozen is not None:
@@ -188,8 +188,8 @@ def default_credentials(profile: str | None = None) -> Any:
     return botocore.session.Session(profile=profile).get_credentials()
 
 
-_profile_regions: Table[Any, str | None] = Table(_MOST_KEPT)
-_runtime_urls: Table[Any, str] = Table(_MOST_KEPT)
+_profile_regions: BoundedTable[Any, str | None] = BoundedTable(_MOST_KEPT)
+_runtime_urls: BoundedTable[Any, str] = BoundedTable(_MOST_KEPT)
 
 
 def profile_region(profile: str | None) -> str | None:
@@ -241,7 +241,7 @@ def environment(names: tuple[str, ...]) -> tuple[str | None, ...]:
     return tuple(map(os.environ.get, names))
 
 
-def why(error: Exception) -> str:
+def explain_failure(error: Exception) -> str:
     """Why credentials could not be resolved, for the caller.
 
     Without AWS's own message, which names accounts and users: it stands in the cause, which the operator's log gets.

@@ -96,7 +96,7 @@ def _host_and_port(authority: str, default_port: int) -> tuple[str, int]:
 def aws_region_of(host: str) -> str | None:
     """The region of a host of AWS's SageMaker runtime, in any partition, or of a VPC endpoint for it; None for others.
 
-    The legacy host ``sagemaker-runtime.<region>`` is none: it does not serve ``/openai/v1``, and botocore never
+    The legacy host ``sagemaker-runtime.<region>`` is not one: it does not serve ``/openai/v1``, and botocore never
     gives it.
     """
     match = _AWS_RUNTIME_HOST.fullmatch(host)

@@ -22,7 +22,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from litellm_sagemaker_openai.aws.credentials import CredentialsError, CredentialSource, environment, quiet_botocore
 from litellm_sagemaker_openai.aws.s3_location import S3Location
-from litellm_sagemaker_openai.upstream_errors import PROVIDER, AnswerError, Refusal, Verdict, quoted
+from litellm_sagemaker_openai.upstream_errors import PROVIDER, AnswerError, FailureKind, UpstreamError, quoted
 
 _T = TypeVar("_T")
 
@@ -70,7 +70,9 @@ class S3Error(AnswerError):
         self.code = "" if isinstance(error, BotoCoreError) else str(error.response["Error"]["Code"])
         status, said = _said(error, operation)
         super().__init__(
-            Refusal(status, f"{location}: {said}", verdict=Verdict.BROKEN, operator_detail=f"{operation}: {error}")
+            UpstreamError(
+                status, f"{location}: {said}", failure=FailureKind.BROKEN, operator_detail=f"{operation}: {error}"
+            )
         )
 
 
@@ -127,7 +129,7 @@ class S3:
 
         def remove_if_stored() -> None:
             wait([stored])  # it was submitted before this, so a thread has it
-            if stored.cancelled() or (isinstance(error := stored.exception(), S3Error) and error.refusal.status < 500):
+            if stored.cancelled() or (isinstance(error := stored.exception(), S3Error) and error.upstream.status < 500):
                 return  # never sent, or refused
             try:
                 self._ask("DeleteObject", location, remove)
@@ -208,6 +210,6 @@ def _absent(error: S3Error) -> Absent:
     code = error.code
     if code == "NoSuchKey":
         return Absent()
-    if error.refusal.status in (403, 429) or error.refusal.status >= 500 or code in _PASSING:
-        return Absent(error.refusal.message)
+    if error.upstream.status in (403, 429) or error.upstream.status >= 500 or code in _PASSING:
+        return Absent(error.upstream.message)
     raise error

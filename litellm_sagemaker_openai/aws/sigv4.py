@@ -22,7 +22,7 @@ ALGORITHM = "AWS4-HMAC-SHA256"
 class FrozenCredentials:
     """One coherent version of AWS credentials, read once, so that a refresh cannot mix two of them.
 
-    Only the access key id, which is no secret, is shown by ``repr``.
+    Only the access key id, which is not secret, is shown by ``repr``.
     """
 
     access_key: str

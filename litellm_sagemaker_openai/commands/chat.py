@@ -68,7 +68,7 @@ def chat(
     In a terminal Markdown is rendered and reasoning is dimmed. Into a pipe or a file goes the answer alone, as it was
     written. The exit status of a single answer is 0, 1 where it failed, and 130 where you stopped it.
     """
-    sys.stdin.reconfigure(errors="replace")  # type: ignore[union-attr]  # a diff may hold bytes that are no text here
+    sys.stdin.reconfigure(errors="replace")  # type: ignore[union-attr]  # a diff may hold bytes that are not text here
     question = _question(prompt)
     if question is None and not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise click.UsageError("a conversation needs a terminal; give a PROMPT, or pipe one in")

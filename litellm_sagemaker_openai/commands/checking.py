@@ -41,7 +41,7 @@ from litellm_sagemaker_openai.sending.timeouts import as_timeout
 from litellm_sagemaker_openai.sending.transport import send
 from litellm_sagemaker_openai.settings import Settings, sort_settings
 from litellm_sagemaker_openai.target import Target
-from litellm_sagemaker_openai.upstream_errors import AnswerError, Refusal, Verdict, read_refusal
+from litellm_sagemaker_openai.upstream_errors import AnswerError, FailureKind, UpstreamError, read_error
 
 _CREDENTIALS_SECONDS = 60.0
 # A call needs neither STS nor the control plane, so that it is not worth waiting long where they cannot be reached.
@@ -178,12 +178,12 @@ def call_steps(endpoint: Endpoint, caller: str, show_progress: ShowProgress) -> 
 
 def _refused_steps(endpoint: Endpoint, caller: str, error: Exception, show_progress: ShowProgress) -> Iterator[Step]:
     """The steps from the token on, where the first call failed."""
-    refusal, probe, clock_ahead = _refusal_of(error), None, 0.0
-    refused = authenticated(refusal) is False
+    upstream, probe, clock_ahead = _refusal_of(error), None, 0.0
+    refused = authenticated(upstream) is False
     if isinstance(error, AnswerError) and refused:
         show_progress("Asking once more, with a signature")
         probe, clock_ahead = endpoint.probe(_CHAT), _clock_ahead(error.headers)
-    yield from diagnosis.access(endpoint.options.target, endpoint.region, caller, refusal, probe, clock_ahead)
+    yield from diagnosis.access(endpoint.options.target, endpoint.region, caller, upstream, probe, clock_ahead)
     if not refused:
         yield endpoint.failed("chat", error)
 
@@ -254,7 +254,7 @@ class Endpoint:
             summary = summary.with_chunk(chunk, time.monotonic() - started)
         return summary
 
-    def probe(self, question: Mapping[str, Any]) -> Refusal | None:
+    def probe(self, question: Mapping[str, Any]) -> UpstreamError | None:
         """What ``/invocations`` answers to a signed request; None: a success."""
         url, signer = invocations_address(self.settings, self.options.target)
         headers = build_headers({}, component=self.options.target.component)
@@ -292,13 +292,15 @@ _FAILURES = (AnswerError, httpx.HTTPError, CredentialsError)
 def _accepted(request: Request) -> httpx.Response:
     response = send(request)
     if not response.is_success:
-        raise AnswerError(read_refusal(response.status_code, response.content), response.headers)
+        raise AnswerError(read_error(response.status_code, response.content), response.headers)
     return response
 
 
-def _refusal_of(error: Exception) -> Refusal:
+def _refusal_of(error: Exception) -> UpstreamError:
     """One of ``_FAILURES`` as an answer; where none came, one that tells nothing of the token and the permissions."""
-    return error.refusal if isinstance(error, AnswerError) else Refusal(502, str(error), verdict=Verdict.BROKEN)
+    return (
+        error.upstream if isinstance(error, AnswerError) else UpstreamError(502, str(error), failure=FailureKind.BROKEN)
+    )
 
 
 def _aws_clients(credentials: FrozenCredentials, endpoint: Endpoint) -> tuple[Any, Any]:

@@ -22,7 +22,7 @@ from litellm_sagemaker_openai.commands.common import certificate_advice, failure
 from litellm_sagemaker_openai.errors import connection_error
 from litellm_sagemaker_openai.operations.chat import ROUTE
 from litellm_sagemaker_openai.target import Target
-from litellm_sagemaker_openai.upstream_errors import Refusal, Verdict, advice_on, quoted, words
+from litellm_sagemaker_openai.upstream_errors import FailureKind, UpstreamError, advice_on, describe, quoted
 
 _MAX_SHOWN = 60  # characters of what the model said
 _ACCESS = ("token", "CallWithBearerToken", "InvokeEndpoint")
@@ -87,7 +87,7 @@ def identity(access_key: str, answer: Mapping[str, Any] | Exception | None) -> S
     """Whose the credentials are.
 
     Args:
-        access_key: their access key id, which is no secret.
+        access_key: their access key id, which is not secret.
         answer: what ``sts:GetCallerIdentity`` answered; None where it was not asked.
     """
     if answer is None:
@@ -163,25 +163,25 @@ def _compare(region: str) -> str:
     return f"compare with: litellm-sagemaker-openai endpoints --region {region}"
 
 
-def authenticated(refusal: Refusal | None) -> bool | None:
+def authenticated(upstream: UpstreamError | None) -> bool | None:
     """Whether an answer (None: a success) shows that the signature and the permissions were accepted; None: it does not
     tell.
 
     SageMaker checks them first, so that an answer of the container, or about the endpoint, means that they were.
     """
-    if refusal is None or refusal.from_container or refusal.verdict is Verdict.NO_CAPACITY:
+    if upstream is None or upstream.from_container or upstream.failure is FailureKind.NO_CAPACITY:
         return True
-    if refusal.verdict is not Verdict.REFUSED or refusal.status >= 429:
+    if upstream.failure is not FailureKind.REFUSED or upstream.status >= 429:
         return None
-    return refusal.status not in (401, 403)
+    return upstream.status not in (401, 403)
 
 
 def access(
     target: Target,
     region: str,
     caller: str,
-    refusal: Refusal | None,
-    probe: Refusal | None = None,
+    upstream: UpstreamError | None,
+    probe: UpstreamError | None = None,
     clock_ahead: float = 0,
 ) -> list[Step]:
     """Whether the token is accepted, and which permission is missing.
@@ -190,53 +190,53 @@ def access(
         target: what is checked.
         region: where.
         caller: the ARN of the credentials' owner; empty where that is not known.
-        refusal: the first answer on ``/openai/v1``; None: a success.
+        upstream: the first answer on ``/openai/v1``; None: a success.
         probe: where that was a 401 or 403, the answer to the same request on ``/invocations``; None: a success. That
             route takes a signature in place of a token, so that it needs ``sagemaker:InvokeEndpoint`` alone.
         clock_ahead: seconds that this machine's clock is ahead of SageMaker's.
     """
-    accepted = authenticated(refusal)
-    if refusal is None or accepted:
+    accepted = authenticated(upstream)
+    if upstream is None or accepted:
         return [Step(name, "ok", "accepted" if name == "token" else "allowed") for name in _ACCESS]
     if accepted is None:
         return [Step(name, "skipped", _NOT_TOLD) for name in _ACCESS]
     signature_accepted = authenticated(probe)
-    denials = [refusal, *([probe] if probe is not None and signature_accepted is False else [])]
-    bearer = _bearer_permission(refusal, signature_accepted)
+    denials = [upstream, *([probe] if probe is not None and signature_accepted is False else [])]
+    bearer = _bearer_permission(upstream, signature_accepted)
     invoke = _invoke_permission(denials, signature_accepted, _allow_invoke(target, region, caller))
-    if _action(refusal) is not None:
+    if _action(upstream) is not None:
         token = Step("token", "ok", "accepted")
     elif bearer.status == invoke.status == "skipped":
-        token = Step("token", "failed", words(refusal), _clock_advice(clock_ahead))
+        token = Step("token", "failed", describe(upstream), _clock_advice(clock_ahead))
     else:
         token = Step("token", "skipped", _NOT_TOLD)
     return [token, bearer, invoke]
 
 
-def _bearer_permission(refusal: Refusal, signature_accepted: bool | None) -> Step:
+def _bearer_permission(upstream: UpstreamError, signature_accepted: bool | None) -> Step:
     name, advice = "CallWithBearerToken", "allow sagemaker:CallWithBearerToken on *"
-    missing = _action(refusal)
+    missing = _action(upstream)
     if missing == name:
-        return Step(name, "failed", words(refusal), advice)
+        return Step(name, "failed", describe(upstream), advice)
     if missing is not None:
         return Step(name, "ok", "allowed")
     if signature_accepted:  # the token is all that differs
-        detail = f"most likely missing, since the same credentials may call /invocations: {words(refusal)}"
+        detail = f"most likely missing, since the same credentials may call /invocations: {describe(upstream)}"
         return Step(name, "failed", detail, advice)
     return Step(name, "skipped", _NOT_TOLD)
 
 
-def _invoke_permission(denials: Sequence[Refusal], signature_accepted: bool | None, advice: str) -> Step:
+def _invoke_permission(denials: Sequence[UpstreamError], signature_accepted: bool | None, advice: str) -> Step:
     name = "InvokeEndpoint"
     for denial in denials:
         if _action(denial) == name:
-            return Step(name, "failed", words(denial), advice)
+            return Step(name, "failed", describe(denial), advice)
     return Step(name, "ok", "allowed") if signature_accepted else Step(name, "skipped", _NOT_TOLD)
 
 
-def _action(refusal: Refusal) -> str | None:
+def _action(upstream: UpstreamError) -> str | None:
     """The action that IAM names as not allowed."""
-    named = _ACTION.search(refusal.message)
+    named = _ACTION.search(upstream.message)
     return named and named[1]
 
 
@@ -253,7 +253,7 @@ def _clock_advice(ahead: float) -> str:
     return f"set this machine's clock: it is {abs(ahead) / 60:.0f} min {'ahead' if ahead > 0 else 'behind'}"
 
 
-def refused(name: str, target: Target, region: str, model_name: str, refusal: Refusal) -> Step:
+def refused(name: str, target: Target, region: str, model_name: str, upstream: UpstreamError) -> Step:
     """A call that SageMaker or the container refused.
 
     Args:
@@ -261,23 +261,23 @@ def refused(name: str, target: Target, region: str, model_name: str, refusal: Re
         target: what was called.
         region: where.
         model_name: the body's ``model``.
-        refusal: the answer.
+        upstream: the answer.
     """
-    return Step(name, "failed", words(refusal), _advice(target, region, model_name, refusal))
+    return Step(name, "failed", describe(upstream), _advice(target, region, model_name, upstream))
 
 
-def _advice(target: Target, region: str, model_name: str, refusal: Refusal) -> str:
-    if refusal.verdict is Verdict.NO_CAPACITY:
+def _advice(target: Target, region: str, model_name: str, upstream: UpstreamError) -> str:
+    if upstream.failure is FailureKind.NO_CAPACITY:
         return (
             "where scaling out from zero is set up, this call has started it: check again in some minutes. Calls can "
             "wait (aws_sagemaker_cold_start_timeout), or go elsewhere meanwhile (fallbacks)"
         )
-    general = advice_on(refusal, ROUTE)
-    if refusal.verdict is Verdict.REFUSED and not refusal.from_container:
-        return _compare(region) if refusal.status == 404 else general
+    general = advice_on(upstream, ROUTE)
+    if upstream.failure is FailureKind.REFUSED and not upstream.from_container:
+        return _compare(region) if upstream.status == 404 else general
     if general == ROUTE.lacking:
         return general
-    if refusal.status in (400, 404, 422) and _MODEL_REFUSED.search(refusal.message):
+    if upstream.status in (400, 404, 422) and _MODEL_REFUSED.search(upstream.message):
         if model_name:
             return f"the container does not serve {model_name!r}: --hf-model-name with the name that it serves"
         return "the container insists on its served model name: --hf-model-name here, hf_model_name in LiteLLM"
@@ -362,9 +362,9 @@ def tools(response: ModelResponse) -> Step:
     return Step("tools", "ok", called)
 
 
-def tools_refused(step: Step, refusal: Refusal) -> Step:
+def tools_refused(step: Step, upstream: UpstreamError) -> Step:
     """The step, where the container refused the tools: calls without tools can do without them."""
-    if not refusal.from_container or refusal.status >= 500:
+    if not upstream.from_container or upstream.status >= 500:
         return step
     return Step("tools", "warning", step.detail, _TOOLS_ADVICE)
 

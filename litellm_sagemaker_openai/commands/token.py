@@ -87,9 +87,9 @@ def _credentials(profile: str | None) -> tuple[FrozenCredentials, datetime | Non
     from litellm_sagemaker_openai.aws.credentials import (
         CredentialsError,
         default_credentials,
+        explain_failure,
         freeze,
         quiet_botocore,
-        why,
     )
 
     with quiet_botocore():
@@ -97,6 +97,6 @@ def _credentials(profile: str | None) -> tuple[FrozenCredentials, datetime | Non
             credentials = default_credentials(profile)
             frozen = freeze(credentials)
         except RuntimeError as error:  # botocore's, where AWS_CREDENTIAL_EXPIRATION is in the past
-            raise CredentialsError(why(error)) from error
+            raise CredentialsError(explain_failure(error)) from error
     # botocore has no public name for it; the AWS CLI reads the same (awscli/customizations/configure/exportcreds.py).
     return frozen, getattr(credentials, "_expiry_time", None)

@@ -88,7 +88,7 @@ class ChunkStream:
         """The chunks that some more bytes allow to be given already, one by one.
 
         Raises:
-            StreamFormatError: they are no events.
+            StreamFormatError: they are not events.
             StreamedError: an event is the container's error.
             MalformedAnswer: an event is nothing that OpenAI's protocol knows.
         """

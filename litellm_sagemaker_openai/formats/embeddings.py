@@ -21,10 +21,10 @@ from litellm_sagemaker_openai.formats.whole_answer import served_model
 from litellm_sagemaker_openai.litellm_seams.answers import embedding_response as as_litellms
 from litellm_sagemaker_openai.upstream_errors import (
     AnswerError,
+    FailureKind,
     MalformedAnswer,
-    Refusal,
     StreamedError,
-    Verdict,
+    UpstreamError,
     error_in,
     quoted,
 )
@@ -82,9 +82,9 @@ def embedding_response(
         StreamedError: the answer is an error, although its status was 200.
         MalformedAnswer: it holds no embeddings, not as many as there are inputs, or other ones than were asked for.
     """
-    refusal = error_in(answer) if isinstance(answer, Mapping) else None
-    if refusal is not None:
-        raise StreamedError(refusal)
+    upstream = error_in(answer) if isinstance(answer, Mapping) else None
+    if upstream is not None:
+        raise StreamedError(upstream)
     vectors = [_as_asked(vector, parameters) for vector in _vectors(answer)]
     if len(vectors) != _count(inputs):
         raise MalformedAnswer(f"{len(vectors)} embeddings for {_count(inputs)} inputs")
@@ -151,11 +151,11 @@ def _as_asked(vector: Any, parameters: Mapping[str, Any]) -> str | list[float]:
             "a container that pools them, such as Text Embeddings Inference or vLLM"
         )
     if not isinstance(vector, list) or not vector or not _are_finite(vector):
-        raise MalformedAnswer(f"an embedding that is no list of numbers: {quoted(vector)}")
+        raise MalformedAnswer(f"an embedding that is not a list of numbers: {quoted(vector)}")
     dimensions = parameters.get("dimensions")
     if dimensions is not None and len(vector) != dimensions:
         said = f"the container gives embeddings of {len(vector)} dimensions, not of {dimensions}: leave dimensions out"
-        raise AnswerError(Refusal(400, said, verdict=Verdict.BROKEN))
+        raise AnswerError(UpstreamError(400, said, failure=FailureKind.BROKEN))
     return base64.b64encode(struct.pack(f"<{len(vector)}f", *vector)).decode() if as_base64 else vector
 
 
@@ -170,7 +170,7 @@ def _decoded(vector: str) -> list[float]:
     try:
         return [each for (each,) in struct.iter_unpack("<f", base64.b64decode(vector, validate=True))]
     except (binascii.Error, struct.error) as error:
-        raise MalformedAnswer(f"an embedding that is no base64 of 32-bit floats: {quoted(vector)}") from error
+        raise MalformedAnswer(f"an embedding that is not base64 of 32-bit floats: {quoted(vector)}") from error
 
 
 def _usage(said: Any, inputs: Any, model: str) -> dict[str, int]:

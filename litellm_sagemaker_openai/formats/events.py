@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterator
 from typing import Any, Protocol
 
-from litellm_sagemaker_openai.upstream_errors import AnswerError, broken, quoted
+from litellm_sagemaker_openai.upstream_errors import AnswerError, quoted, unusable
 
 DONE = "[DONE]"
 Event = dict[str, Any] | str  # a JSON object, or DONE
@@ -28,7 +28,7 @@ class StreamFormatError(AnswerError):
     """The container sent something that is neither an event nor JSON. The message shows its beginning."""
 
     def __init__(self, message: str) -> None:
-        super().__init__(broken(message))
+        super().__init__(unusable(message))
 
 
 class Decoder(Protocol):
@@ -168,7 +168,7 @@ class WholeBody:
             yield from lines.end()
             return
         if not isinstance(whole, dict):
-            raise StreamFormatError(f"the container answered JSON that is no object: {quoted(whole)!r}")
+            raise StreamFormatError(f"the container answered JSON that is not an object: {quoted(whole)!r}")
         yield whole
 
 
@@ -215,5 +215,5 @@ def _event(data: str) -> Iterator[Event]:
     except (ValueError, RecursionError) as error:
         raise StreamFormatError(f"the container's stream has an event that is not JSON: {quoted(data)!r}") from error
     if not isinstance(event, dict):
-        raise StreamFormatError(f"the container's stream has an event that is no JSON object: {quoted(data)!r}")
+        raise StreamFormatError(f"the container's stream has an event that is not a JSON object: {quoted(data)!r}")
     yield event

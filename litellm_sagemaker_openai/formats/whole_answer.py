@@ -50,13 +50,13 @@ def whole_response(
 
     Raises:
         StreamedError: the answer is an error, although its status was 200.
-        MalformedAnswer: it is no chat completion.
+        MalformedAnswer: it is not a chat completion.
     """
     if not isinstance(answer, dict):
         raise MalformedAnswer(f"JSON that is not an object: {quoted(answer)}")
-    refusal = error_in(answer)
-    if refusal is not None:
-        raise StreamedError(refusal)
+    upstream = error_in(answer)
+    if upstream is not None:
+        raise StreamedError(upstream)
     choices = [_with_role(choice) for choice in _checked_choices(answer)]
     usage = counts_of(answer.get("usage"))
     try:
@@ -64,7 +64,7 @@ def whole_response(
         response = chat_response(completion, model_response, headers)
     except Exception as error:  # LiteLLM raises a bare Exception, with a traceback in its text, for all that fails
         cause = error.__context__ or error
-        raise MalformedAnswer(f"what is no chat completion: {quoted(str(cause))}") from error
+        raise MalformedAnswer(f"JSON that is not a chat completion: {quoted(str(cause))}") from error
     for choice, sent in zip(response.choices, choices, strict=True):
         choice.index = sent["index"]  # LiteLLM counts them instead
     response.model = answer.get("model") or model
@@ -108,7 +108,7 @@ def pieces_of(answer: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """A whole answer as the events of a stream that adds up to it (fake streaming).
 
     Raises:
-        MalformedAnswer: it is no chat completion.
+        MalformedAnswer: it is not a chat completion.
     """
     top = {name: value for name, value in answer.items() if name not in ("choices", "usage")}
     for choice in _checked_choices(answer):

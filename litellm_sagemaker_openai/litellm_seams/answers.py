@@ -31,7 +31,7 @@ def chat_response(answer: Mapping[str, Any], response: ModelResponse, headers: M
         headers: the answer's.
 
     Raises:
-        Exception: it is no chat completion. LiteLLM raises just that, with a traceback in its text, for all that fails.
+        Exception: it is not a chat completion. LiteLLM raises just that, with a traceback in its text.
     """
     convert = lookup.in_module("litellm.utils", "convert_to_model_response_object")
     if convert is not None:

@@ -26,7 +26,7 @@ from litellm.llms.bedrock.base_aws_llm import BaseAWSLLM
 
 from litellm_sagemaker_openai.aws.credentials import CredentialsError, CredentialSource, environment
 from litellm_sagemaker_openai.aws.identity import AwsIdentity
-from litellm_sagemaker_openai.bounded_table import Table
+from litellm_sagemaker_openai.bounded_table import BoundedTable
 from litellm_sagemaker_openai.litellm_seams import lookup
 from litellm_sagemaker_openai.litellm_seams.http_clients import ssl_setting
 
@@ -49,8 +49,8 @@ IDENTITY_VARIABLES = (
 
 # Access keys may come from an application's own users, as many as they like: these have a table of their own, and push
 # out only each other's.
-_sources: Table[Any, CredentialSource] = Table(_MOST_SOURCES)
-_sources_of_given_keys: Table[Any, CredentialSource] = Table(_MOST_SOURCES)
+_sources: BoundedTable[Any, CredentialSource] = BoundedTable(_MOST_SOURCES)
+_sources_of_given_keys: BoundedTable[Any, CredentialSource] = BoundedTable(_MOST_SOURCES)
 
 
 def source_for(identity: AwsIdentity, region: str) -> CredentialSource:

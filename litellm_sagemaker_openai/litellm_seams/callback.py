@@ -18,7 +18,7 @@ from litellm.integrations.custom_logger import CustomLogger
 from litellm.types.utils import CallTypes
 
 from litellm_sagemaker_openai.litellm_seams import response_cache
-from litellm_sagemaker_openai.litellm_seams.embedding_parameters import taken_along
+from litellm_sagemaker_openai.litellm_seams.embedding_parameters import with_passthrough
 from litellm_sagemaker_openai.litellm_seams.proxy_client import note_client, refuse_early
 
 
@@ -41,7 +41,7 @@ class BeforeEachCall(CustomLogger):
         """
         response_cache.install()  # before LiteLLM looks into a cache that the application may have set since
         refuse_early(kwargs)
-        return taken_along(kwargs, call_type)
+        return with_passthrough(kwargs, call_type)
 
 
 before_each_call = BeforeEachCall()

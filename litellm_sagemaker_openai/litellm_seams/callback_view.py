@@ -14,27 +14,27 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from litellm_sagemaker_openai.litellm_seams.embedding_parameters import CARRIED, unpacked
-from litellm_sagemaker_openai.litellm_seams.stream_opening import MARK, unmarked
+from litellm_sagemaker_openai.litellm_seams.embedding_parameters import PASSTHROUGH_KEY, restored_parameters
+from litellm_sagemaker_openai.litellm_seams.stream_opening import STREAM_FLAG, without_flag
 from litellm_sagemaker_openai.settings import SECRETS, without_secrets
 
 
-def show_as_native(logging_obj: Any, *, marked: bool = False) -> None:
+def show_as_native(logging_obj: Any, *, flagged: bool = False) -> None:
     """Let callbacks see what a native provider's call shows them: no credential, and ``stream`` where it was asked.
 
     The details are the logging object's own; what they hold of the caller's is replaced, not changed.
 
     Args:
         logging_obj: LiteLLM's.
-        marked: whether ``stream_opening`` has put its mark in the place of ``stream``.
+        flagged: whether ``stream_opening`` has put its flag in the place of ``stream``.
     """
     details = logging_obj.model_call_details
     for name in ("optional_params", "litellm_params"):
-        details[name] = without_secrets(unpacked(details.get(name) or {}))
-    details.pop(CARRIED, None)
-    if marked:
-        details["optional_params"] = unmarked(details["optional_params"])
-        details.pop(MARK, None)
+        details[name] = without_secrets(restored_parameters(details.get(name) or {}))
+    details.pop(PASSTHROUGH_KEY, None)
+    if flagged:
+        details["optional_params"] = without_flag(details["optional_params"])
+        details.pop(STREAM_FLAG, None)
         details["stream"] = True
     for name in SECRETS & details.keys():
         details[name] = without_secrets({name: details[name]})[name]

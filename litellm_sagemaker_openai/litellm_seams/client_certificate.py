@@ -23,7 +23,7 @@ def with_client_certificate(ssl_verify: bool | str | None) -> bool | str | ssl.S
     """LiteLLM's parameter; where a client certificate is set, a TLS context that follows it and presents that.
 
     Raises:
-        ValueError: it is no file with a certificate and its key.
+        ValueError: it is not a file with a certificate and its key.
     """
     certificate = os.environ.get("SSL_CERTIFICATE", litellm.ssl_certificate)
     if not certificate:

@@ -23,11 +23,11 @@ from litellm.types.utils import CallTypes
 from litellm_sagemaker_openai.litellm_seams import known_parameters
 from litellm_sagemaker_openai.litellm_seams.stream_opening import goes_to_this_provider
 
-CARRIED = "sagemaker_openai_embedding"
+PASSTHROUGH_KEY = "sagemaker_openai_embedding"
 
 
 @dataclass(frozen=True, slots=True)
-class Carried:
+class Passthrough:
     """What LiteLLM would have kept from the handler. A caller's own value of that name is told by its class."""
 
     parameters: Mapping[str, Any] = field(default_factory=dict)
@@ -35,28 +35,28 @@ class Carried:
     client: Any = field(default=None, repr=False)
 
 
-def taken_along(kwargs: dict[str, Any], call_type: CallTypes | None) -> dict[str, Any] | None:
+def with_passthrough(kwargs: dict[str, Any], call_type: CallTypes | None) -> dict[str, Any] | None:
     """The call with its parameters taken along, or None to leave it as it is."""
     if call_type is not CallTypes.aembedding or not goes_to_this_provider(kwargs):
         return None
     dropped = [*(kwargs.get("additional_drop_params") or ())]
     named = [name for name in known_parameters.of_embeddings() if kwargs.get(name) is not None and name not in dropped]
-    carried = Carried(
+    passthrough = Passthrough(
         {name: kwargs[name] for name in named},
         {**(kwargs.get("headers") or {}), **(kwargs.get("extra_headers") or {})},
         kwargs.get("client"),
     )
-    return {**kwargs, CARRIED: carried, "additional_drop_params": [*dropped, *named]}
+    return {**kwargs, PASSTHROUGH_KEY: passthrough, "additional_drop_params": [*dropped, *named]}
 
 
-def carried_by(optional_params: Mapping[str, Any]) -> Carried:
+def passthrough_of(optional_params: Mapping[str, Any]) -> Passthrough:
     """What LiteLLM's call was given along."""
-    carried = optional_params.get(CARRIED)
-    return carried if isinstance(carried, Carried) else Carried()
+    passthrough = optional_params.get(PASSTHROUGH_KEY)
+    return passthrough if isinstance(passthrough, Passthrough) else Passthrough()
 
 
-def unpacked(optional_params: Mapping[str, Any]) -> dict[str, Any]:
+def restored_parameters(optional_params: Mapping[str, Any]) -> dict[str, Any]:
     """The call's parameters as a native provider gets them."""
     rest = dict(optional_params)
-    rest.pop(CARRIED, None)
-    return {**rest, **carried_by(optional_params).parameters}
+    rest.pop(PASSTHROUGH_KEY, None)
+    return {**rest, **passthrough_of(optional_params).parameters}

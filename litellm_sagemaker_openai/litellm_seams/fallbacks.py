@@ -4,7 +4,7 @@ What LiteLLM does: its Router runs ``fallbacks`` for every exception, whoever th
 exception nor its provider say otherwise (``async_function_with_fallbacks_common_utils`` in router.py). But before each
 try it asks its callbacks which deployments may take the request (``async_filter_deployments``), and the request's
 metadata says how the tries before it failed (``previous_models``, ``fallback_depth``).
-Seen on: LiteLLM 1.106.2.
+Seen on: LiteLLM 1.106.2; 1.110.2 has no ``fallback_depth``.
 Without them: fallbacks run for every exception.
 Needed until: an exception can say so. tests/operating/test_beside_bedrock.py and tests/operating/test_proxy.py show
 both.
@@ -50,7 +50,7 @@ class NoFallbackOnBadRequest(CustomLogger):
             litellm.BadRequestError: this is a fallback of a request that was refused. LiteLLM logs it, as it logs
                 what a fallback ends with, and raises the refusal itself.
         """
-        if was_refused(request_kwargs or {}):
+        if was_refused(request_kwargs or {}, model):
             raise litellm.BadRequestError(f"{model} was not asked: the request itself was refused", model, PROVIDER)
         return healthy_deployments
 
@@ -58,12 +58,20 @@ class NoFallbackOnBadRequest(CustomLogger):
 no_fallback_on_bad_request = NoFallbackOnBadRequest()
 
 
-def was_refused(request: Mapping[str, Any]) -> bool:
-    """Whether a Router's request is a fallback, and a try before it ended in the caller's own mistake."""
-    if not request.get("fallback_depth"):
-        return False
+def was_refused(request: Mapping[str, Any], model: str) -> bool:
+    """Whether a Router's request is a fallback, and a try before it ended in the caller's own mistake.
+
+    Args:
+        request: the Router's keywords.
+        model: the model group that is asked now. LiteLLM 1.110.2 says no ``fallback_depth``: there a fallback is known
+            by another group's record.
+    """
+    depth = request.get("fallback_depth")
     metadata = request.get("litellm_metadata" if "litellm_metadata" in request else "metadata")  # as Router.log_retry
-    return any(_is_mistake(each) for each in (metadata or {}).get("previous_models") or ())
+    records = (metadata or {}).get("previous_models") or ()
+    return any(
+        _is_mistake(each) and (depth or (depth is None and each.get("model_group") != model)) for each in records
+    )
 
 
 def _is_mistake(attempt: Any) -> bool:

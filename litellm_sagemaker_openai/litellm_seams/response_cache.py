@@ -25,7 +25,7 @@ from litellm_sagemaker_openai.aws.credentials import ENDPOINT_VARIABLES
 from litellm_sagemaker_openai.aws.region import REGION_VARIABLES
 from litellm_sagemaker_openai.litellm_seams import lookup
 from litellm_sagemaker_openai.litellm_seams.aws_credentials import IDENTITY_VARIABLES
-from litellm_sagemaker_openai.litellm_seams.embedding_parameters import CARRIED
+from litellm_sagemaker_openai.litellm_seams.embedding_parameters import PASSTHROUGH_KEY
 from litellm_sagemaker_openai.settings import is_foreign
 from litellm_sagemaker_openai.upstream_errors import PROVIDER
 
@@ -44,7 +44,7 @@ _DISTINGUISHING = frozenset(
         "sagemaker_base_url",
     }
 )
-_IN_LITELLMS_KEY = frozenset({CARRIED, "input", "messages"})  # the first is a copy of what is there
+_IN_LITELLMS_KEY = frozenset({PASSTHROUGH_KEY, "input", "messages"})  # the first is a copy of what is there
 # What in the environment decides whose endpoint answers: processes that share a cache may differ in it.
 _ENVIRONMENT = tuple(sorted({*REGION_VARIABLES, *IDENTITY_VARIABLES, *ENDPOINT_VARIABLES}))
 _OURS = "_tells_sagemaker_openai_calls_apart"

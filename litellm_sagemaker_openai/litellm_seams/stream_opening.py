@@ -24,7 +24,7 @@ from litellm_sagemaker_openai.litellm_seams import lookup
 from litellm_sagemaker_openai.litellm_seams.router_records import is_routed
 from litellm_sagemaker_openai.upstream_errors import PROVIDER
 
-MARK = "sagemaker_openai_stream"
+STREAM_FLAG = "sagemaker_openai_stream"
 
 # What makes LiteLLM answer a call without asking the handler, or ask another model with the same keywords: there
 # `stream` must stay as it is.
@@ -46,16 +46,16 @@ class _StreamRequested(str):
 
 
 class StreamOpening(CustomLogger):
-    """Marks this provider's streamed calls."""
+    """Flags this provider's streamed calls."""
 
     async def async_pre_call_deployment_hook(
         self, kwargs: dict[str, Any], call_type: CallTypes | None
     ) -> dict[str, Any] | None:
-        """The call with the mark in place of ``stream``, or None to leave it as it is."""
+        """The call with the flag in place of ``stream``, or None to leave it as it is."""
         if call_type is not CallTypes.acompletion or not _applies(kwargs) or not _is_last(self):
             return None
         asked = _StreamRequested("stream")
-        changed = {**{name: value for name, value in kwargs.items() if name != "stream"}, MARK: asked}
+        changed = {**{name: value for name, value in kwargs.items() if name != "stream"}, STREAM_FLAG: asked}
         retries = _retries_without_router(kwargs)
         if retries is None:
             return changed
@@ -73,19 +73,19 @@ def install() -> None:
         litellm.callbacks = [*(each for each in litellm.callbacks if each is not stream_opening), stream_opening]
 
 
-def is_marked(optional_params: Mapping[str, Any]) -> bool:
-    """Whether LiteLLM's call carries the mark."""
-    return isinstance(optional_params.get(MARK), _StreamRequested)
+def is_flagged(optional_params: Mapping[str, Any]) -> bool:
+    """Whether LiteLLM's call carries the flag."""
+    return isinstance(optional_params.get(STREAM_FLAG), _StreamRequested)
 
 
-def marked_retries(optional_params: Mapping[str, Any]) -> int | None:
-    """How often the mark says that the stream is tried again; None: it says nothing."""
-    return getattr(optional_params.get(MARK), "retries", None)
+def flagged_retries(optional_params: Mapping[str, Any]) -> int | None:
+    """How often the flag says that the stream is tried again; None: it says nothing."""
+    return getattr(optional_params.get(STREAM_FLAG), "retries", None)
 
 
-def unmarked(parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """The parameters as they were before: with ``stream``, as callbacks know it, and without the mark."""
-    return {**{name: value for name, value in parameters.items() if name != MARK}, "stream": True}
+def without_flag(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """The parameters as they were before: with ``stream``, as callbacks know it, and without the flag."""
+    return {**{name: value for name, value in parameters.items() if name != STREAM_FLAG}, "stream": True}
 
 
 def _applies(kwargs: Mapping[str, Any]) -> bool:

@@ -9,7 +9,7 @@ import json
 from dataclasses import dataclass
 
 from litellm_sagemaker_openai.aws.limits import MAX_BODY_BYTES
-from litellm_sagemaker_openai.local.tokens import Refusal
+from litellm_sagemaker_openai.local.tokens import TokenRefusal
 
 ACCOUNT = "123456789012"  # the account id of AWS's own documentation
 COMPONENT_HEADER = "X-Amzn-SageMaker-Inference-Component"
@@ -103,7 +103,7 @@ def unknown_path(method: str, path: str) -> Answer:
     return _answer(404, f"Unknown operation {method} {path}.", "invalid_request_error", "unknown_operation")
 
 
-def token_refused(refusal: Refusal) -> Answer:
+def token_refused(refusal: TokenRefusal) -> Answer:
     """The request's token is refused; no recording of AWS's body exists."""
     code = "unrecognized_client" if refusal.status == 401 else "access_denied"
     return _answer(refusal.status, refusal.message, "authentication_error", code)

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from litellm_sagemaker_openai.local.frontdoor import ACCOUNT, Answer, Container
-from litellm_sagemaker_openai.local.signatures import Refusal
+from litellm_sagemaker_openai.local.signatures import SignatureRefusal
 
 
 def validation_error(answer: Answer) -> Answer:
@@ -19,7 +19,7 @@ def validation_error(answer: Answer) -> Answer:
     return replace(answer, body=_json({"Message": answer.message}), error_type="ValidationError")
 
 
-def signature_refused(refusal: Refusal) -> Answer:
+def signature_refused(refusal: SignatureRefusal) -> Answer:
     """The request's signature is refused."""
     return Answer(403, _json({"message": refusal.message}), refusal.message, refusal.error_type)
 

@@ -31,7 +31,7 @@ _MISMATCH = (
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
+class SignatureRefusal:
     """Why a request is refused: AWS's name of the error, and its message. All are HTTP 403."""
 
     error_type: str
@@ -41,7 +41,7 @@ class Refusal:
 class _Refused(Exception):
     def __init__(self, error_type: str, message: str) -> None:
         super().__init__(message)
-        self.refusal = Refusal(error_type, message)
+        self.refusal = SignatureRefusal(error_type, message)
 
 
 def check_signature(
@@ -52,7 +52,7 @@ def check_signature(
     credentials: FrozenCredentials,
     region: str,
     now: datetime,
-) -> Refusal | None:
+) -> SignatureRefusal | None:
     """The first check that a POST fails, or None when AWS would accept it.
 
     Args:

@@ -45,7 +45,7 @@ _SESSION_PARAMETER = "X-Amz-Security-Token"
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
+class TokenRefusal:
     """Why a request is refused. 401: it has no readable token; 403: its token is not accepted."""
 
     status: int
@@ -55,12 +55,12 @@ class Refusal:
 class _Refused(Exception):
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
-        self.refusal = Refusal(status, message)
+        self.refusal = TokenRefusal(status, message)
 
 
 def check_token(
     authorization: str | None, *, credentials: FrozenCredentials, region: str, now: datetime
-) -> Refusal | None:
+) -> TokenRefusal | None:
     """The first check that the header fails, or None when AWS would accept the request.
 
     Args:

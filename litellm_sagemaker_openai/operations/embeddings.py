@@ -12,7 +12,7 @@ from litellm import EmbeddingResponse
 from litellm_sagemaker_openai.formats.chat_request import build_headers
 from litellm_sagemaker_openai.formats.embeddings import embedding_body, embedding_response
 from litellm_sagemaker_openai.formats.whole_answer import parsed
-from litellm_sagemaker_openai.litellm_seams.embedding_parameters import carried_by
+from litellm_sagemaker_openai.litellm_seams.embedding_parameters import passthrough_of
 from litellm_sagemaker_openai.operations.operation import Call, Operation, Question
 from litellm_sagemaker_openai.options import EMBEDDINGS
 from litellm_sagemaker_openai.sending.address import invocations_address
@@ -40,8 +40,8 @@ class Embeddings(Operation):
     reads_in_thread = True  # thousands of vectors take a while to read, and so do their texts' tokens to count
 
     def question(self, call: Mapping[str, Any]) -> Question:
-        carried = carried_by(call.get("optional_params") or {})
-        return Question(call["input"], carried.headers, carried.client)
+        passthrough = passthrough_of(call.get("optional_params") or {})
+        return Question(call["input"], passthrough.headers, passthrough.client)
 
     def address(self, settings: Settings, target: Target) -> tuple[str, Signer]:
         return invocations_address(settings, target)

@@ -11,12 +11,12 @@ import math
 import threading
 from dataclasses import dataclass
 
-from litellm_sagemaker_openai.bounded_table import Table
+from litellm_sagemaker_openai.bounded_table import BoundedTable
 
 _LONGEST_INTERVAL = 5.0
 _SHORTEST_INTERVAL = 0.2
 _REFUSED_WITHIN = 3.0  # seen: a target without capacity refuses about a second after the request
-_GLANCE = 0.05  # how often those who wait look whether the one who asked was refused
+_POLL_SECONDS = 0.05  # how often those who wait look whether the one who asked was refused
 _WARM_FOR = 300.0  # no target that was in use a few minutes ago is scaled to zero: alarms take longer to go off
 _MOST_TARGETS = 1000
 LONGEST_WAIT = 3600.0  # seconds; what takes longer to start does not start
@@ -65,38 +65,38 @@ class Gate:
         with self._lock:
             if self._asked_at is not None and now - self._asked_at >= _REFUSED_WITHIN:
                 # Whoever asked is being answered, which may take a minute.
-                self._mark_warm(now)
+                self._warm(now)
             if now < self._warm_until:
                 return 0.0
             if self._asked_at is not None:
-                return _GLANCE
+                return _POLL_SECONDS
             if now < self._next_try:
                 return self._next_try - now
             self._asked_at = now
             return 0.0
 
-    def close(self, now: float, interval: float) -> None:
+    def mark_cold(self, now: float, interval: float) -> None:
         """The target was asked and had no capacity."""
         with self._lock:
             self._asked_at, self._warm_until = None, -math.inf
             self._next_try = max(self._next_try, now + interval)
 
-    def open(self, now: float) -> None:
+    def mark_warm(self, now: float) -> None:
         """The target was asked and gave any other answer."""
         with self._lock:
-            self._mark_warm(now)
+            self._warm(now)
 
-    def leave(self) -> None:
+    def release(self) -> None:
         """Whoever asked left, or could not ask: the next one may."""
         with self._lock:
             self._asked_at = None
 
-    def _mark_warm(self, now: float) -> None:
+    def _warm(self, now: float) -> None:
         self._asked_at, self._warm_until, self._next_try = None, now + _WARM_FOR, -math.inf
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
+class ColdStartPolicy:
     """How long a caller waits for a target's capacity, and how often one of all its callers asks for it."""
 
     seconds: float
@@ -107,9 +107,9 @@ class Patience:
         return min(_LONGEST_INTERVAL, max(_SHORTEST_INTERVAL, self.seconds / 20))
 
 
-_gates: Table[str, Gate] = Table(_MOST_TARGETS)
+_gates: BoundedTable[str, Gate] = BoundedTable(_MOST_TARGETS)
 
 
-def patience_for(url: str, seconds: float) -> Patience | None:
-    """A caller's patience with the target at ``url``; None where it has none: then nothing is waited for."""
-    return Patience(seconds, _gates.get(url, Gate)) if seconds > 0 else None
+def cold_start_policy(url: str, seconds: float) -> ColdStartPolicy | None:
+    """The policy for a caller of the target at ``url`` who waits so many seconds; None for 0: nothing is waited for."""
+    return ColdStartPolicy(seconds, _gates.get(url, Gate)) if seconds > 0 else None

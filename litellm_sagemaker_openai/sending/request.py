@@ -15,7 +15,7 @@ from litellm_sagemaker_openai.aws.credentials import CredentialSource
 from litellm_sagemaker_openai.aws.hosts import is_this_machine
 from litellm_sagemaker_openai.aws.sigv4 import FrozenCredentials, signed_headers
 from litellm_sagemaker_openai.litellm_seams.httpx_proxies import takes_proxy
-from litellm_sagemaker_openai.sending.cold_start import Patience
+from litellm_sagemaker_openai.sending.cold_start import ColdStartPolicy
 
 
 class Signer(Protocol):
@@ -74,7 +74,7 @@ class Request:
         stream: whether the answer is to be read as it comes.
         timeout: for connecting, and for each read and write.
         ssl_verify: LiteLLM's parameter of that name, or a context; None: LiteLLM's global setting.
-        patience: with a target that has no capacity; None: it is refused at once.
+        cold_start: how long to wait for a target without capacity; None: it is refused at once.
         client: an httpx client of the caller's, from ``checked_client``; None: LiteLLM's shared one.
 
     Raises:
@@ -88,7 +88,7 @@ class Request:
     stream: bool
     timeout: httpx.Timeout
     ssl_verify: bool | str | ssl.SSLContext | None = None
-    patience: Patience | None = None
+    cold_start: ColdStartPolicy | None = None
     client: Any = field(default=None, repr=False)
 
     def __post_init__(self) -> None:

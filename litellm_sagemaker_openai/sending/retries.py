@@ -28,7 +28,7 @@ def stream_retries(asked: int | None, routers: int | None = None) -> int:
     """How often a stream is tried again by this provider.
 
     Args:
-        asked: what LiteLLM says, as ``max_retries`` or by the mark of ``stream_opening``; None: nothing.
+        asked: what LiteLLM says, as ``max_retries`` or by the flag of ``stream_opening``; None: nothing.
         routers: the number of a Router that cannot retry the stream any more, since it opens with the caller's first
             read; None: there is none.
     """

@@ -25,7 +25,7 @@ from litellm_sagemaker_openai.litellm_seams.http_clients import async_client, ow
 from litellm_sagemaker_openai.litellm_seams.server_shutdown import server_is_stopping
 from litellm_sagemaker_openai.sending.cold_start import NOTICE_WITHIN, ColdStartTimeout, ServerStopping
 from litellm_sagemaker_openai.sending.request import Request
-from litellm_sagemaker_openai.upstream_errors import Verdict, read_refusal
+from litellm_sagemaker_openai.upstream_errors import FailureKind, read_error
 
 _CREDENTIALS_SECONDS = 60.0
 
@@ -38,7 +38,7 @@ class Pause:
 
 
 # Wait for credentials, send with these authorizing headers, or pause; each is answered with what came of it.
-Steps: TypeAlias = Generator[Future[FrozenCredentials] | Mapping[str, str] | Pause, Any, httpx.Response]
+SendSteps: TypeAlias = Generator[Future[FrozenCredentials] | Mapping[str, str] | Pause, Any, httpx.Response]
 
 
 def send(request: Request) -> httpx.Response:
@@ -47,8 +47,8 @@ def send(request: Request) -> httpx.Response:
     Raises:
         httpx.HTTPError: no answer, or it broke off; no credentials in time.
         CredentialsError: the credentials could not be resolved.
-        ColdStartError: the target had no capacity for longer than the request's patience, or until the server in this
-            process began to stop.
+        ColdStartError: the target had no capacity for longer than the request's cold-start policy allows, or until the
+            server in this process began to stop.
     """
     client = _sync_client(request)
     with closing(_steps(request)) as steps:
@@ -103,32 +103,32 @@ def _credentials_timeout(seconds: float) -> httpx.TimeoutException:
     return httpx.ConnectTimeout(f"AWS credentials were not resolved within {seconds:g} seconds")
 
 
-def _steps(request: Request, clock: Callable[[], float] = time.monotonic) -> Steps:
+def _steps(request: Request, clock: Callable[[], float] = time.monotonic) -> SendSteps:
     """What is to be done, one step after the other, until there is an answer to hand back."""
-    patience, started = request.patience, clock()
-    while patience is not None:
-        left = patience.seconds - (clock() - started)
-        if patience.gate.is_cold and server_is_stopping():
+    cold_start, started = request.cold_start, clock()
+    while cold_start is not None:
+        left = cold_start.seconds - (clock() - started)
+        if cold_start.gate.is_cold and server_is_stopping():
             raise ServerStopping
-        pause = patience.gate.wait(clock())
+        pause = cold_start.gate.wait(clock())
         if pause == 0:
             try:
                 response = yield from _tries(request)
             except BaseException:  # GeneratorExit too: the caller left, or was not answered
-                patience.gate.leave()
+                cold_start.gate.release()
                 raise
             if not _has_no_capacity(response):
-                patience.gate.open(clock())
+                cold_start.gate.mark_warm(clock())
                 return response
-            patience.gate.close(clock(), patience.interval)
+            cold_start.gate.mark_cold(clock(), cold_start.interval)
         elif left <= 0:
-            raise ColdStartTimeout(patience.seconds)
+            raise ColdStartTimeout(cold_start.seconds)
         else:
             yield Pause(min(pause, left, NOTICE_WITHIN))
     return (yield from _tries(request))
 
 
-def _tries(request: Request) -> Steps:
+def _tries(request: Request) -> SendSteps:
     """One request; two where AWS refuses its signature and there turn out to be other credentials."""
     tries = request.signer.authorizations(request)
     answer: Any = None
@@ -147,7 +147,8 @@ def _tries(request: Request) -> Steps:
 
 def _has_no_capacity(response: httpx.Response) -> bool:
     return (
-        not response.is_success and read_refusal(response.status_code, response.content).verdict is Verdict.NO_CAPACITY
+        not response.is_success
+        and read_error(response.status_code, response.content).failure is FailureKind.NO_CAPACITY
     )
 
 
@@ -156,7 +157,7 @@ def _send_once(client: httpx.Client, request: Request, authorization: Mapping[st
     try:
         response = client.send(built, stream=True, follow_redirects=False, auth=None)
     finally:
-        _forget(built, authorization)
+        _remove(built, authorization)
     try:
         if not _left_open(request, response):
             response.read()
@@ -177,7 +178,7 @@ async def _asend_once(client: httpx.AsyncClient, request: Request, authorization
     try:
         response = await client.send(built, stream=True, follow_redirects=False, auth=None)
     finally:
-        _forget(built, authorization)
+        _remove(built, authorization)
     try:
         if not _left_open(request, response):
             await response.aread()
@@ -194,7 +195,7 @@ def _build(
     return client.build_request("POST", request.url, headers=headers, content=request.body, timeout=request.timeout)
 
 
-def _forget(sent: httpx.Request, authorization: Mapping[str, str]) -> None:
+def _remove(sent: httpx.Request, authorization: Mapping[str, str]) -> None:
     """Take out of a request that was sent what must not be found in an exception or a response later."""
     for name in authorization:
         sent.headers.pop(name, None)

@@ -23,7 +23,7 @@ from litellm_sagemaker_openai.aws.auth import authorizations, bearer
 from litellm_sagemaker_openai.aws.credentials import HOLD_SECONDS, CredentialsError, CredentialSource, freeze
 from litellm_sagemaker_openai.aws.identity import AwsIdentity
 from litellm_sagemaker_openai.aws.sigv4 import FrozenCredentials
-from litellm_sagemaker_openai.bounded_table import Table
+from litellm_sagemaker_openai.bounded_table import BoundedTable
 from litellm_sagemaker_openai.litellm_seams.aws_credentials import source_for
 from tests.conftest import CREDENTIALS, MESSAGES, REGION, Upstream
 from tests.scripted import Answer, Scripted, Seen, chunk, completion, json_answer, scripted, sse
@@ -199,9 +199,9 @@ class TestSource:
         resolvers = iter([lambda: Credentials("AKIAOLD", "s"), lambda: Credentials("AKIANEW", "s")])
         source = CredentialSource(lambda: next(resolvers))
         refused = _got(source)
-        source.forget(refused)
+        source.invalidate(refused)
         assert _got(source).access_key == "AKIANEW"
-        source.forget(refused)  # a second caller with the same old credentials changes nothing
+        source.invalidate(refused)  # a second caller with the same old credentials changes nothing
         assert source.get() == FrozenCredentials("AKIANEW", "s", None)
 
     def test_a_failure_is_not_held(self) -> None:
@@ -323,7 +323,7 @@ class TestManyIdentities:
 
 class TestConfiguration:
     def test_the_runtimes_of_made_up_regions_do_not_pile_up(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(credentials, "_runtime_urls", Table(2))
+        monkeypatch.setattr(credentials, "_runtime_urls", BoundedTable(2))
         looked_up = _counted_sessions(monkeypatch)
         regions = ["us-west-2", "made-up-1", "us-west-2", "made-up-2", "us-west-2", "made-up-1"]
         assert [credentials.runtime_url(region).split(".")[2] for region in regions] == regions
@@ -332,7 +332,7 @@ class TestConfiguration:
     def test_nor_do_the_regions_of_profiles(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         names = ["used", "a", "used", "b", "used", "a"]
         (tmp_path / "config").write_text("".join(f"[profile {each}]\nregion = us-{each}-1\n" for each in set(names)))
-        monkeypatch.setattr(credentials, "_profile_regions", Table(2))
+        monkeypatch.setattr(credentials, "_profile_regions", BoundedTable(2))
         looked_up = _counted_sessions(monkeypatch)
         assert [credentials.profile_region(name) for name in names] == [f"us-{name}-1" for name in names]
         assert looked_up == ["used", "a", "b", "a"]

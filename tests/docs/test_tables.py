@@ -19,7 +19,7 @@ from litellm_sagemaker_openai.errors import to_exception
 from litellm_sagemaker_openai.options import OPERATIONS, OPTIONS
 from litellm_sagemaker_openai.sending.retries import DEFAULT_RETRIES
 from litellm_sagemaker_openai.sending.timeouts import as_timeout
-from litellm_sagemaker_openai.upstream_errors import Refusal
+from litellm_sagemaker_openai.upstream_errors import UpstreamError
 from tests.docs.pages import PACKAGE, PAGES, ROOT, cells, code_in, headings, lines_of_tables, section, tables
 
 each = pytest.mark.parametrize
@@ -70,7 +70,7 @@ def test_errors() -> None:
     statuses = {int(code): row[1] for row in rows for code in code_in(row[0]) if code.isdecimal()}
     assert set(statuses) >= {400, 401, 403, 404, 429, 500, 502, 503, 504}
     for status, exception in statuses.items():
-        raised = to_exception(Refusal(status, "no", from_container=True), model="my-endpoint")
+        raised = to_exception(UpstreamError(status, "no", from_container=True), model="my-endpoint")
         assert exception == f"`litellm.{type(raised).__name__}`", status
     for row in rows:
         assert hasattr(litellm, row[1].strip("`").removeprefix("litellm.")), row[1]

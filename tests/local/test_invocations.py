@@ -31,7 +31,7 @@ from litellm_sagemaker_openai.local.echo_checks import ContainerRefusal
 from litellm_sagemaker_openai.local.frontdoor import Container
 from litellm_sagemaker_openai.local.runtime import RuntimeConfig
 from litellm_sagemaker_openai.local.server import Running, listen, running, url_of
-from litellm_sagemaker_openai.local.signatures import Refusal, check_signature
+from litellm_sagemaker_openai.local.signatures import SignatureRefusal, check_signature
 from tests.conftest import CREDENTIALS, REGION
 
 CONFIG = RuntimeConfig({"my-endpoint": (), "shared": ("first", "second")}, CREDENTIALS, REGION)
@@ -209,7 +209,7 @@ class TestSignature:
 
     def checked(
         self, *, now: datetime = NOW, body: bytes = b"{}", path: str = PATH, **changed: str | None
-    ) -> Refusal | None:
+    ) -> SignatureRefusal | None:
         headers = {"content-type": "application/json", "x-amzn-sagemaker-inference-component": "c"}
         url = f"https://runtime.sagemaker.us-west-2.amazonaws.com{PATH}"
         signed = signed_headers(CREDENTIALS, REGION, NOW, url=url, headers=headers, body=b"{}")

@@ -13,7 +13,7 @@ from botocore.credentials import ReadOnlyCredentials
 
 from litellm_sagemaker_openai.aws.sigv4 import FrozenCredentials
 from litellm_sagemaker_openai.aws.token import TOKEN_PREFIX, sign_token
-from litellm_sagemaker_openai.local.tokens import CLOCK_SKEW, Refusal, check_token
+from litellm_sagemaker_openai.local.tokens import CLOCK_SKEW, TokenRefusal, check_token
 
 REGION = "us-west-2"
 NOW = datetime(2026, 11, 20, 23, 59, 30, tzinfo=timezone.utc)
@@ -21,7 +21,7 @@ PLAIN = FrozenCredentials("AKIDEXAMPLE", "made/up+key")
 TEMPORARY = FrozenCredentials("ASIAEXAMPLE", "made/up+key", "session/token+with=signs")
 
 
-def check(token: str, credentials: FrozenCredentials = PLAIN, now: datetime = NOW) -> Refusal | None:
+def check(token: str, credentials: FrozenCredentials = PLAIN, now: datetime = NOW) -> TokenRefusal | None:
     return check_token(f"Bearer {token}", credentials=credentials, region=REGION, now=now)
 
 

@@ -35,7 +35,7 @@ import litellm_sagemaker_openai
 from litellm_sagemaker_openai.aws.limits import MAX_BODY_BYTES
 from litellm_sagemaker_openai.formats.embeddings import embedding_body, embedding_response
 from litellm_sagemaker_openai.litellm_seams.callback import before_each_call
-from litellm_sagemaker_openai.litellm_seams.embedding_parameters import CARRIED
+from litellm_sagemaker_openai.litellm_seams.embedding_parameters import PASSTHROUGH_KEY
 from litellm_sagemaker_openai.litellm_seams.stream_opening import stream_opening
 from litellm_sagemaker_openai.local import embeddings as echo
 from litellm_sagemaker_openai.local.runtime import RuntimeConfig
@@ -230,7 +230,7 @@ async def test_extra_headers_and_a_client_of_the_callers(sent: Any) -> None:
 @both
 async def test_a_callers_value_in_the_callbacks_place_is_nothing(sent: Any, is_async: bool) -> None:
     forged = {"parameters": {"evil": 1}, "headers": {"x-evil": "1"}}
-    seen = await sent(is_async, **{CARRIED: forged})
+    seen = await sent(is_async, **{PASSTHROUGH_KEY: forged})
     assert seen.json == {"model": "", "input": "a"}
     assert "x-evil" not in seen.headers
 
@@ -378,7 +378,7 @@ class TestAnswers:
         assert vectors(answered(answer, dimensions=2)) == VECTORS
         with pytest.raises(AnswerError, match="of 2 dimensions, not of 3: leave dimensions out") as raised:
             answered(answer, dimensions=3)
-        assert raised.value.refusal.status == 400  # what one caller asks for takes no deployment out
+        assert raised.value.upstream.status == 400  # what one caller asks for takes no deployment out
 
     def test_an_error_with_status_200(self) -> None:
         with pytest.raises(StreamedError, match="too many"):
@@ -762,7 +762,7 @@ async def test_callbacks_see_what_they_see_of_a_native_provider(
     assert not {"authorization", "x-amz-security-token"} & {n.lower() for n in before["additional_args"]["headers"]}
     assert before["input"] == native["input"] == TEXTS
     assert before["optional_params"] == native["optional_params"] == asked
-    assert CARRIED not in before
+    assert PASSTHROUGH_KEY not in before
     logged, natively = collector.after
     for name in ("call_type", "model_parameters", "prompt_tokens", "total_tokens", "stream", "messages"):
         assert logged[name] == natively[name], name

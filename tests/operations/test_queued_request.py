@@ -30,7 +30,7 @@ from litellm_sagemaker_openai.operations.queued_inference.request import (
     set_apart,
 )
 from litellm_sagemaker_openai.settings import sort_settings
-from litellm_sagemaker_openai.upstream_errors import AnswerError, Refusal, read_failure
+from litellm_sagemaker_openai.upstream_errors import AnswerError, UpstreamError, read_failure
 
 each = pytest.mark.parametrize
 OPERATION: Any = ServiceModel(
@@ -355,7 +355,7 @@ def test_an_endpoint_without_a_failure_path() -> None:
 def test_locations_of_somebody_elses(changed: dict[str, str]) -> None:
     with pytest.raises(AnswerError, match="did not say where in S3 its result will be") as raised:
         read_accepted({**ACCEPTED, **changed}, BODY)
-    assert raised.value.refusal.status == 502
+    assert raised.value.upstream.status == 502
     assert raised.value.headers["x-amzn-requestid"] == "request-1"
 
 
@@ -369,17 +369,17 @@ def test_intervals() -> None:
 
 def test_a_result_that_did_not_come() -> None:
     accepted = read_accepted(ACCEPTED, BODY)
-    refusal = no_result_yet(accepted, 600.0, None, "", ACCEPTED).refusal
+    refusal = no_result_yet(accepted, 600.0, None, "", ACCEPTED).upstream
     assert refusal.status == 408
     assert refusal.message == (
         "no result after 600 seconds (timeout). SageMaker goes on with inference 'id-1'; get it later with "
         "fetch_async_result('s3://bucket/out/1.out', failure_location='s3://bucket/failures/1-error.out')"
     )
-    stored = no_result_yet(accepted, 1.5, S3Location("bucket", "in"), "S3 said no", ACCEPTED).refusal.message
+    stored = no_result_yet(accepted, 1.5, S3Location("bucket", "in"), "S3 said no", ACCEPTED).upstream.message
     assert stored.endswith(
         ". The request stays at s3://bucket/in, since the container may not have read it yet. S3 said no"
     )
-    traceless = no_result_yet(Accepted("id", accepted.output, None), 1, None, "", {}).refusal.message
+    traceless = no_result_yet(Accepted("id", accepted.output, None), 1, None, "", {}).upstream.message
     assert traceless.endswith("The endpoint has no S3FailurePath, so a failure leaves no trace in S3")
 
 
@@ -391,18 +391,21 @@ def test_a_result_that_did_not_come() -> None:
     [
         (
             '{"error": {"message": "too long", "type": "BadRequestError", "code": 400}}',
-            Refusal(400, "too long", "BadRequestError", from_container=True),
+            UpstreamError(400, "too long", "BadRequestError", from_container=True),
         ),
-        ('{"code": 503, "type": "E", "message": "m"}', Refusal(503, "m", "E", from_container=True)),
-        ('{"error": "out of memory"}', Refusal(500, "out of memory", from_container=True)),
-        ('{"detail": "Not Found"}', Refusal(500, "Not Found", from_container=True)),
-        ("<html><title>502 Bad Gateway</title>", Refusal(500, "an HTML page: 502 Bad Gateway", from_container=True)),
-        ("Internal Server Error", Refusal(500, "Internal Server Error")),
-        ("", Refusal(500, "no message")),
-        ("[1]", Refusal(500, "[1]")),
+        ('{"code": 503, "type": "E", "message": "m"}', UpstreamError(503, "m", "E", from_container=True)),
+        ('{"error": "out of memory"}', UpstreamError(500, "out of memory", from_container=True)),
+        ('{"detail": "Not Found"}', UpstreamError(500, "Not Found", from_container=True)),
+        (
+            "<html><title>502 Bad Gateway</title>",
+            UpstreamError(500, "an HTML page: 502 Bad Gateway", from_container=True),
+        ),
+        ("Internal Server Error", UpstreamError(500, "Internal Server Error")),
+        ("", UpstreamError(500, "no message")),
+        ("[1]", UpstreamError(500, "[1]")),
         (
             "ClientError: Received server error (503) from model. See the SageMaker Endpoint logs in your account.",
-            Refusal(
+            UpstreamError(
                 503,
                 "Received server error (503) from model. See the SageMaker Endpoint logs in your account.",
                 from_container=True,
@@ -410,20 +413,20 @@ def test_a_result_that_did_not_come() -> None:
         ),
         (
             'Received server error (0) from primary with message "Your invocation timed out while waiting."',
-            Refusal(504, "Your invocation timed out while waiting.", from_container=True),
+            UpstreamError(504, "Your invocation timed out while waiting.", from_container=True),
         ),
         (
             'ModelError: Received client error (429) from primary with message "{"error": {"message": "busy"}}".',
-            Refusal(429, "busy", from_container=True),
+            UpstreamError(429, "busy", from_container=True),
         ),
     ],
 )
-def test_failures(payload: str, refusal: Refusal) -> None:
+def test_failures(payload: str, refusal: UpstreamError) -> None:
     read = read_failure(payload.encode())
-    assert (read.status, read.message, read.kind, read.from_container) == (
+    assert (read.status, read.message, read.error_type, read.from_container) == (
         refusal.status,
         refusal.message,
-        refusal.kind,
+        refusal.error_type,
         refusal.from_container,
     )
 

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from litellm_sagemaker_openai.litellm_seams.server_shutdown import server_is_stopping
-from litellm_sagemaker_openai.sending.cold_start import Gate, Patience, patience_for
+from litellm_sagemaker_openai.sending.cold_start import ColdStartPolicy, Gate, cold_start_policy
 from tests.conftest import MESSAGES, Upstream
 from tests.scripted import Answer, Seen, chunk, completion, json_answer, sse
 
@@ -208,30 +208,30 @@ class TestGate:
     def test_of_an_unknown_target_one_asks_and_its_answer_lets_everyone_through(self) -> None:
         gate = Gate()
         assert [gate.wait(0.0) for _ in range(3)] == [0.0, 0.05, 0.05]
-        gate.open(1.0)
+        gate.mark_warm(1.0)
         assert [gate.wait(1.0) for _ in range(3)] == [0.0] * 3
         assert [gate.wait(300.9) for _ in range(3)] == [0.0] * 3
         assert [gate.wait(301.0) for _ in range(2)] == [0.0, 0.05]  # it may have been scaled to zero meanwhile
 
     def test_a_closed_gate_lets_one_through_an_interval(self) -> None:
         gate = Gate()
-        gate.close(10.0, 5.0)
+        gate.mark_cold(10.0, 5.0)
         assert gate.wait(11.0) == 4.0
         assert [gate.wait(15.0) for _ in range(2)] == [0.0, 0.05]
-        gate.close(16.0, 5.0)
+        gate.mark_cold(16.0, 5.0)
         assert gate.wait(17.0) == 4.0
 
     def test_it_is_cold_from_a_refusal_to_another_answer(self) -> None:
         gate = Gate()
         assert not gate.is_cold
-        gate.close(0.0, 5.0)
+        gate.mark_cold(0.0, 5.0)
         assert gate.is_cold
         assert gate.wait(5.0) == 0.0
-        gate.leave()
+        gate.release()
         assert gate.is_cold
-        gate.open(6.0)
+        gate.mark_warm(6.0)
         assert not gate.is_cold
-        gate.close(7.0, 5.0)
+        gate.mark_cold(7.0, 5.0)
         gate.wait(12.0)
         gate.wait(15.0)  # whoever asked is being answered
         assert not gate.is_cold
@@ -239,34 +239,38 @@ class TestGate:
     def test_where_the_one_who_asked_left_the_next_asks(self) -> None:
         gate = Gate()
         assert gate.wait(0.0) == 0.0
-        gate.leave()
+        gate.release()
         assert [gate.wait(0.1) for _ in range(2)] == [0.0, 0.05]
 
     @given(st.lists(st.floats(0, 60), min_size=2, max_size=60).map(sorted), st.floats(0.2, 5))
     def test_never_two_in_one_interval(self, times: list[float], interval: float) -> None:
         gate = Gate()
-        gate.close(times[0], interval)
+        gate.mark_cold(times[0], interval)
         let_through = []
         for now in times:
             if gate.wait(now) == 0.0:
                 let_through.append(now)
-                gate.close(now, interval)
+                gate.mark_cold(now, interval)
         assert all(second - first >= interval * 0.999 for first, second in pairwise(let_through))
 
     def test_one_who_is_not_refused_in_time_is_being_answered(self) -> None:
         gate = Gate()
-        gate.close(0.0, 5.0)
+        gate.mark_cold(0.0, 5.0)
         assert gate.wait(5.0) == 0.0  # this one asks, and its answer takes a minute
         assert gate.wait(7.9) == 0.05
         assert [gate.wait(8.0) for _ in range(3)] == [0.0] * 3
 
     @pytest.mark.parametrize(("seconds", "interval"), [(1, 0.2), (20, 1.0), (600, 5.0)])
     def test_the_interval_fits_the_patience(self, seconds: float, interval: float) -> None:
-        assert Patience(seconds, Gate()).interval == interval
+        assert ColdStartPolicy(seconds, Gate()).interval == interval
 
     def test_targets_share_a_gate_by_url(self) -> None:
-        assert patience_for("https://a", 0) is None
-        first, second, other = patience_for("https://a", 1), patience_for("https://a", 2), patience_for("https://b", 1)
+        assert cold_start_policy("https://a", 0) is None
+        first, second, other = (
+            cold_start_policy("https://a", 1),
+            cold_start_policy("https://a", 2),
+            cold_start_policy("https://b", 1),
+        )
         assert first is not None
         assert second is not None
         assert other is not None

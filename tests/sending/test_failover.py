@@ -18,7 +18,7 @@ from litellm.integrations.custom_logger import CustomLogger
 from litellm.types.caching import LiteLLMCacheType
 
 from litellm_sagemaker_openai.litellm_seams.callback import before_each_call
-from litellm_sagemaker_openai.litellm_seams.stream_opening import MARK, StreamOpening, stream_opening
+from litellm_sagemaker_openai.litellm_seams.stream_opening import STREAM_FLAG, StreamOpening, stream_opening
 from tests.conftest import MESSAGES, Upstream
 from tests.scripted import Answer, Scripted, Seen, chunk, completion, json_answer, scripted, sse
 
@@ -306,7 +306,7 @@ class TestKeepingOut:
             assert kwargs["standard_logging_object"]["model_parameters"]["stream"] is True
             assert kwargs["async_complete_streaming_response"].choices[0].message.content == "fine"
         assert SeenOfBoth.seen["sagemaker_openai answered"] == SeenOfBoth.seen["hosted_vllm answered"]
-        assert MARK not in str(ours)
+        assert STREAM_FLAG not in str(ours)
         assert "THE-SECRET" not in str(ours)
 
     @pytest.mark.parametrize(
@@ -346,9 +346,9 @@ class TestKeepingOut:
 
     async def test_a_caller_cannot_set_the_mark(self, upstream: Upstream) -> None:
         server = upstream(fine)
-        whole: Any = await litellm.acompletion("sagemaker_openai/e", MESSAGES, **{MARK: "stream"})
+        whole: Any = await litellm.acompletion("sagemaker_openai/e", MESSAGES, **{STREAM_FLAG: "stream"})
         assert whole.choices[0].message.content == "fine"
-        assert MARK not in server.seen[0].json
+        assert STREAM_FLAG not in server.seen[0].json
 
     async def test_a_replaced_list_of_callbacks_is_mended(
         self, upstream: Upstream, monkeypatch: pytest.MonkeyPatch

@@ -18,7 +18,7 @@ from litellm_sagemaker_openai.errors import connection_error, to_exception
 from litellm_sagemaker_openai.litellm_seams.router_records import routers_retries
 from litellm_sagemaker_openai.sending import retries
 from litellm_sagemaker_openai.sending.retries import Tries, retry_after, stream_retries
-from litellm_sagemaker_openai.upstream_errors import Refusal, Verdict
+from litellm_sagemaker_openai.upstream_errors import FailureKind, UpstreamError
 from tests.conftest import MESSAGES, Upstream
 from tests.scripted import Answer, Scripted, Seen, chunk, json_answer, sse
 from tests.sending.test_failover import FAULTS, fine
@@ -185,7 +185,7 @@ class TestWhen:
     @pytest.mark.parametrize("asked", ["601", "1e300", "1e400"])
     async def test_nor_for_what_no_call_would_wait(self, asked: str) -> None:
         """A call may have no timeout; a pause of 1e300 seconds is an OverflowError."""
-        error = to_exception(Refusal(503, "busy"), model="e", headers={"retry-after": asked})
+        error = to_exception(UpstreamError(503, "busy"), model="e", headers={"retry-after": asked})
         with pytest.raises(litellm.ServiceUnavailableError):
             Tries(1, None).pause_after(error)
 
@@ -211,7 +211,7 @@ class TestWhen:
 
     def test_jitter(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(retries, "_FIRST_PAUSE", 0.5)
-        error = to_exception(Refusal(503, "busy"), model="e")
+        error = to_exception(UpstreamError(503, "busy"), model="e")
         drawn = [Tries(1, None).pause_after(error) for _ in range(50)]
         assert all(0.5 <= pause <= 0.625 for pause in drawn)
         assert len(set(drawn)) > 1
@@ -220,10 +220,13 @@ class TestWhen:
 @pytest.mark.parametrize(
     ("error", "again"),
     [
-        *[(to_exception(Refusal(status, "x"), model="e"), True) for status in (429, 502, 503, 504, 529, 530)],
-        *[(to_exception(Refusal(status, "x"), model="e"), False) for status in (400, 401, 403, 404, 408, 422, 500)],
-        (to_exception(Refusal(503, "x", verdict=Verdict.NO_CAPACITY), model="e"), False),
-        (to_exception(Refusal(502, "x", verdict=Verdict.BROKEN), model="e"), False),
+        *[(to_exception(UpstreamError(status, "x"), model="e"), True) for status in (429, 502, 503, 504, 529, 530)],
+        *[
+            (to_exception(UpstreamError(status, "x"), model="e"), False)
+            for status in (400, 401, 403, 404, 408, 422, 500)
+        ],
+        (to_exception(UpstreamError(503, "x", failure=FailureKind.NO_CAPACITY), model="e"), False),
+        (to_exception(UpstreamError(502, "x", failure=FailureKind.BROKEN), model="e"), False),
         (connection_error(httpx.ReadTimeout("x"), model="e"), False),
         (connection_error(httpx.ReadError("x"), model="e"), True),
         (connection_error(httpx.ReadError("x"), model="e", begun=True), False),

@@ -59,7 +59,7 @@ from litellm_sagemaker_openai.sending.request import Request, RequestSigner
 from litellm_sagemaker_openai.sending.transport import Pause, asend, send
 from litellm_sagemaker_openai.settings import Settings
 from litellm_sagemaker_openai.target import Target
-from litellm_sagemaker_openai.upstream_errors import AnswerError, Refusal, Verdict, read_failure
+from litellm_sagemaker_openai.upstream_errors import AnswerError, FailureKind, UpstreamError, read_failure
 
 _T = TypeVar("_T")
 
@@ -67,7 +67,7 @@ _T = TypeVar("_T")
 _SUBMIT_SECONDS = 60.0
 REQUEST_SECONDS = 60.0  # for one request to S3
 _LEAST_SECONDS = 1.0  # the same, where the call's time is over
-_LATE = Absent("S3 did not answer in time")
+_TIMED_OUT = Absent("S3 did not answer in time")
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +104,7 @@ class QueuedInference:
     upload: Upload | None = None
 
     def send(self) -> httpx.Response:
-        """Queue the request and wait for its result, which is given as the container's answer; or SageMaker's refusal.
+        """Queue the request and wait for its result, given as the container's answer would be; or SageMaker's refusal.
 
         What was stored in S3 for it is removed again, however this ends, but for a result that did not come in time.
 
@@ -131,7 +131,7 @@ class Wait:
 
 
 # Send this, wait for that, or pause. Each is answered with what came of it, or with the exception that it raised.
-Steps: TypeAlias = Generator[Request | Wait | Pause, Any, _T]
+InferenceSteps: TypeAlias = Generator[Request | Wait | Pause, Any, _T]
 
 
 def queue_address(settings: Settings, target: Target) -> tuple[str, RequestSigner]:
@@ -188,7 +188,7 @@ def _stored_at(options: QueueOptions, length: int) -> S3Location | None:
     return object_under(options.input_prefix, f"{uuid.uuid4()}.json")
 
 
-def carry_out(steps: Steps[_T]) -> _T:
+def carry_out(steps: InferenceSteps[_T]) -> _T:
     """Do what the steps say, and give what they end with."""
     outcome: Any = None
     failure: BaseException | None = None
@@ -206,12 +206,12 @@ def carry_out(steps: Steps[_T]) -> _T:
             else:
                 time.sleep(step.seconds)
         except concurrent.futures.TimeoutError:
-            outcome = _LATE
+            outcome = _TIMED_OUT
         except BaseException as error:
             failure = error
 
 
-async def acarry_out(steps: Steps[_T]) -> _T:
+async def acarry_out(steps: InferenceSteps[_T]) -> _T:
     """``carry_out`` for an event loop, which it never blocks."""
     outcome: Any = None
     failure: BaseException | None = None
@@ -230,12 +230,12 @@ async def acarry_out(steps: Steps[_T]) -> _T:
             else:
                 await asyncio.sleep(step.seconds)
         except (asyncio.TimeoutError, concurrent.futures.TimeoutError):
-            outcome = _LATE
+            outcome = _TIMED_OUT
         except BaseException as error:
             failure = error
 
 
-def _steps(inference: QueuedInference, clock: Callable[[], float]) -> Steps[httpx.Response]:
+def _steps(inference: QueuedInference, clock: Callable[[], float]) -> InferenceSteps[httpx.Response]:
     """What is to be done, one step after the other, until there is an answer to hand back."""
     ends = clock() + inference.seconds
     upload = inference.upload
@@ -247,8 +247,8 @@ def _steps(inference: QueuedInference, clock: Callable[[], float]) -> Steps[http
     s3, stored = inference.s3, upload.location
     put = s3.put(stored, upload.body)
     try:
-        if (yield Wait(put, max(0.0, ends - clock()))) is _LATE:
-            raise AnswerError(Refusal(408, f"{stored}: {_LATE.trouble}", verdict=Verdict.BROKEN))
+        if (yield Wait(put, max(0.0, ends - clock()))) is _TIMED_OUT:
+            raise AnswerError(UpstreamError(408, f"{stored}: {_TIMED_OUT.trouble}", failure=FailureKind.BROKEN))
         answer = yield from _queue_and_wait(inference, ends, clock)
     except NoResultYet:
         raise  # SageMaker goes on with it, and the container may not have read it yet
@@ -262,7 +262,9 @@ def _steps(inference: QueuedInference, clock: Callable[[], float]) -> Steps[http
     return answer
 
 
-def _queue_and_wait(inference: QueuedInference, ends: float, clock: Callable[[], float]) -> Steps[httpx.Response]:
+def _queue_and_wait(
+    inference: QueuedInference, ends: float, clock: Callable[[], float]
+) -> InferenceSteps[httpx.Response]:
     answer: httpx.Response = yield inference.request
     if not answer.is_success:
         return answer
@@ -295,8 +297,8 @@ def _at_most(seconds: float, left: float) -> float:
     return max(_LEAST_SECONDS, min(seconds, left))
 
 
-def _unread(refusal: Refusal, _: bytes) -> Refusal:
-    return refusal
+def _unread(upstream: UpstreamError, _: bytes) -> UpstreamError:
+    return upstream
 
 
 def look(
@@ -304,8 +306,8 @@ def look(
     output: S3Location,
     failure: S3Location | None,
     seconds: float,
-    read: Callable[[bytes], Refusal] = read_failure,
-) -> Steps[bytes | Absent]:
+    read: Callable[[bytes], UpstreamError] = read_failure,
+) -> InferenceSteps[bytes | Absent]:
     """The result, if it is there. Each request to S3 has so many seconds; ``read`` says what a failure means.
 
     Raises:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from litellm_sagemaker_openai.aws.s3_location import S3Location, parse_location
-from litellm_sagemaker_openai.upstream_errors import AnswerError, Refusal, Verdict, is_other_kind, read_refusal
+from litellm_sagemaker_openai.upstream_errors import AnswerError, FailureKind, UpstreamError, is_other_kind, read_error
 
 ROUTE = "async-invocations"
 
@@ -170,8 +170,8 @@ def may_take_requests(status: int, body: bytes) -> bool:
     """
     if 200 <= status < 300:
         return True
-    refusal = read_refusal(status, body)
-    return refusal.status == 400 and not is_other_kind(refusal)
+    upstream = read_error(status, body)
+    return upstream.status == 400 and not is_other_kind(upstream)
 
 
 def queue_headers(
@@ -204,7 +204,7 @@ def read_accepted(headers: Mapping[str, str], body: bytes) -> Accepted:
     """What SageMaker says of a request that it has taken.
 
     Raises:
-        AnswerError: it does not say where the result will be, or names what is no object in S3.
+        AnswerError: it does not say where the result will be, or names something that is not an object in S3.
     """
     try:
         failure = headers.get(_FAILURE_HEADER)
@@ -215,7 +215,7 @@ def read_accepted(headers: Mapping[str, str], body: bytes) -> Accepted:
         )
     except ValueError as error:
         message = f"SageMaker took the request and did not say where in S3 its result will be: {error}"
-        raise AnswerError(Refusal(502, message, verdict=Verdict.BROKEN), headers) from error
+        raise AnswerError(UpstreamError(502, message, failure=FailureKind.BROKEN), headers) from error
 
 
 def result_headers(headers: Mapping[str, str], accepted: Accepted) -> dict[str, str]:
@@ -267,29 +267,29 @@ def no_result_yet(
         said.append(f"The request stays at {stored}, since the container may not have read it yet")
     if trouble:
         said.append(trouble)
-    return NoResultYet(Refusal(408, ". ".join(said), verdict=Verdict.PENDING), headers)
+    return NoResultYet(UpstreamError(408, ". ".join(said), failure=FailureKind.PENDING), headers)
 
 
-def another_result(accepted: Accepted) -> Refusal:
+def another_result(accepted: Accepted) -> UpstreamError:
     """For a request whose result SageMaker leaves where those of others may be."""
-    return Refusal(
+    return UpstreamError(
         400,
         f"SageMaker queued the request and leaves its result at {accepted.output}, where there may be another's "
         "result. Leave out aws_sagemaker_async_filename and aws_sagemaker_async_inference_id, so that SageMaker names "
         "it: it has not put this call's own part into the path, as S3OutputPathExtension asks",
-        verdict=Verdict.BROKEN,
+        failure=FailureKind.BROKEN,
     )
 
 
-def another_failure(accepted: Accepted) -> Refusal:
+def another_failure(accepted: Accepted) -> UpstreamError:
     """For an object where this call's failure would be, and those of others may be."""
-    return Refusal(
+    return UpstreamError(
         400,
         f"there is an object at {accepted.failure}, and another call's failure may be there: its name has neither "
         "this call's own part nor a random one of SageMaker's. Leave out aws_sagemaker_async_filename and "
         "aws_sagemaker_async_inference_id, so that SageMaker names it. If the inference did not fail, its result will "
         f"be at {accepted.output}",
-        verdict=Verdict.BROKEN,
+        failure=FailureKind.BROKEN,
     )
 
 

@@ -22,7 +22,7 @@ from litellm_sagemaker_openai.litellm_seams.aws_credentials import source_for
 from litellm_sagemaker_openai.litellm_seams.http_clients import ssl_setting
 from litellm_sagemaker_openai.operations.queued_inference.inference import (
     REQUEST_SECONDS,
-    Steps,
+    InferenceSteps,
     acarry_out,
     carry_out,
     look,
@@ -91,7 +91,7 @@ def _wanted(location: str, failure_location: str | None, aws_parameters: dict[st
     )
 
 
-def _look(wanted: _Wanted) -> Steps[bytes | Absent]:
+def _look(wanted: _Wanted) -> InferenceSteps[bytes | Absent]:
     return look(wanted.s3, wanted.output, wanted.failure, REQUEST_SECONDS)
 
 
@@ -111,9 +111,9 @@ def _litellm_errors(location: str) -> Iterator[None]:
     try:
         yield
     except AnswerError as error:
-        if detail := error.refusal.operator_detail:
+        if detail := error.upstream.operator_detail:
             _logger.warning("%s (%s): %s", PROVIDER, quoted(location), for_the_log(detail))
-        raise to_exception(error.refusal, model=PROVIDER, route=ROUTE) from error
+        raise to_exception(error.upstream, model=PROVIDER, route=ROUTE) from error
     except CredentialsError as error:
         _logger.warning("%s (credentials): %s", PROVIDER, for_the_log(repr(error.__cause__ or error)))
         raise no_credentials(error, model=PROVIDER) from error

@@ -10,12 +10,12 @@ from concurrent.futures import ThreadPoolExecutor
 from hypothesis import given
 from hypothesis import strategies as st
 
-from litellm_sagemaker_openai.bounded_table import Table
+from litellm_sagemaker_openai.bounded_table import BoundedTable
 
 
 @given(st.lists(st.integers(0, 9)), st.integers(1, 5))
 def test_what_was_not_asked_for_for_longest_makes_room(keys: list[int], most: int) -> None:
-    table: Table[int, object] = Table(most)
+    table: BoundedTable[int, object] = BoundedTable(most)
     kept: dict[int, object] = {}
     for key in keys:
         made = object()
@@ -26,7 +26,7 @@ def test_what_was_not_asked_for_for_longest_makes_room(keys: list[int], most: in
 
 
 def test_callers_that_come_at_once_get_the_same() -> None:
-    table: Table[str, object] = Table(5)
+    table: BoundedTable[str, object] = BoundedTable(5)
     together = threading.Barrier(8)
 
     def make() -> object:
@@ -39,7 +39,7 @@ def test_callers_that_come_at_once_get_the_same() -> None:
 
 
 def test_one_that_takes_its_time_to_be_made_holds_up_no_other() -> None:
-    table: Table[str, str] = Table(5)
+    table: BoundedTable[str, str] = BoundedTable(5)
     go_on = threading.Event()
     with ThreadPoolExecutor(1) as threads:
         slow = threads.submit(table.get, "slow", lambda: "made" if go_on.wait(30) else "late")
@@ -49,7 +49,7 @@ def test_one_that_takes_its_time_to_be_made_holds_up_no_other() -> None:
 
 
 def test_nothing_is_not_kept() -> None:
-    table: Table[str, str | None] = Table(5)
+    table: BoundedTable[str, str | None] = BoundedTable(5)
     assert table.get("key", lambda: None) is None
     assert table.get("key", lambda: "there by now") == "there by now"
     assert table.get("key", lambda: None) == "there by now"
@@ -58,8 +58,8 @@ def test_nothing_is_not_kept() -> None:
 def test_a_forked_process_begins_anew_whoever_held_the_lock() -> None:
     code = (
         "import os, signal, sys, threading\n"
-        "from litellm_sagemaker_openai.bounded_table import Table\n"
-        "table = Table(5)\n"
+        "from litellm_sagemaker_openai.bounded_table import BoundedTable\n"
+        "table = BoundedTable(5)\n"
         "table.get('key', lambda: 'old')\n"
         "held = threading.Event()\n"
         "def hold():\n"
