@@ -68,10 +68,10 @@ def was_refused(request: Mapping[str, Any], model: str) -> bool:
     """
     depth = request.get("fallback_depth")
     metadata = request.get("litellm_metadata" if "litellm_metadata" in request else "metadata")  # as Router.log_retry
-    records = (metadata or {}).get("previous_models") or ()
-    return any(
-        _is_mistake(each) and (depth or (depth is None and each.get("model_group") != model)) for each in records
-    )
+    mistakes = [each for each in (metadata or {}).get("previous_models") or () if _is_mistake(each)]
+    if depth is None:
+        mistakes = [each for each in mistakes if each.get("model_group") != model]
+    return depth != 0 and bool(mistakes)
 
 
 def _is_mistake(attempt: Any) -> bool:
