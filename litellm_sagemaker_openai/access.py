@@ -142,7 +142,7 @@ class AskedCall:
         model: as the handler gets it, without ``sagemaker_openai/``.
         parameters: ``optional_params``, as a native provider gets them.
         headers: those that are to be sent.
-        operation: what is asked, one of ``options.OPERATIONS``.
+        operation: what is asked, by its name.
     """
 
     model: str

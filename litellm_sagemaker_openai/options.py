@@ -21,9 +21,8 @@ from litellm_sagemaker_openai.formats.embeddings import FORMATS
 from litellm_sagemaker_openai.operations.queued_inference.request import MEMBERS, Text
 from litellm_sagemaker_openai.sending.cold_start import LONGEST_WAIT
 
-# The operations, as the column of docs/parameters.md names them.
+# Operations that some options are for, by their names: `Operation.name`, and the column of docs/parameters.md.
 CHAT, EMBEDDINGS, QUEUED_CHAT = "chat", "embeddings", "queued chat"
-OPERATIONS = (CHAT, EMBEDDINGS, QUEUED_CHAT)
 
 Reader = Callable[[str, Any], Any]
 
@@ -37,14 +36,14 @@ class Option:
         read: its value from what was given, which may come from Python, from YAML or, as text, from an environment
             variable. Raises ValueError, whose message names the option and says what to write.
         default: where it is not given.
-        taken_by: the operations that it means something to; the others leave it alone.
+        taken_by: the operations that it means something to, and the others leave it alone; None: all of them.
         refused_by: the operations for which it is an error, and why.
     """
 
     name: str
     read: Reader
     default: Any = None
-    taken_by: Sequence[str] = OPERATIONS
+    taken_by: Sequence[str] | None = None
     refused_by: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -200,7 +199,7 @@ def read_options(given: Mapping[str, Any], operation: str) -> dict[str, Any]:
 
     Args:
         given: what the caller and the deployment say, other parameters among it.
-        operation: what is asked, one of ``OPERATIONS``; a chat with ``aws_sagemaker_async`` is a queued one.
+        operation: what is asked, by its name; a chat with ``aws_sagemaker_async`` is a queued one.
 
     Raises:
         ValueError: an option of a wrong type or out of range, one that the operation cannot take, or an unknown

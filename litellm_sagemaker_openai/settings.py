@@ -84,7 +84,7 @@ def sort_settings(
     Args:
         optional_params: LiteLLM's.
         litellm_params: LiteLLM's.
-        operation: what is asked, one of ``options.OPERATIONS``.
+        operation: what is asked, by its name.
         api_key: LiteLLM's.
         api_base: LiteLLM's.
 

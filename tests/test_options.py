@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
-from litellm_sagemaker_openai.options import CHAT, EMBEDDINGS, OPERATIONS, OPTIONS, QUEUED_CHAT, is_queued, read_options
+import litellm_sagemaker_openai.provider  # noqa: F401  # it names each operation
+from litellm_sagemaker_openai.operations.operation import Operation
+from litellm_sagemaker_openai.options import CHAT, EMBEDDINGS, OPTIONS, QUEUED_CHAT, is_queued, read_options
 
 each = pytest.mark.parametrize
 # A value that each option takes, and one that it does not.
@@ -37,13 +39,13 @@ def test_each_option_has_its_values_here() -> None:
     assert set(GOOD_AND_BAD) == {option.name for option in OPTIONS}
 
 
-@each("operation", OPERATIONS)
+@each("operation", [kind.name for kind in Operation.__subclasses__()])
 @each("option", OPTIONS, ids=lambda option: option.name)
 def test_an_operation_takes_it_refuses_it_or_leaves_it_alone(option: Any, operation: str) -> None:
     given = {option.name: GOOD_AND_BAD[option.name][0]}
     if operation == QUEUED_CHAT:
         given["aws_sagemaker_async"] = True
-    assert not set(option.taken_by) & set(option.refused_by)
+    assert not set(option.taken_by or ()) & set(option.refused_by)
     if operation in option.refused_by:
         with pytest.raises(ValueError, match="_".join(option.name.split("_")[:3])):
             read_options(given, operation)

@@ -1,8 +1,8 @@
 """Posts with the aiohttp session inside LiteLLM's shared asynchronous client, without the httpx client around it.
 
 What httpx adds to a request that is complete (defaults, cookies, redirects, authentication, its own objects on the way
-there and back) is half of the function calls of a whole answer: 1,073 without it (tests/work.json), 2,114 with it. The
-session is LiteLLM's, so its pool, its TLS settings and its proxies hold: tests/sending/test_tls_and_proxies.py.
+there and back) is nearly half of the function calls of a whole answer: 1,209 without it (tests/work.json), 2,211 with
+it. The session is LiteLLM's, so its pool, its TLS settings and its proxies hold: tests/sending/test_tls_and_proxies.py.
 
 What LiteLLM does: its asynchronous client is httpx's with a transport of LiteLLM's own, which has the session.
 Seen on: LiteLLM 1.106.2 and httpx 0.28; in LiteLLM 1.103 ``get_valid_client_session`` has an underscore before it.

@@ -64,7 +64,7 @@ class Operation(ABC):
     """One thing that can be asked of an endpoint. It has no state: there is one instance of each.
 
     Attributes:
-        name: one of ``options.OPERATIONS``, by which the table of options knows it.
+        name: by which the table of options knows it.
         route: the permissions that it needs, and what to do where it is refused.
         max_body_bytes: how long a request's body may be.
         streams: whether the container can be asked for a stream.

@@ -1,4 +1,4 @@
-"""This provider's own work in a call stays what it was. It is counted, not timed (``tests.work`` says what counts).
+"""This provider's own work in a call does not grow. It is counted, not timed (``tests.work`` says what counts).
 
 ``python -m tests.work > tests/work.json`` records it anew: after a change that saves work, or that is worth some.
 """
@@ -17,8 +17,7 @@ from tests.work import CHUNKS, MANY_CHUNKS
 
 ROOT = Path(__file__).parents[2]
 RECORDED: dict[str, int] = json.loads((ROOT / "tests" / "work.json").read_text())
-# Above: a regression. Below: what was recorded is no longer true. Half as much again is above from anywhere between.
-LEAST, MOST = 0.85, 1.25
+MOST = 1.15  # of what was recorded; LiteLLM's and httpx's versions differ by less
 GROWTH = 1.1
 
 
@@ -35,12 +34,11 @@ def measured() -> dict[str, int]:
 
 def test_what_is_recorded_is_what_is_measured(measured: dict[str, int]) -> None:
     assert list(measured) == list(RECORDED)
-    assert LEAST * 1.5 > MOST
 
 
 @pytest.mark.parametrize("kind", RECORDED)
 def test_a_calls_work(kind: str, measured: dict[str, int]) -> None:
-    assert LEAST <= measured[kind] / RECORDED[kind] <= MOST, f"{measured[kind]} calls, recorded {RECORDED[kind]}"
+    assert measured[kind] / RECORDED[kind] <= MOST, f"{measured[kind]} calls, recorded {RECORDED[kind]}"
 
 
 def test_a_chunk_takes_as_much_in_a_long_stream(measured: dict[str, int]) -> None:

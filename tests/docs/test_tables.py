@@ -16,7 +16,7 @@ from litellm_sagemaker_openai.aws.control_plane import Listed
 from litellm_sagemaker_openai.aws.identity import AwsIdentity
 from litellm_sagemaker_openai.commands.local import local
 from litellm_sagemaker_openai.errors import to_exception
-from litellm_sagemaker_openai.options import OPERATIONS, OPTIONS
+from litellm_sagemaker_openai.options import OPTIONS
 from litellm_sagemaker_openai.sending.retries import DEFAULT_RETRIES
 from litellm_sagemaker_openai.sending.timeouts import as_timeout
 from litellm_sagemaker_openai.upstream_errors import UpstreamError
@@ -34,7 +34,7 @@ def test_parameters() -> None:
     of_litellm = {"model", "api_base", "extra_body", "extra_headers", "timeout", "ssl_verify", *identity}
     assert set(taken_by) == {option.name for option in OPTIONS} | of_litellm
     for option in OPTIONS:
-        said = "all" if tuple(option.taken_by) == OPERATIONS else ", ".join(option.taken_by)
+        said = "all" if option.taken_by is None else ", ".join(option.taken_by)
         assert taken_by[option.name] == said, option.name
         if option.default in (None, ()):
             assert not defaults[option.name].startswith("`"), option.name
