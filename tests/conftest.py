@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import importlib
+import importlib.metadata
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack
@@ -14,6 +17,7 @@ import pytest
 from litellm import Router
 from litellm.llms.custom_httpx.async_client_cleanup import close_litellm_async_clients
 from litellm.llms.custom_httpx.http_handler import AsyncHTTPHandler, HTTPHandler
+from packaging.version import Version
 
 import litellm_sagemaker_openai
 from litellm_sagemaker_openai.aws.sigv4 import FrozenCredentials
@@ -62,6 +66,11 @@ async def close_clients() -> None:
             await client.aclose()
         elif isinstance(client, (HTTPHandler, httpx.Client)):
             client.close()
+
+
+def litellm_is_before(version: str) -> bool:
+    """For what LiteLLM itself does differently: a test says what is true of each version."""
+    return Version(importlib.metadata.version("litellm")) < Version(version)
 
 
 Upstream = Callable[[Callable[[Seen], Answer | bytes] | Answer | bytes], Scripted]
@@ -145,10 +154,20 @@ def router_of() -> Iterator[Any]:
 
     yield make
     for router in routers:
-        router.discard()  # type: ignore[no-untyped-call]
+        retire(router)
+
+
+def retire(router: Router) -> None:
+    """Takes a Router's callbacks away from LiteLLM. Before 1.109 LiteLLM calls it ``discard``."""
+    (getattr(router, "retire", None) or router.discard)()
 
 
 @pytest.fixture
 def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     """LiteLLM's waits between tries are its own, and tested there."""
-    monkeypatch.setattr(Router, "_time_to_sleep_before_retry", lambda *_, **__: 0)
+    if litellm_is_before("1.109"):
+        monkeypatch.setattr(Router, "_time_to_sleep_before_retry", lambda *_, **__: 0)
+    else:
+        host = importlib.import_module("litellm.router_python_host").PythonHost
+        monkeypatch.setattr(host, "sleep", lambda *_: asyncio.sleep(0))
+        monkeypatch.setattr(host, "sleep_sync", lambda *_: None)

@@ -23,7 +23,7 @@ from litellm_sagemaker_openai.access import (
     operators_names,
 )
 from litellm_sagemaker_openai.litellm_seams.proxy_client import allowed, note_client
-from tests.conftest import MESSAGES, Upstream
+from tests.conftest import MESSAGES, Upstream, litellm_is_before
 from tests.operating.conftest import fine
 from tests.scripted import json_answer
 
@@ -229,5 +229,6 @@ async def test_an_applications_router_says_everything(upstream: Upstream, router
     router = router_of({"model_name": "m", "litellm_params": {"model": "sagemaker_openai/e", "model_id": "c"}})
     await router.acompletion("m", MESSAGES, model_id="d", extra_body={"model": "h"})
     (seen,) = server.seen
-    assert seen.path == "/endpoints/e/inference-components/d/openai/v1/chat/completions"
+    component = "d" if litellm_is_before("1.109") else "c"  # there LiteLLM takes the deployment's
+    assert seen.path == f"/endpoints/e/inference-components/{component}/openai/v1/chat/completions"
     assert seen.json["model"] == "h"

@@ -16,7 +16,7 @@ from litellm import Router
 from litellm.exceptions import MidStreamFallbackError
 
 import litellm_sagemaker_openai
-from tests.conftest import MESSAGES, Upstream
+from tests.conftest import MESSAGES, Upstream, retire
 from tests.scripted import Answer, Scripted, Seen, chunk, completion, json_answer, scripted, sse, usage_chunk
 
 MODEL = "sagemaker_openai/e"
@@ -311,7 +311,7 @@ class TestRouter:
 
         yield make
         for router in made:
-            router.discard()  # type: ignore[no-untyped-call]
+            retire(router)
 
     @pytest.mark.parametrize(
         ("answer", "what"),

@@ -12,7 +12,7 @@ import pytest
 from litellm import Router
 from litellm.caching.caching import Cache
 
-from tests.conftest import MESSAGES, Upstream
+from tests.conftest import MESSAGES, Upstream, retire
 from tests.scripted import Answer, Seen, chunk, completion, json_answer, sse, usage_chunk
 
 TWO = [
@@ -166,7 +166,7 @@ async def test_deployments_of_one_group_share_no_answer_where_their_components_d
             texts.add(answer.choices[0].message.content)
             await kept(len(texts))
     finally:
-        router.discard()  # type: ignore[no-untyped-call]
+        retire(router)
     assert texts == {"answer 1", "answer 2"}
 
 

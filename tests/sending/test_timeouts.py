@@ -12,7 +12,7 @@ import pytest
 
 from litellm_sagemaker_openai.local.server import Running
 from litellm_sagemaker_openai.sending.timeouts import as_timeout
-from tests.conftest import MESSAGES, REGION, Upstream
+from tests.conftest import MESSAGES, REGION, Upstream, litellm_is_before
 from tests.scripted import Answer, Scripted, Seen, chunk, completion, json_answer, sse
 
 KINDS = ["whole", "stream", "embedding"]
@@ -75,7 +75,7 @@ async def test_a_routers_stream_timeout(router_of: Any, upstream: Upstream, time
     model = {"model": "sagemaker_openai/e", "stream_timeout": timeout}
     router = router_of({"model_name": "m", "litellm_params": model}, num_retries=0)
     stream = router.acompletion("m", MESSAGES, stream=True)
-    if math.isnan(timeout):
+    if math.isnan(timeout) and litellm_is_before("1.109"):  # later ones drop it
         with pytest.raises(litellm.BadRequestError, match="timeout must be a number of seconds above 0, not nan"):
             await stream
         assert server.seen == []
