@@ -7,11 +7,20 @@ INSTALLED := .venv/installed
 export LITELLM_LOCAL_MODEL_COST_MAP := True
 export AWS_EC2_METADATA_DISABLED := true
 
-.PHONY: test demo docs pictures soak bench lint format clean
+.PHONY: test check compat demo docs pictures soak bench dist lint format clean
 
 # The first target, so `make` alone does the same.
 test: lint
 	$(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+
+# What to run after each change: in a minute, all but the tests that say why they are slow.
+check: lint
+	$(BIN)/pytest --numprocesses auto --maxprocesses 4 -m "not slow"
+
+# The fast tests on other versions of LiteLLM, each in an environment of its own in .compat (docs/litellm-versions.md).
+# Needs a package index. `make compat VERSIONS="lowest newest"` for some of them.
+compat:
+	$(PYTHON) -m tools.compat $(VERSIONS)
 
 demo: $(INSTALLED)
 	$(BIN)/python -m examples.demo
@@ -32,25 +41,31 @@ soak: $(INSTALLED)
 bench: $(INSTALLED)
 	$(BIN)/python -m benchmarks.bench --markdown benchmarks/results.md --svg docs/pictures/chart.svg
 
+# The files that a release consists of, in dist.
+dist: $(INSTALLED)
+	rm -rf dist
+	$(BIN)/python -m build --no-isolation
+	$(BIN)/twine check --strict dist/*
+
 lint: $(INSTALLED)
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+	$(BIN)/zizmor --offline --quiet .github
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml
 
 format: $(INSTALLED)
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
 clean:
-	rm -rf .venv site .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .compat dist site .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
-# sagemaker-core has AWS's own token generator, to test against. One file of it is loaded, so none of what it
-# requires is needed.
-$(INSTALLED): pyproject.toml constraints.txt
+$(INSTALLED): pyproject.toml constraints.txt tests/requirements-no-deps.txt
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 10) or sys.exit("needs Python 3.10 or newer: make PYTHON=...")'
 	@echo "Setting up .venv; the first time this takes about a minute."
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[proxy,test,docs]'
-	$(BIN)/pip install --quiet --constraint constraints.txt --no-deps sagemaker-core strands-agents \
-		opentelemetry-instrumentation-threading
+	$(BIN)/pip install --quiet --constraint constraints.txt --no-deps --requirement tests/requirements-no-deps.txt
 	@touch $@
