@@ -6,7 +6,6 @@ The synchronous and the asynchronous version are twins over the same parts.
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator, Mapping
 from contextlib import aclosing, closing, contextmanager
@@ -24,6 +23,7 @@ from litellm_sagemaker_openai.litellm_seams.callback_view import log_answer, log
 from litellm_sagemaker_openai.litellm_seams.exceptions import not_retried
 from litellm_sagemaker_openai.litellm_seams.timing import provider_time
 from litellm_sagemaker_openai.operations.operation import Call
+from litellm_sagemaker_openai.operator_log import operator_log
 from litellm_sagemaker_openai.sending.cold_start import ColdStartError, ServerStopping
 from litellm_sagemaker_openai.sending.retries import Tries
 from litellm_sagemaker_openai.upstream_errors import (
@@ -34,8 +34,6 @@ from litellm_sagemaker_openai.upstream_errors import (
     for_the_log,
     read_error,
 )
-
-_logger = logging.getLogger("LiteLLM")  # LiteLLM's own, where the operator looks
 
 
 def complete(call: Call) -> Any:
@@ -213,4 +211,4 @@ def _exception(
 
 def _log(call: Call, what: str, detail: str) -> None:
     """For the operator alone: account ids, console URLs and tracebacks, which the caller's exception leaves out."""
-    _logger.warning("%s/%s (%s): %s", PROVIDER, call.target, what, for_the_log(detail))
+    operator_log.warning("%s/%s (%s): %s", PROVIDER, call.target, what, for_the_log(detail))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import importlib
 import importlib.metadata
 import socket
@@ -11,6 +12,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import botocore.loaders
 import httpx
 import litellm
 import pytest
@@ -31,6 +33,7 @@ WIRE = Path(__file__).parent / "wire"
 REGION = "us-west-2"
 # AWS's own example credentials, with a session token of the characters that need percent-encoding.
 CREDENTIALS = FrozenCredentials("AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY", "tok+en/=&x")
+_create_loader = functools.cache(botocore.loaders.create_loader)
 MESSAGES: list[Any] = [{"role": "user", "content": "Hello?"}]
 
 
@@ -46,6 +49,8 @@ def aws(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
     litellm_sagemaker_openai.register()
     litellm.suppress_debug_info = True
+    # Each test has AWS config files of its own, and so resolves the runtime's URL anew: botocore reads its files once.
+    monkeypatch.setattr("botocore.session.create_loader", _create_loader)
     monkeypatch.setattr(retries, "_FIRST_PAUSE", 0.0)  # tests/sending/test_retries.py has the pauses
 
 

@@ -6,7 +6,6 @@ boto3's requests block, so each runs in a thread of this module's own and is wai
 from __future__ import annotations
 
 import functools
-import logging
 import os
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -22,11 +21,11 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from litellm_sagemaker_openai.aws.credentials import CredentialsError, CredentialSource, environment, quiet_botocore
 from litellm_sagemaker_openai.aws.s3_location import S3Location
+from litellm_sagemaker_openai.operator_log import operator_log
 from litellm_sagemaker_openai.upstream_errors import PROVIDER, AnswerError, FailureKind, UpstreamError, quoted
 
 _T = TypeVar("_T")
 
-_logger = logging.getLogger("LiteLLM")  # LiteLLM's own, where the operator looks
 
 _MOST_THREADS = 32
 _MOST_CLIENTS = 64
@@ -134,7 +133,7 @@ class S3:
             try:
                 self._ask("DeleteObject", location, remove)
             except (S3Error, CredentialsError) as error:
-                _logger.warning("%s: an uploaded request stays: %s", PROVIDER, error)
+                operator_log.warning("%s: an uploaded request stays: %s", PROVIDER, error)
 
         return _submit(remove_if_stored)
 

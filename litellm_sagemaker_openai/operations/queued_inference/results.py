@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
@@ -28,10 +27,10 @@ from litellm_sagemaker_openai.operations.queued_inference.inference import (
     look,
 )
 from litellm_sagemaker_openai.operations.queued_inference.operation import ROUTE
+from litellm_sagemaker_openai.operator_log import operator_log
 from litellm_sagemaker_openai.settings import sort_settings
 from litellm_sagemaker_openai.upstream_errors import PROVIDER, AnswerError, for_the_log, quoted
 
-_logger = logging.getLogger("LiteLLM")  # LiteLLM's own, where the operator looks
 _HOW_TO_GIVE_REGION = "aws_region_name='us-west-2'"
 _AWS_PARAMETERS = {"aws_region_name", *(each.name for each in fields(AwsIdentity))}
 
@@ -112,10 +111,10 @@ def _litellm_errors(location: str) -> Iterator[None]:
         yield
     except AnswerError as error:
         if detail := error.upstream.operator_detail:
-            _logger.warning("%s (%s): %s", PROVIDER, quoted(location), for_the_log(detail))
+            operator_log.warning("%s (%s): %s", PROVIDER, quoted(location), for_the_log(detail))
         raise to_exception(error.upstream, model=PROVIDER, route=ROUTE) from error
     except CredentialsError as error:
-        _logger.warning("%s (credentials): %s", PROVIDER, for_the_log(repr(error.__cause__ or error)))
+        operator_log.warning("%s (credentials): %s", PROVIDER, for_the_log(repr(error.__cause__ or error)))
         raise no_credentials(error, model=PROVIDER) from error
     except ValueError as error:
         raise bad_request(error, model=PROVIDER) from error
