@@ -269,6 +269,10 @@ ONCE: Mapping[str, Callable[[], Any]] = {
         }
     ),
     "many options": lambda: _shaped({"anyOf": [{"type": "null", "x": number} for number in range(SIZE // 10)]}),
+    "a pattern without end": lambda: _echoed(
+        messages=[{"role": "user", "content": "x" * SIZE}],
+        response_format=_schema({"type": "string", "pattern": "(x+x+)+y"}),
+    ),
     "a number in words": lambda: _shaped({"type": "number", "minimum": "1e999999999"}),
     "twice as much at each step": lambda: _shaped({"$ref": "#/$defs/0", "$defs": _doubling(35)}),
     "many stops": lambda: _echoed(

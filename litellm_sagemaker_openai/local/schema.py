@@ -323,12 +323,16 @@ def _option(options: Sequence[Any], depth: int) -> Any:
     """The first option that is not null; deep down, the one that ends the recursion."""
     if not options:
         raise UnsatisfiableSchemaError("anyOf and oneOf must not be empty")
-    nulls = [option for option in options if isinstance(option, Mapping) and option.get("type") == "null"]
-    others = [option for option in options if option not in nulls]
+    nulls = [option for option in options if _is_null(option)]
+    others = [option for option in options if not _is_null(option)]
     if depth <= _SOFT_DEPTH:
         return (others or nulls)[0]
     plain = [option for option in others if "$ref" not in json.dumps(option)]
     return (nulls or plain or others)[0]
+
+
+def _is_null(schema: Any) -> bool:
+    return isinstance(schema, Mapping) and schema.get("type") == "null"
 
 
 def _type_of(schema: Mapping[str, Any], depth: int) -> str:
