@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
+import boto3
 import httpx
 import litellm
 import pytest
@@ -21,7 +22,8 @@ import pytest
 import litellm_sagemaker_openai
 from litellm_sagemaker_openai.litellm_seams import http_clients, known_parameters, lookup
 from litellm_sagemaker_openai.local.server import Running
-from tests.conftest import MESSAGES
+from litellm_sagemaker_openai.operations.queued_inference import request
+from tests.conftest import MESSAGES, retire
 
 PACKAGE = Path(litellm_sagemaker_openai.__file__).parent
 ANSWER = "Echo container, not a model. You said: Hello?"
@@ -147,18 +149,52 @@ async def refused(is_async: bool) -> None:
         await litellm.acompletion(**call) if is_async else litellm.completion(**call)
 
 
+async def routed(is_async: bool) -> None:
+    """A Router's stream, which ``stream_opening`` opens early where it can."""
+    model = {"model_name": "m", "litellm_params": {"model": CHAT}, "model_info": {"mode": "chat"}}
+    router = litellm.Router(model_list=[model])
+    call: dict[str, Any] = {"model": "m", "messages": MESSAGES, "stream": True}
+    try:
+        if is_async:
+            stream: Any = await router.acompletion(**call)
+            chunks = [chunk async for chunk in stream]
+        else:
+            chunks = list(router.completion(**call))
+    finally:
+        retire(router)
+    text = "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices)
+    assert text == ANSWER
+
+
+async def queued(is_async: bool) -> None:
+    call: dict[str, Any] = {"model": "sagemaker_openai/my-async-endpoint", "messages": MESSAGES, "timeout": 20}
+    call["aws_sagemaker_async"] = True
+    response: Any = await litellm.acompletion(**call) if is_async else litellm.completion(**call)
+    assert response.choices[0].message.content == ANSWER
+
+
+def run_without_a_loop(synchronous: Coroutine[Any, Any, None]) -> None:
+    """Runs what awaits nothing. LiteLLM keeps clients for each event loop, and those of one that ended stay open."""
+    with pytest.raises(StopIteration):
+        synchronous.send(None)
+
+
 @pytest.mark.parametrize("names", NAMES, ids=lambda names: names[0])
 async def test_calls_of_each_kind_without(
     names: tuple[str, ...],
     runtime: Running,
+    aws_apis: Any,
     without: Callable[[tuple[str, ...]], None],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setenv("AWS_CONFIG_FILE", os.devnull)
+    for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
+        monkeypatch.setenv(name, os.devnull)  # the same for all, so that botocore's clients are made once
+    monkeypatch.setattr(request, "_FIRST_INTERVAL", 0.01)
+    boto3.client("s3", region_name="us-east-1").create_bucket(Bucket="my-bucket")
     without(names)
-    kinds: list[Callable[[bool], Coroutine[Any, Any, None]]] = [whole, streamed, embedded, refused]
+    kinds: list[Callable[[bool], Coroutine[Any, Any, None]]] = [whole, streamed, routed, embedded, queued, refused]
     for kind in kinds:
-        await asyncio.to_thread(asyncio.run, kind(False))
+        await asyncio.to_thread(run_without_a_loop, kind(False))
         await kind(True)
 
 
