@@ -24,6 +24,9 @@ from litellm_sagemaker_openai.litellm_seams import lookup
 from litellm_sagemaker_openai.litellm_seams.router_records import is_routed
 from litellm_sagemaker_openai.upstream_errors import PROVIDER
 
+# LiteLLM 1.110.2 has it, and chooses a stream's timeout there, after this callback; earlier ones have chosen before it.
+# tests/operating/test_limits.py::test_stream_timeout_is_for_streams_alone shows either.
+_COMPLETION_TIMEOUT = "litellm.litellm_core_utils.completion_timeout"
 STREAM_FLAG = "sagemaker_openai_stream"
 
 # What makes LiteLLM answer a call without asking the handler, or ask another model with the same keywords: there
@@ -56,6 +59,8 @@ class StreamOpening(CustomLogger):
             return None
         asked = _StreamRequested("stream")
         changed = {**{name: value for name, value in kwargs.items() if name != "stream"}, STREAM_FLAG: asked}
+        if kwargs.get("stream_timeout") is not None and lookup.in_module(_COMPLETION_TIMEOUT, "StreamKind") is not None:
+            changed["timeout"] = kwargs["stream_timeout"]  # LiteLLM chooses later, by `stream`
         retries = _retries_without_router(kwargs)
         if retries is None:
             return changed

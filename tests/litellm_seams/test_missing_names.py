@@ -39,6 +39,7 @@ NAMES = [
     ("InMemoryCache",),
     ("LiteLLMAiohttpTransport",),
     ("OPENAI_EMBEDDING_PARAMS",),
+    ("StreamKind",),
     ("__self__",),
     ("_build_sts_client_kwargs",),
     ("_get_proxy_settings",),
