@@ -188,7 +188,7 @@ def _install_for_the_tests(python: Path) -> None:
     constraints = python.parent.parent / "constraints.txt"
     constraints.write_text("\n".join([*present, *pins]) + "\n")
     install = [str(python), "-m", "pip", "install", "--quiet", "--constraint", str(constraints)]
-    _run([*install, "--editable", f"{ROOT}[test]"])
+    _run([*install, "--editable", f"{ROOT}[test,docs]"])
     _run([*install, "--no-deps", "--requirement", str(_TEST_REQUIREMENTS)])
 
 
