@@ -50,7 +50,13 @@ def test_is_the_litellm_that_the_tests_run_with() -> None:
 
 def test_the_package_needs_nothing_that_litellm_does_not_bring_along() -> None:
     brought = {re.split(r"[^\w-]", each)[0].lower() for each in requires("litellm") or []}
-    of_those = {"botocore": "boto3", "anyio": "httpx", "markdown_it": "rich", "yarl": "aiohttp"}  # what those require
+    of_those = {
+        "botocore": "boto3",
+        "anyio": "httpx",
+        "markdown_it": "rich",
+        "regex": "tiktoken",
+        "yarl": "aiohttp",
+    }  # what those require
     own = {"litellm", "litellm_sagemaker_openai"}
     outside = set(imports()) - set(sys.stdlib_module_names) - own
     assert {each for each in outside if of_those.get(each, each) not in brought} == set()
