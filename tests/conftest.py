@@ -37,6 +37,13 @@ _create_loader = functools.cache(botocore.loaders.create_loader)
 MESSAGES: list[Any] = [{"role": "user", "content": "Hello?"}]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        for mark in item.iter_markers("slow"):
+            if not mark.kwargs.get("reason"):
+                raise pytest.UsageError(f"{item.nodeid}: write pytest.mark.slow(reason=...), and what takes long")
+
+
 @pytest.fixture(autouse=True)
 def aws(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Credentials and a region in the environment, and no other source of either."""

@@ -17,6 +17,8 @@ import pytest
 from tests.conftest import CREDENTIALS, Upstream
 from tests.scripted import Answer, Seen, chunk, completion, json_answer, sse
 
+pytestmark = pytest.mark.slow(reason="makes each kind of call with all logging on")
+
 SCRIPT = Path(__file__).parent / "secrets_calls.py"
 
 

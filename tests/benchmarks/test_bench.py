@@ -35,6 +35,8 @@ from benchmarks.bench_proxy import config
 from benchmarks.bench_report import TARGETS, Results, case_table, targets_table
 from benchmarks.chart import Panel, chart
 
+pytestmark = pytest.mark.slow(reason="runs each part of the benchmark")
+
 ROOT = Path(__file__).parents[2]
 CHAT = "/endpoints/{}/openai/v1/chat/completions"
 

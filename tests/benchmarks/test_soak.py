@@ -6,6 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+pytestmark = pytest.mark.slow(reason="sends hundreds of calls to a server that fails")
+
 
 def test_a_short_soak() -> None:
     command = [sys.executable, "-m", "benchmarks.soak", "--calls", "400", "--faults", "0.2", "--seconds", "60"]

@@ -15,6 +15,8 @@ import pytest
 
 from tests.work import CHUNKS, MANY_CHUNKS
 
+pytestmark = [pytest.mark.slow(reason="counts function calls in processes of their own"), pytest.mark.pinned]
+
 ROOT = Path(__file__).parents[2]
 RECORDED: dict[str, int] = json.loads((ROOT / "tests" / "work.json").read_text())
 MOST = 1.15  # of what was recorded; LiteLLM's and httpx's versions differ by less

@@ -15,6 +15,8 @@ import pytest
 
 from tests.clients.conftest import CHAT_PATH, ECHO, REVIEWER_PATH, Proxied, tokens_of
 
+pytestmark = pytest.mark.slow(reason="starts LiteLLM's proxy")
+
 HELLO: list[Any] = [{"role": "user", "content": "Hello?"}]
 THINKING: Any = {"type": "enabled", "budget_tokens": 1024}
 THOUGHT = "The user's last message has {} tokens. An echo does not think; it gives them back."

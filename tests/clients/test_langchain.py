@@ -17,6 +17,8 @@ from pydantic import BaseModel
 from litellm_sagemaker_openai.local.server import Running
 from tests.clients.conftest import ECHO, Proxied, answer_to, tokens_of
 
+pytestmark = pytest.mark.slow(reason="starts LiteLLM's proxy")
+
 
 @tool
 def get_weather(city: str) -> str:

@@ -12,6 +12,8 @@ from pydantic import BaseModel
 
 from tests.clients.conftest import CHAT_PATH, ECHO, Proxied, answer_to
 
+pytestmark = pytest.mark.slow(reason="starts LiteLLM's proxy")
+
 HELLO: list[Any] = [{"role": "user", "content": "Hello?"}]
 TWO_TOOLS_ASKED: list[Any] = [{"role": "user", "content": "get_weather and get_time in Dublin, please"}]
 IMAGE = "data:image/png;base64,iVBORw0KGgo="

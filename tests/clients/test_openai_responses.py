@@ -11,6 +11,8 @@ import pytest
 
 from tests.clients.conftest import CHAT_PATH, ECHO, REVIEWER_PATH, Proxied, tokens_of
 
+pytestmark = pytest.mark.slow(reason="starts LiteLLM's proxy")
+
 THOUGHT = "The user's last message has {} tokens. An echo does not think; it gives them back."
 
 

@@ -14,6 +14,8 @@ from examples.strands_agents import TASK, calculate
 from litellm_sagemaker_openai.local.server import Running
 from tests.clients.conftest import Proxied, tokens_of
 
+pytestmark = pytest.mark.slow(reason="starts LiteLLM's proxy")
+
 SUM = "366 * 24 * 60 * 60"
 DONE = f"{SUM} = 31622400"
 ROOT = Path(__file__).resolve().parents[2]

@@ -90,6 +90,7 @@ def test_what_is_in_service(account: Aws) -> None:
     assert result.stderr == "broken: Failed: It is model_list: broken.\n"
 
 
+@pytest.mark.slow(reason="starts LiteLLM's proxy")
 def test_the_proxy_serves_all_of_it(account: Aws, tmp_path: Path) -> None:
     file = tmp_path / "proxy.yaml"
     assert run("--output", str(file)).exit_code == 0

@@ -23,6 +23,8 @@ from tests.docs.blocks import CURL, JSON, MAKE, PIP, PROXY_START, PYTHON, TESTED
 from tests.docs.pages import BLOCKS, PAGES, ROOT, Block
 from tests.docs.reader import ECHO, MARK, PROXY_URL, SAGEMAKER_URL, add_tool, bash, environment, run
 
+pytestmark = pytest.mark.slow(reason="runs each snippet of the docs")
+
 each = pytest.mark.parametrize
 
 

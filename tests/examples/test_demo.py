@@ -16,6 +16,8 @@ import pytest
 
 from examples import demo
 
+pytestmark = pytest.mark.slow(reason="starts LiteLLM's proxy")
+
 # Where SageMaker was asked, and who answered.
 CHAT = (demo.CHAT_PATH, "sagemaker_openai/my-endpoint", "chat", "0")
 CODER = (demo.CODER_PATH, "sagemaker_openai/my-gpus/coder", "coder", "0")

@@ -16,6 +16,8 @@ from tests.conftest import Upstream
 from tests.hostile import NAMES
 from tests.scripted import Answer, Seen, chunk, completion, json_answer, sse, usage_chunk
 
+pytestmark = pytest.mark.slow(reason="sends bodies of many megabytes")
+
 CALLS = Path(__file__).parents[1] / "hostile_calls.py"
 MEGABYTE = 1_000_000
 BLANKS = " " * MEGABYTE

@@ -30,6 +30,8 @@ from tests.operating.conftest import fine
 from tests.operating.proxies import Proxy, proxy
 from tests.scripted import Answer, Scripted, Seen, completion, json_answer, scripted
 
+pytestmark = pytest.mark.slow(reason="starts LiteLLM's proxy")
+
 QUESTION = "What is your name?"
 MESSAGES = [{"role": "user", "content": QUESTION}]
 KEY = "sk-a-team-members"

@@ -14,6 +14,8 @@ from tests.conftest import REGION
 from tests.operating.proxies import Proxy, config, events, proxy, text_of
 from tests.scripted import Answer, Scripted, Seen, completion, json_answer, scripted
 
+pytestmark = pytest.mark.slow(reason="starts LiteLLM's proxy")
+
 BUCKET = "my-bucket"
 NEVER = "Never."  # a question that gets no answer
 

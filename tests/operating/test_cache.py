@@ -13,6 +13,8 @@ import pytest
 from tests.operating.proxies import Proxy, proxy, until
 from tests.scripted import Answer, Scripted, Seen, completion, json_answer, scripted
 
+pytestmark = pytest.mark.slow(reason="starts LiteLLM's proxy")
+
 
 @dataclass(frozen=True)
 class Cached:

@@ -18,6 +18,8 @@ from tests.operating.conftest import fine
 from tests.operating.proxies import proxy, text_of
 from tests.scripted import scripted
 
+pytestmark = pytest.mark.slow(reason="starts LiteLLM's proxy")
+
 ROOT = Path(__file__).resolve().parents[2]
 INSTRUCTIONS = [
     line.split(maxsplit=1) for line in (ROOT / "Dockerfile").read_text().splitlines() if line and line[0] != "#"

@@ -20,6 +20,8 @@ from tests.operating.conftest import NO_CAPACITY, fine
 from tests.operating.proxies import Proxy, config, events, on_path, proxy, text_of
 from tests.scripted import Answer, Scripted, Seen, json_answer, scripted, sse
 
+pytestmark = pytest.mark.slow(reason="starts LiteLLM's proxy")
+
 STREAM = pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
 SLOW_SECONDS = 0.3
 LATE_SECONDS = 0.3

@@ -20,6 +20,8 @@ from tests.operating.conftest import NO_CAPACITY
 from tests.operating.proxies import Proxy, proxy, until
 from tests.scripted import Scripted, scripted
 
+pytestmark = pytest.mark.slow(reason="starts LiteLLM's proxy")
+
 WAITING = {
     "model_list": [
         {

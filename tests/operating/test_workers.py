@@ -22,6 +22,8 @@ from tests.operating.proxies import Proxy, config, on_path, proxy, text_of, unti
 from tests.operating.redis import redis
 from tests.scripted import Scripted, json_answer, scripted
 
+pytestmark = pytest.mark.slow(reason="starts LiteLLM's proxy")
+
 WORKERS = 2
 
 

@@ -814,6 +814,7 @@ def on(proxied: Proxied) -> Proxied:
     return proxied
 
 
+@pytest.mark.slow(reason="starts LiteLLM's proxy")
 class TestProxy:
     """The OpenAI SDK as it comes asks for base64, and decodes it."""
 

@@ -14,6 +14,8 @@ from tests.certificates import make_certificates
 from tests.forked_calls import CHILDREN
 from tests.scripted import Answer, Seen, completion, json_answer, scripted
 
+pytestmark = pytest.mark.slow(reason="forks processes that each make calls")
+
 SCRIPT = Path(__file__).parents[1] / "forked_calls.py"
 
 
