@@ -270,6 +270,7 @@ class TestSource:
         now[0] = HOLD_SECONDS + 1
         assert refused_call() == 2
 
+    @pytest.mark.slow(reason="starts a process that imports LiteLLM")
     def test_a_forked_process_resolves_its_own(self) -> None:
         code = (
             "import os, sys\n"
@@ -381,6 +382,7 @@ async def test_a_refused_call_is_tried_once_more_with_fresh_credentials(
     assert keys[0] != keys[1]
 
 
+@pytest.mark.slow(reason="two seconds of calls beside a source that waits")
 @pytest.mark.parametrize("stream", [False, True])
 async def test_a_slow_source_of_credentials_holds_up_nobody_else(
     upstream: Upstream, monkeypatch: pytest.MonkeyPatch, stream: bool

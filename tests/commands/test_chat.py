@@ -191,6 +191,7 @@ def terminal(request: pytest.FixtureRequest) -> Callable[..., AbstractContextMan
     return lambda *arguments: in_terminal(["chat", *arguments], os.environ)
 
 
+@pytest.mark.slow(reason="starts the command in processes of their own, and each imports LiteLLM")
 class TestInATerminal:
     def test_a_conversation(
         self, upstream: Upstream, terminal: Callable[..., AbstractContextManager[Terminal]]

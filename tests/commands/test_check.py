@@ -542,6 +542,7 @@ def test_wrong_usage(arguments: list[str], runtime: Running) -> None:
     assert not runtime.app.state.received
 
 
+@pytest.mark.slow(reason="starts the command in processes of their own, and each imports LiteLLM")
 def test_on_a_screen(upstream: Upstream) -> None:
     upstream(lambda seen: WHOLE if seen.path.endswith("/invocations") else answered(403, f"\x1b[31m{BEARER}"))
     with in_terminal(["check", "my-endpoint"], os.environ) as terminal:
@@ -552,6 +553,7 @@ def test_on_a_screen(upstream: Upstream) -> None:
     assert b"\x1b[31mUser" not in terminal.written
 
 
+@pytest.mark.slow(reason="starts the command in processes of their own, and each imports LiteLLM")
 def test_ctrl_c_is_no_failure(upstream: Upstream) -> None:
     upstream(Answer(end="stall"))
     with in_terminal(["check", "my-endpoint"], os.environ) as terminal:

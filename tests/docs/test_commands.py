@@ -20,6 +20,8 @@ from tests.docs.blocks import CALLING, CONFIGURING, DEPLOYING, LISTING, LOCAL, P
 from tests.docs.pages import Block
 from tests.docs.reader import AS_ON_AWS, LOCAL_URL, MARK, add_tool, bash, environment, make_listed_endpoints, run
 
+pytestmark = pytest.mark.slow(reason="starts the command in processes of their own, and each imports LiteLLM")
+
 each = pytest.mark.parametrize
 
 

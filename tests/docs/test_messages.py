@@ -58,6 +58,7 @@ def test_no_message_stands_there_twice() -> None:
         assert [other for other in OURS if says(other, message)] == [message]
 
 
+@pytest.mark.slow(reason="starts a process that imports LiteLLM")
 def test_messages_of_litellm(tmp_path: Path, at_home: dict[str, str]) -> None:
     config = tmp_path / "proxy_config.yaml"
     config.write_text(CONFIG.read_text().replace("SAGEMAKER_CHAT_MODEL", "NOT_SET"))

@@ -11,6 +11,8 @@ from tests.aws_apis import Aws
 from tests.docs.pages import PACKAGE, PAGES, links
 from tests.docs.pictures import FOLDER, PICTURES, account, draw, text_in
 
+pytestmark = pytest.mark.slow(reason="starts the command in processes of their own, and each imports LiteLLM")
+
 
 @pytest.mark.parametrize("name", PICTURES)
 def test_a_picture_is_what_the_command_shows(name: str, aws_apis: Aws, tmp_path: Path) -> None:

@@ -273,6 +273,7 @@ class TestLeaving:
         assert list(cast(Any, litellm.completion(MODEL, MESSAGES, stream=True)))
         assert server.connections == 1  # kept, to be used again
 
+    @pytest.mark.slow(reason="opens a thousand streams")
     async def test_a_thousand_left_streams_leave_nothing_behind(
         self, stalled: Scripted, caplog: pytest.LogCaptureFixture
     ) -> None:

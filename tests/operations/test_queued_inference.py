@@ -371,6 +371,7 @@ async def test_what_was_there_before_is_no_answer(runtime: Running, bucket: Buck
         assert (await ask(**more)).choices[0].message.content == ECHO
 
 
+@pytest.mark.slow(reason="starts a process that imports LiteLLM")
 @each("elsewhere", [False, True])
 async def test_two_calls_in_flight_with_one_file_name(
     upstream: Upstream, s3_server: Callable[[Any], Scripted], elsewhere: bool
@@ -956,6 +957,7 @@ async def test_the_loop_runs_on_while_s3_is_asked(upstream: Upstream, s3_server:
     assert [seen.method for seen in server.seen] == ["PUT", "GET", "DELETE"]
 
 
+@pytest.mark.slow(reason="sends two hundred calls")
 async def test_two_hundred_wait_at_once(
     upstream: Upstream, s3_server: Callable[[Any], Scripted], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -1127,6 +1129,7 @@ def test_a_request_that_was_never_stored_is_not_removed(s3_server: Callable[[Any
     assert server.seen == []
 
 
+@pytest.mark.slow(reason="forks a process that makes calls")
 def test_a_forked_process_has_threads_and_connections_of_its_own(s3_server: Callable[[Any], Scripted]) -> None:
     server = s3_server(xml_error(404, "NoSuchKey"))
     code = (

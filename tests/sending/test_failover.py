@@ -150,6 +150,7 @@ SURE: dict[str, Any] = {
 
 
 class TestFailover:
+    @pytest.mark.slow(reason="sends a hundred calls each")
     @pytest.mark.parametrize("fault", ["503", "no capacity", "cut before a chunk", "hang up"])
     @pytest.mark.parametrize("configured", SURE)
     @pytest.mark.usefixtures("no_waiting")
