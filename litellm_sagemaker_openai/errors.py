@@ -89,7 +89,8 @@ def connection_error(error: httpx.HTTPError, *, model: str, begun: bool = False)
 def is_transient(error: Exception) -> bool:
     """Whether the same request may be answered in a few seconds, so that this provider may send it again by itself.
 
-    Not where there is no capacity, which takes minutes, where the answer was none, or where the call's timeout is over.
+    Not where there is no capacity, which takes minutes, where what came was not an answer, or where the call's timeout
+    is over.
     """
     return getattr(error, _TRANSIENT, False)
 

@@ -135,13 +135,7 @@ class _OpenedStreamAsync:
 async def open_wrapped_stream(call: Call) -> CustomStreamWrapper:
     """A stream in LiteLLM's wrapper. What fails before its first chunk is raised here, where LiteLLM retries it."""
     stream = await open_stream_async(call)
-    return stream_wrapper.wrapped(
-        completion_stream=stream,
-        model=call.model,
-        custom_llm_provider=PROVIDER,
-        logging_obj=call.logging_obj,
-        _response_headers=stream.headers,
-    )
+    return stream_wrapper.wrapped(stream, model=call.model, logging_obj=call.logging_obj, headers=stream.headers)
 
 
 async def stream_lazily(call: Call) -> AsyncIterator[ModelResponseStream]:

@@ -36,7 +36,8 @@ class Option:
         read: its value from what was given, which may come from Python, from YAML or, as text, from an environment
             variable. Raises ValueError, whose message names the option and says what to write.
         default: where it is not given.
-        taken_by: the operations that it means something to, and the others leave it alone; None: all of them.
+        taken_by: the operations that read it, and the others ignore it; None: all of them. Nothing enforces it: it is
+            for docs/parameters.md, and compared with it.
         refused_by: the operations for which it is an error, and why.
     """
 
@@ -222,11 +223,13 @@ def read_options(given: Mapping[str, Any], operation: str) -> dict[str, Any]:
 def is_queued(given: Mapping[str, Any]) -> bool:
     """Whether a chat is to go through SageMaker's queue (asynchronous inference).
 
-    Raises:
-        ValueError: ``aws_sagemaker_async`` is neither true nor false.
+    False where ``aws_sagemaker_async`` cannot be read: ``read_options`` refuses it, once it is known who said it.
     """
     value = given.get("aws_sagemaker_async")
-    return value is not None and flag("aws_sagemaker_async", value)
+    try:
+        return value is not None and flag("aws_sagemaker_async", value)
+    except ValueError:
+        return False
 
 
 def _refuse_unknown(given: Mapping[str, Any]) -> None:

@@ -24,7 +24,7 @@ from litellm_sagemaker_openai.target import parse_target
 
 
 def prepare(
-    choose: Callable[[Mapping[str, Any]], Operation],
+    choose: Callable[[Mapping[str, Any], Mapping[str, Any]], Operation],
     call: Mapping[str, Any],
     *,
     stream: bool = False,
@@ -33,7 +33,7 @@ def prepare(
     """The call, ready to be sent. Nothing of the caller's is changed.
 
     Args:
-        choose: gives the operation that parameters ask for.
+        choose: gives the operation that a call asks for, from the handler's keywords and its parameters.
         call: the keywords of LiteLLM's handler.
         stream: whether LiteLLM wants a stream.
         is_async: whether it is for an event loop.
@@ -47,7 +47,7 @@ def prepare(
     show_as_native(logging_obj, flagged=flagged)
     try:
         parameters = restored_parameters(optional_params)
-        operation = choose(parameters)
+        operation = choose(call, parameters)
         question = operation.question(call)
         access = allowed(litellm_params, AskedCall(model, parameters, question.headers, operation.name))
         settings = sort_settings(
@@ -64,7 +64,7 @@ def prepare(
         request = Request(
             url=url,
             signer=signer,
-            headers=operation.headers(access.headers, target, stream=ask_for_stream),
+            headers=operation.headers(access.headers, settings, target, stream=ask_for_stream),
             body=encode_body(body, max_bytes=operation.max_body_bytes),
             stream=ask_for_stream,
             timeout=as_timeout(call.get("timeout")),
@@ -76,14 +76,15 @@ def prepare(
     except ValueError as error:
         raise bad_request(error, model=model) from error
     log_request(logging_obj, question.content, body, exchange.request.url, exchange.request.headers)
-    retries = _retries(call, settings, late=is_async and not flagged) if stream and operation.is_repeatable else 0
+    lazily = is_async and not flagged
+    retries = _retries(call, settings, lazily=lazily) if stream and operation.is_repeatable else 0
     return Call(
         operation, model, target, question.content, settings, exchange, retries, call["model_response"], logging_obj
     )
 
 
-def _retries(call: Mapping[str, Any], settings: Settings, *, late: bool) -> int:
-    """How often a stream is tried again. ``late``: it opens where a Router cannot retry it any more."""
+def _retries(call: Mapping[str, Any], settings: Settings, *, lazily: bool) -> int:
+    """How often a stream is tried again. ``lazily``: it opens with the first read, where no Router can retry it."""
     asked = flagged_retries(call.get("optional_params") or {})
-    routers = routers_retries(call.get("litellm_params") or {}) if late else None
+    routers = routers_retries(call.get("litellm_params") or {}) if lazily else None
     return stream_retries(settings.max_retries if asked is None else asked, routers)

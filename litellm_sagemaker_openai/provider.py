@@ -26,11 +26,11 @@ from litellm_sagemaker_openai.preparation import prepare
 _NOT_SERVED = "sagemaker_openai/ serves chat completions and embeddings, and no images"
 
 
-def _chat(parameters: Mapping[str, Any]) -> Operation:
+def _chat(_: Mapping[str, Any], parameters: Mapping[str, Any]) -> Operation:
     return queued_chat if is_queued(parameters) else chat
 
 
-def _embeddings(_: Mapping[str, Any]) -> Operation:
+def _embeddings(_: Mapping[str, Any], __: Mapping[str, Any]) -> Operation:
     return embeddings
 
 

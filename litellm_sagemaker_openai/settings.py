@@ -92,8 +92,12 @@ def sort_settings(
         ValueError: as for ``options.read_options``; an AWS parameter of a wrong type; or a credential in
             ``extra_body``. The message says what to write instead.
     """
-    model_name = litellm_params.get("hf_model_name") or optional_params.get("hf_model_name")
-    options = read_options({**optional_params, "hf_model_name": model_name, "api_key": api_key}, operation)
+    given = {**optional_params, "api_key": api_key}
+    if litellm_params.get("hf_model_name") not in (None, ""):
+        given["hf_model_name"] = litellm_params["hf_model_name"]
+    if api_base:
+        given["sagemaker_base_url"] = None
+    options = read_options(given, operation)
     return Settings(
         identity=_identity(optional_params),
         body=_body(optional_params, allow_zero_temperature=options["aws_sagemaker_allow_zero_temp"]),

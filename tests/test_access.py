@@ -5,6 +5,8 @@ tests/operating/test_access.py has the clients of the real proxy.
 
 from __future__ import annotations
 
+import sys
+import types
 from typing import Any
 
 import litellm
@@ -175,6 +177,21 @@ def test_applications_their_routers_and_health_checks_are_not_clients(litellm_pa
 def test_a_litellm_that_does_not_tell_what_the_client_said(litellm_params: dict[str, Any]) -> None:
     with pytest.raises(UnknownClient, match="use a LiteLLM that litellm-sagemaker-openai is tested with"):
         allowed(litellm_params, AskedCall("e", {}, {}))
+
+
+@pytest.mark.parametrize("has_a_router", [True, False])
+def test_a_proxy_whose_router_cannot_be_found(has_a_router: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A proxy without a Router lets its clients name any model; one of which that cannot be told does not."""
+    module = types.ModuleType("litellm.proxy.proxy_server")
+    if has_a_router:
+        vars(module).update(llm_router=None, user_model="sagemaker_openai/e")
+    monkeypatch.setitem(sys.modules, "litellm.proxy.proxy_server", module)
+    litellm_params = {"proxy_server_request": {"body": {"model": "m"}, "headers": {}}, "metadata": CLIENTS}
+    if has_a_router:
+        assert allowed(litellm_params, AskedCall("e", {}, {})).parameters == {}
+    else:
+        with pytest.raises(ClientRefused, match="model"):
+            allowed(litellm_params, AskedCall("e", {}, {}))
 
 
 def test_without_the_note_the_body_is_what_counts() -> None:

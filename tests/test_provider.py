@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -347,3 +349,17 @@ def test_registering_twice_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> N
 def test_a_boto3_session_gives_the_same_host(runtime: Running) -> None:
     client = boto3.client("sagemaker-runtime", region_name=REGION)
     assert client.meta.endpoint_url == runtime.url
+
+
+@pytest.mark.parametrize("registered", [True, False])
+def test_litellm_alone_knows_no_provider_before_the_first_call(registered: bool) -> None:
+    """The fact behind ``registration.py``: where this fails, ``custom_provider_map`` is all that is needed."""
+    register = "litellm_sagemaker_openai.register()"
+    by_hand = "litellm.custom_provider_map = [{'provider': 'sagemaker_openai', 'custom_handler': handler}]"
+    program = (
+        "import litellm, litellm_sagemaker_openai\nhandler = litellm_sagemaker_openai.sagemaker_openai\n"
+        f"{register if registered else by_hand}\n"
+        "print(litellm.get_supported_openai_params('e', custom_llm_provider='sagemaker_openai') is not None)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert done.stdout.strip() == str(registered), done.stderr

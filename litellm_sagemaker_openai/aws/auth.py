@@ -82,7 +82,8 @@ def generate_token(
     It carries the full authority of the credentials for as long as it lives: keep it off disks, logs and plain HTTP.
 
     Args:
-        region: the endpoint's region. Default: the environment's (``AWS_REGION`` …), then the profile's.
+        region: the endpoint's region. Default: the environment's (``AWS_REGION_NAME``, ``AWS_REGION``,
+            ``AWS_DEFAULT_REGION``), then the profile's.
         credentials: botocore or boto3 credentials (refreshable ones are read once). Default: the default AWS chain.
         expiry: the token's life, 1 second to 12 hours. Default: 5 minutes. It ends earlier where the credentials do.
 
@@ -109,7 +110,8 @@ class SageMakerAuth(httpx.Auth):
     that have none.
 
     Args:
-        region: the endpoints' region. Default: the environment's (``AWS_REGION`` …), then the profile's.
+        region: the endpoints' region. Default: the environment's (``AWS_REGION_NAME``, ``AWS_REGION``,
+            ``AWS_DEFAULT_REGION``), then the profile's.
         credentials: botocore or boto3 credentials, refreshable ones included. Default: the default AWS chain.
         expiry: each token's life, 1 second to 12 hours. Default: 5 minutes.
         allowed_hosts: gateways of your own, each ``host`` or ``host:port`` (443 by default). Default: none.

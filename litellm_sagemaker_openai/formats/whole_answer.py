@@ -29,7 +29,7 @@ def parsed(content: bytes) -> Any:
     """A container's whole answer, as JSON.
 
     Raises:
-        MalformedAnswer: it is none.
+        MalformedAnswer: it is not JSON.
     """
     try:
         return json.loads(content)

@@ -5,7 +5,7 @@ there and back) is nearly half of the function calls of a whole answer: 1,209 wi
 it. The session is LiteLLM's, so its pool, its TLS settings and its proxies hold: tests/sending/test_tls_and_proxies.py.
 
 What LiteLLM does: its asynchronous client is httpx's with a transport of LiteLLM's own, which has the session.
-Seen on: LiteLLM 1.106.2 and httpx 0.28; in LiteLLM 1.103 ``get_valid_client_session`` has an underscore before it.
+Seen on: LiteLLM 1.106.2 and httpx 0.28; up to LiteLLM 1.105 ``get_valid_client_session`` has an underscore before it.
 Without them: calls go through httpx.
 Needed until: httpx is as fast. tests/benchmarks/test_work.py counts the difference.
 """

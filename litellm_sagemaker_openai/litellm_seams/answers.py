@@ -19,6 +19,9 @@ from litellm import EmbeddingResponse, ModelResponse
 from litellm_sagemaker_openai.litellm_seams import lookup
 
 _PROMPTS = "litellm.litellm_core_utils.prompt_templates.common_utils"
+_TEXTS = ("content", "reasoning", "reasoning_content")
+_OF_A_MESSAGE = ("role", "tool_calls", "function_call", "audio", "annotations", "images")
+_OF_A_CHOICE = ("index", "message", "finish_reason", "logprobs")
 _OPENAI_HEADERS = "x-ratelimit-"  # what LiteLLM passes on under its own name as well (litellm.types.utils, 1.106.2)
 
 
@@ -39,9 +42,10 @@ def chat_response(answer: Mapping[str, Any], response: ModelResponse, headers: M
             response_object=dict(answer), model_response_object=response, _response_headers=dict(headers)
         )
         return converted
-    choices = [{**choice, "message": _with_reasoning(choice["message"])} for choice in answer["choices"]]
-    usage = {} if answer.get("usage") is None else {"usage": answer["usage"]}
-    made = ModelResponse(**{**answer, "choices": choices, "usage": None, **usage})
+    plain = {name: value for name, value in answer.items() if name != "usage" or value is not None}
+    if not isinstance(plain.get("created"), int):
+        plain.pop("created", None)  # LiteLLM makes one up
+    made = ModelResponse(**{**plain, "choices": [_as_litellms(choice) for choice in answer["choices"]]})
     made._hidden_params.update({**response._hidden_params, "additional_headers": named_headers(headers)})
     return made
 
@@ -84,7 +88,18 @@ def named_headers(headers: Mapping[str, str]) -> dict[str, Any]:
     return {**{f"llm_provider-{name}": value for name, value in headers.items()}, **openai}
 
 
-def _with_reasoning(message: Mapping[str, Any]) -> dict[str, Any]:
+def _as_litellms(choice: Mapping[str, Any]) -> dict[str, Any]:
+    """A choice as LiteLLM's converter has it: reasoning by one name, the rest among the provider's own fields."""
+    message = choice["message"]
     reasoning, content = reasoning_and_content(message)
-    known = {name: value for name, value in message.items() if name not in ("reasoning", "reasoning_content")}
-    return {**known, "content": content, **({"reasoning_content": reasoning} if reasoning is not None else {})}
+    known = {name: value for name, value in message.items() if name in _OF_A_MESSAGE}
+    extra = {name: value for name, value in message.items() if name not in (*_OF_A_MESSAGE, *_TEXTS)}
+    made = {**known, "content": content, "provider_specific_fields": extra}
+    if reasoning is not None:
+        made["reasoning_content"] = reasoning
+    finish_reason = choice.get("finish_reason") or "stop"
+    if finish_reason == "stop" and message.get("tool_calls"):
+        finish_reason = "tool_calls"
+    others = {name: value for name, value in choice.items() if name not in _OF_A_CHOICE}
+    own = {name: choice[name] for name in ("index", "logprobs") if name in choice}
+    return {**own, "message": made, "finish_reason": finish_reason, "provider_specific_fields": others}

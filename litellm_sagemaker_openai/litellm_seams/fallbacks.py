@@ -4,7 +4,7 @@ What LiteLLM does: its Router runs ``fallbacks`` for every exception, whoever th
 exception nor its provider say otherwise (``async_function_with_fallbacks_common_utils`` in router.py). But before each
 try it asks its callbacks which deployments may take the request (``async_filter_deployments``), and the request's
 metadata says how the tries before it failed (``previous_models``, ``fallback_depth``).
-Seen on: LiteLLM 1.106.2; 1.110.2 has no ``fallback_depth``.
+Seen on: LiteLLM 1.106.2; on 1.110.2 callbacks get no ``fallback_depth``.
 Without them: fallbacks run for every exception.
 Needed until: an exception can say so. tests/operating/test_beside_bedrock.py and tests/operating/test_proxy.py show
 both.
@@ -63,15 +63,15 @@ def was_refused(request: Mapping[str, Any], model: str) -> bool:
 
     Args:
         request: the Router's keywords.
-        model: the model group that is asked now. LiteLLM 1.110.2 says no ``fallback_depth``: there a fallback is known
-            by another group's record.
+        model: the model group that is asked now.
     """
-    depth = request.get("fallback_depth")
     metadata = request.get("litellm_metadata" if "litellm_metadata" in request else "metadata")  # as Router.log_retry
-    mistakes = [each for each in (metadata or {}).get("previous_models") or () if _is_mistake(each)]
-    if depth is None:
-        mistakes = [each for each in mistakes if each.get("model_group") != model]
-    return depth != 0 and bool(mistakes)
+    metadata = metadata or {}
+    # LiteLLM 1.110.2 gives callbacks no depth: there the metadata still names the group that was asked first. An
+    # alias's metadata names the alias, so that a fallback behind one cannot be told from a retry, and runs.
+    first = metadata.get("model_group", model)
+    is_fallback = request.get("fallback_depth") or (first != model and not metadata.get("model_group_alias"))
+    return bool(is_fallback) and any(map(_is_mistake, metadata.get("previous_models") or ()))
 
 
 def _is_mistake(attempt: Any) -> bool:

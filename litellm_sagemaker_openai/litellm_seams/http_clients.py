@@ -16,7 +16,6 @@ import os
 import ssl
 import threading
 from typing import Any, ClassVar, TypeVar, cast
-from weakref import WeakKeyDictionary
 
 import httpx
 import litellm
@@ -91,8 +90,11 @@ def ssl_setting(ssl_verify: bool | str | None) -> bool | str:
     if resolve is not None:
         return cast(bool | str, resolve(ssl_verify))
     setting: Any = os.environ.get("SSL_VERIFY", litellm.ssl_verify) if ssl_verify is None else ssl_verify
-    words = {"true": True, "false": False}
-    return words.get(setting.lower(), setting) if isinstance(setting, str) else bool(setting)
+    if isinstance(setting, str):
+        setting = {"true": True, "false": False}.get(setting.strip().lower(), setting)
+    if setting is True and os.path.exists(authorities := os.environ.get("SSL_CERT_FILE", "")):
+        return authorities
+    return True if setting is None else setting if isinstance(setting, str) else bool(setting)
 
 
 def _cache() -> Any:
@@ -102,13 +104,13 @@ def _cache() -> Any:
 
 
 class _OwnCache:
-    """What ``own_client`` needs of LiteLLM's cache: clients by name, for as long as their owner lives.
+    """What ``own_client`` needs of LiteLLM's cache: clients by name. They are kept, as LiteLLM's are for an hour.
 
     Args:
         owner: an event loop, or this class.
     """
 
-    clients: ClassVar[WeakKeyDictionary[Any, dict[str, Any]]] = WeakKeyDictionary()
+    clients: ClassVar[dict[Any, dict[str, Any]]] = {}
 
     def __init__(self, owner: Any) -> None:
         self._clients = self.clients.setdefault(owner, {})

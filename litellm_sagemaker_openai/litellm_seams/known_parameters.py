@@ -3,7 +3,8 @@
 What LiteLLM does: it takes what ``all_litellm_params`` lists out of a call before it asks a provider; of
 ``OPENAI_EMBEDDING_PARAMS``, what its providers are asked for embeddings with.
 Seen on: LiteLLM 1.106.2.
-Without them: LiteLLM still takes out what is its own; for embeddings, the names of OpenAI's API.
+Without them: LiteLLM still takes out what is its own, but keys of its cache also have what the proxy says of a request,
+so that no answer is found there; for embeddings, the names of OpenAI's API.
 Needed until: LiteLLM documents a list. tests/formats/test_chat_request.py shows what reaches the container.
 """
 

@@ -32,6 +32,11 @@ def in_loaded(module: str, name: str) -> Any:
     return getattr(sys.modules.get(module), name, None)
 
 
+def lacks(module: str, name: str) -> bool:
+    """Whether a module was imported, and has no such name now."""
+    return module in sys.modules and not hasattr(sys.modules[module], name)
+
+
 def attribute(owner: Any, *names: str) -> Any:
     """The first of these attributes that an object has; None where it has none of them."""
     return next((getattr(owner, name) for name in names if hasattr(owner, name)), None)

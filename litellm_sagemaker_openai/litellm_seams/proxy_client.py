@@ -1,9 +1,10 @@
 """What LiteLLM's proxy tells of its client, and what follows from it for a call: ``access.py``'s rule, applied.
 
 What LiteLLM does: it keeps the client's request in ``litellm_params["proxy_server_request"]``, which it makes itself,
-so that a client's own field of that name is lost: the headers, the JSON (``body``, once more after the proxy's hooks
-have run) and the names that were taken out of it (``credential_fields``). The Router overwrites ``model_info``, which
-says the deployment; ``llm_router`` of ``litellm.proxy.proxy_server``, which LiteLLM's documentation imports, has it.
+so that a client's own field of that name is lost: the headers, the JSON (``body``, which it writes again after the
+proxy's hooks) and the names that were taken out of it (``credential_fields``). The Router overwrites ``model_info``,
+which says the deployment; ``llm_router`` of ``litellm.proxy.proxy_server``, which LiteLLM's documentation imports, has
+it.
 Seen on: LiteLLM 1.106.2.
 Without them: a call that came through a proxy is refused, since nothing tells what its client said.
 Needed until: LiteLLM lets a provider say what only the operator may set. tests/operating/test_access.py shows each of
@@ -39,6 +40,7 @@ from litellm_sagemaker_openai.litellm_seams import lookup
 from litellm_sagemaker_openai.litellm_seams.router_records import metadata_of
 from litellm_sagemaker_openai.upstream_errors import PROVIDER
 
+_PROXY_SERVER = "litellm.proxy.proxy_server"
 _REQUEST = "proxy_server_request"
 _NAMES = "sagemaker_openai_operators_names"  # in the proxy's own record of the request
 _TRIES = "sagemaker_openai_tries"  # there, too
@@ -215,6 +217,8 @@ def _is_deployments(model: str, litellm_params: Mapping[str, Any]) -> bool:
 def _goes_without_router() -> bool:
     """Whether the operator lets clients name a model that no deployment has: ``litellm --model …``, or
     ``pass_through_all_models`` of the Router's settings."""
+    if lookup.lacks(_PROXY_SERVER, "llm_router"):
+        return False  # nothing tells that there is none
     router = _of_the_proxy("llm_router")
     settings = lookup.attribute(router, "router_general_settings")
     return (
@@ -226,7 +230,7 @@ def _goes_without_router() -> bool:
 
 def _of_the_proxy(name: str) -> Any:
     """A global of LiteLLM's proxy, where this process is one; LiteLLM's documentation imports ``llm_router`` so."""
-    return lookup.in_loaded("litellm.proxy.proxy_server", name)
+    return lookup.in_loaded(_PROXY_SERVER, name)
 
 
 def _refusal_before(metadata: Mapping[str, Any]) -> str | None:

@@ -1,10 +1,11 @@
 """Tells LiteLLM of its custom providers at once.
 
-What LiteLLM does: ``custom_llm_setup`` takes over what ``litellm.custom_provider_map`` says; it runs with each call
-that does not name its provider otherwise.
+What LiteLLM does: ``custom_llm_setup`` takes over what ``litellm.custom_provider_map`` says into lists by which LiteLLM
+answers questions about a provider, such as ``get_supported_openai_params``. It runs with each call, and not before the
+first.
 Seen on: LiteLLM 1.106.2.
-Without it: the provider is known from the first call on.
-Needed until: ``litellm.get_llm_provider`` looks into the map itself. tests/test_provider.py shows it.
+Without it: LiteLLM answers such questions from the first call on.
+Needed until: test_litellm_alone_knows_no_provider_before_the_first_call in tests/test_provider.py fails.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ leaves out the inference component, the region, the credentials, ``extra_body``,
 own parameters, so that ``model_id="reviewer"`` would be answered with ``coder``'s cached answer. Its documentation
 lets an application replace ``litellm.cache.get_cache_key`` ("Customize the cache key"): here it becomes a function that
 puts a digest of these behind the key of this provider's calls.
-Seen on: LiteLLM 1.106.2.
+Seen on: LiteLLM 1.106.2; up to 1.105 ``llm_caching_handler`` has an underscore before it.
 Without it: keys are LiteLLM's own. Without ``llm_caching_handler``, the very first synchronous call of a process may
 keep its answer under LiteLLM's own key.
 Needed until: test_without_it_litellm_mixes_them_up in tests/litellm_seams/test_response_cache.py fails.
@@ -62,7 +62,7 @@ def install(logging_obj: Any = None) -> None:
     if key_of is None or getattr(key_of, _OURS, False):
         return
     cache.get_cache_key = _telling_apart(key_of)  # type: ignore[union-attr,method-assign]
-    handler = lookup.attribute(logging_obj, "llm_caching_handler")
+    handler = lookup.attribute(logging_obj, "llm_caching_handler", "_llm_caching_handler")
     if isinstance(kept := lookup.attribute(handler, "request_kwargs"), dict):
         kept.pop("cache_key", None)
 

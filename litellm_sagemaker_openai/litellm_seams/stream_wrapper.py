@@ -3,7 +3,7 @@
 What LiteLLM does: the ``chunk_creator`` of ``CustomStreamWrapper`` makes a response of its own for each chunk of a
 custom provider and throws it away, a third of what a chunk costs. All else is as it is: rules, hooks, logging, usage,
 errors. And a synchronous stream cannot be closed.
-Seen on: LiteLLM 1.106.2; 1.110.2 has a ``close``.
+Seen on: LiteLLM 1.106.2; 1.108.0 has a ``close``.
 Without it: LiteLLM's wrapper as it is.
 Needed until: it does no more for a chunk than this; tests/formats/test_stream_fidelity.py compares what callers get of
 either, and tests/benchmarks/test_work.py counts the difference.
@@ -11,6 +11,7 @@ either, and tests/benchmarks/test_work.py counts the difference.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from litellm import CustomStreamWrapper
@@ -33,10 +34,23 @@ class _ShortCut(CustomStreamWrapper):
         return chunk
 
 
-def wrapped(**arguments: Any) -> CustomStreamWrapper:
-    """LiteLLM's wrapper around a stream that has begun, made with LiteLLM's arguments."""
+def wrapped(stream: Any, *, model: str, logging_obj: Any, headers: Mapping[str, str]) -> CustomStreamWrapper:
+    """LiteLLM's wrapper around a stream that has begun.
+
+    Args:
+        stream: an asynchronous iterator over chunks.
+        model: as the caller named it.
+        logging_obj: LiteLLM's.
+        headers: the answer's.
+    """
     short = lookup.attribute(CustomStreamWrapper, "chunk_creator") is not None
-    return (_ShortCut if short else CustomStreamWrapper)(**arguments)
+    return (_ShortCut if short else CustomStreamWrapper)(
+        completion_stream=stream,
+        model=model,
+        custom_llm_provider=PROVIDER,
+        logging_obj=logging_obj,
+        _response_headers=dict(headers),
+    )
 
 
 def install() -> None:

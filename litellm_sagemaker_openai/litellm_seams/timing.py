@@ -30,7 +30,8 @@ def provider_time(logging_obj: Any) -> Iterator[None]:
         yield
     finally:
         ended = time.time()
-        details = logging_obj.model_call_details
+        details = lookup.attribute(logging_obj, "model_call_details")
+        details = {} if details is None else details
         details["llm_api_duration_ms"] = (ended - began) * 1000
         metadata_of = lookup.in_module("litellm.litellm_core_utils.core_helpers", "get_litellm_metadata_from_kwargs")
         metadata = {} if metadata_of is None else metadata_of(details)

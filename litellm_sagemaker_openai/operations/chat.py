@@ -43,7 +43,7 @@ class Chat(Operation):
     def body(self, content: Any, settings: Settings, *, stream: bool) -> dict[str, Any]:
         return build_body(content, settings.body, model_name=settings.model_name, stream=stream)
 
-    def headers(self, given: Mapping[str, Any], target: Target, *, stream: bool) -> dict[str, str]:
+    def headers(self, given: Mapping[str, Any], settings: Settings, target: Target, *, stream: bool) -> dict[str, str]:
         return build_headers(given, stream=stream)
 
     def answer(self, response: httpx.Response, call: Call) -> ModelResponse:

@@ -49,7 +49,7 @@ class Embeddings(Operation):
     def body(self, content: Any, settings: Settings, *, stream: bool) -> dict[str, Any]:
         return embedding_body(content, settings.body, format=settings.embedding_format, model_name=settings.model_name)
 
-    def headers(self, given: Mapping[str, Any], target: Target, *, stream: bool) -> dict[str, str]:
+    def headers(self, given: Mapping[str, Any], settings: Settings, target: Target, *, stream: bool) -> dict[str, str]:
         return build_headers(given, component=target.component)
 
     def answer(self, response: httpx.Response, call: Call) -> EmbeddingResponse:

@@ -101,7 +101,7 @@ class Operation(ABC):
         """
 
     @abstractmethod
-    def headers(self, given: Mapping[str, Any], target: Target, *, stream: bool) -> dict[str, str]:
+    def headers(self, given: Mapping[str, Any], settings: Settings, target: Target, *, stream: bool) -> dict[str, str]:
         """The request's headers, all but the authorizing ones.
 
         Raises:
@@ -125,7 +125,7 @@ class Operation(ABC):
         """
 
     def chunks(self, response: httpx.Response, call: Call) -> ChunkStream:
-        """What turns a streamed answer's bytes into LiteLLM's chunks. Only where LiteLLM knows streams of its kind."""
+        """What turns a streamed answer's bytes into LiteLLM's chunks. Called only where LiteLLM asked for a stream."""
         raise TypeError(f"{self.name} has no streams")
 
 

@@ -103,7 +103,7 @@ def checked_client(client: Any, *, is_async: bool) -> Any:
     """The httpx client in what a caller gave as ``client``: LiteLLM's handler around one, or one; None for None.
 
     Raises:
-        ValueError: it is neither, or not of this colour.
+        ValueError: it is neither, or asynchronous where a synchronous one is needed, or the reverse.
     """
     client = getattr(client, "client", client)
     wanted = httpx.AsyncClient if is_async else httpx.Client

@@ -66,10 +66,14 @@ NAMES = [
     ("get_valid_client_session", "_get_valid_client_session"),
     ("in_memory_llm_clients_cache",),
     ("is_shutting_down",),
-    ("llm_caching_handler",),
+    ("llm_caching_handler", "_llm_caching_handler"),
     ("map_aiohttp_exceptions",),
     ("model",),
+    ("model_call_details",),
+    ("optional_params",),
     ("pass_through_all_models",),
+    ("post_call",),
+    ("pre_call",),
     ("process_response_headers",),
     ("request_kwargs",),
     ("router_general_settings",),
@@ -123,6 +127,15 @@ async def whole(is_async: bool) -> None:
     assert response._hidden_params["additional_headers"]["llm_provider-x-amzn-requestid"]
 
 
+async def with_a_tool(is_async: bool) -> None:
+    tool = {"type": "function", "function": {"name": "get_time", "parameters": {"type": "object", "properties": {}}}}
+    call: dict[str, Any] = {"model": CHAT, "messages": MESSAGES, "tools": [tool], "tool_choice": "required"}
+    response: Any = await litellm.acompletion(**call) if is_async else litellm.completion(**call)
+    [called] = response.choices[0].message.tool_calls
+    assert called.function.name == "get_time"
+    assert response.choices[0].finish_reason == "tool_calls"
+
+
 async def streamed(is_async: bool) -> None:
     call: dict[str, Any] = {"model": CHAT, "messages": MESSAGES, "stream": True}
     call["stream_options"] = {"include_usage": True}
@@ -174,6 +187,10 @@ async def queued(is_async: bool) -> None:
     assert response.choices[0].message.content == ANSWER
 
 
+Kind = Callable[[bool], Coroutine[Any, Any, None]]
+KINDS: list[Kind] = [whole, with_a_tool, streamed, routed, embedded, queued, refused]
+
+
 def run_without_a_loop(synchronous: Coroutine[Any, Any, None]) -> None:
     """Runs what awaits nothing. LiteLLM keeps clients for each event loop, and those of one that ended stay open."""
     with pytest.raises(StopIteration):
@@ -193,8 +210,7 @@ async def test_calls_of_each_kind_without(
     monkeypatch.setattr(request, "_FIRST_INTERVAL", 0.01)
     boto3.client("s3", region_name="us-east-1").create_bucket(Bucket="my-bucket")
     without(names)
-    kinds: list[Callable[[bool], Coroutine[Any, Any, None]]] = [whole, streamed, routed, embedded, queued, refused]
-    for kind in kinds:
+    for kind in KINDS:
         await asyncio.to_thread(run_without_a_loop, kind(False))
         await kind(True)
 

@@ -11,7 +11,7 @@ from litellm.types.router import RetryPolicy
 from litellm_sagemaker_openai import no_fallback_on_bad_request
 from tests.conftest import MESSAGES
 from tests.operating.bedrock import GPT_OSS
-from tests.operating.conftest import NO_CAPACITY, MakeRouter, MakeServer, deployment, on_sagemaker, text_of
+from tests.operating.conftest import NO_CAPACITY, MakeRouter, MakeServer, deployment, fine, on_sagemaker, text_of
 from tests.scripted import Answer, Scripted, json_answer
 
 STREAM = pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
@@ -158,3 +158,33 @@ async def test_what_a_caller_sends_as_litellms_record_is_not_taken_for_one(
     router = with_fallbacks(router_of, bedrock_server, on_sagemaker(servers(refused(503))))
     sent = {"previous_models": ["x", {}, {"exception_string": None}]}
     assert await text_of(await router.acompletion("m", MESSAGES, metadata=sent)) == ELSEWHERE
+
+
+async def test_what_was_refused_before_is_no_matter_of_the_next_call(
+    router_of: MakeRouter, servers: MakeServer, bedrock_server: Scripted
+) -> None:
+    """LiteLLM writes its records into the caller's own dictionary."""
+    router = with_fallbacks(
+        router_of, bedrock_server, on_sagemaker(servers(refused(400))), on_sagemaker(servers(fine), group="other")
+    )
+    metadata = {"mine": "1"}
+    with pytest.raises(litellm.BadRequestError, match=TOO_HOT):
+        await router.acompletion("m", MESSAGES, metadata=metadata)
+    assert await text_of(await router.acompletion("other", MESSAGES, metadata=metadata)) == "SageMaker's."
+
+
+async def test_a_retry_behind_an_alias_is_not_a_fallback(
+    router_of: MakeRouter, servers: MakeServer, bedrock_server: Scripted, no_waiting: None
+) -> None:
+    server = servers(refused(400))
+    router = with_fallbacks(
+        router_of,
+        bedrock_server,
+        on_sagemaker(server),
+        model_group_alias={"alias": "m"},
+        retry_policy=RetryPolicy(BadRequestErrorRetries=2),
+        fallbacks=[],
+    )
+    with pytest.raises(litellm.BadRequestError, match=TOO_HOT):
+        await router.acompletion("alias", MESSAGES)
+    assert len(server.seen) == 3

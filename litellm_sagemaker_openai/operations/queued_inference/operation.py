@@ -43,7 +43,7 @@ class QueuedChat(Operation):
     def body(self, content: Any, settings: Settings, *, stream: bool) -> dict[str, Any]:
         return build_body(content, settings.body, model_name=settings.model_name)
 
-    def headers(self, given: Mapping[str, Any], target: Target, *, stream: bool) -> dict[str, str]:
+    def headers(self, given: Mapping[str, Any], settings: Settings, target: Target, *, stream: bool) -> dict[str, str]:
         return build_headers(given)
 
     def exchange(self, request: Request, settings: Settings) -> QueuedInference:
