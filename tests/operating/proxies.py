@@ -104,6 +104,11 @@ def text_of(response: httpx.Response) -> str:
     return "".join(choice["delta"].get("content") or "" for event in events(response) for choice in event["choices"])
 
 
+def without_notices(log: str) -> str:
+    """A proxy's log without what LiteLLM 1.110 says at WARNING of every proxy."""
+    return re.sub(r".*gc\.freeze pinned \d+ startup objects\n", "", log)
+
+
 def events(response: httpx.Response) -> list[Any]:
     lines = [line.removeprefix("data: ") for line in response.text.splitlines() if line.startswith("data: ")]
     assert lines[-1] == "[DONE]", lines[-3:]
