@@ -163,6 +163,7 @@ class TestFailover:
         # LiteLLM cools the broken one down; it never does so with a group's only deployment.
         assert 0 < len(broken.seen) < 20 or configured == "fallbacks"
 
+    @pytest.mark.slow(reason="sends a hundred calls")
     @pytest.mark.usefixtures("no_waiting")
     async def test_the_same_for_synchronous_streams(self, router_of: Any, servers: Any) -> None:
         broken, working = servers(FAULTS["503"]), servers(fine)
