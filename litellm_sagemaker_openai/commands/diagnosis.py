@@ -43,6 +43,8 @@ _STS_ADVICE = {
 }
 # "User: arn… is not authorized to perform: sagemaker:InvokeEndpoint on resource: arn… because …"
 _ACTION = re.compile(r"\bsagemaker:(CallWithBearerToken|InvokeEndpoint)\b")
+# "The region in the bearer token's X-Amz-Credential must be us-west-2."
+_OTHER_REGION = re.compile(r"\bregion\b.*\bmust be\b")
 # A container's message about a `model` in the body that is missing or not served. vLLM: "The model `x` does not exist."
 _MODEL_REFUSED = re.compile(
     r"(?i)\bmodel\b[^.]{0,80}\b(not exist|not found|not loaded|required|missing|empty|unknown)\b"
@@ -207,7 +209,7 @@ def access(
     if _action(upstream) is not None:
         token = Step("token", "ok", "accepted")
     elif bearer.status == invoke.status == "skipped":
-        token = Step("token", "failed", describe(upstream), _clock_advice(clock_ahead))
+        token = Step("token", "failed", describe(upstream), _token_advice(upstream, clock_ahead))
     else:
         token = Step("token", "skipped", _NOT_TOLD)
     return [token, bearer, invoke]
@@ -247,7 +249,9 @@ def _allow_invoke(target: Target, region: str, caller: str) -> str:
     return f"allow sagemaker:InvokeEndpoint on {arn}:endpoint/{target.endpoint}{component}"
 
 
-def _clock_advice(ahead: float) -> str:
+def _token_advice(upstream: UpstreamError, ahead: float) -> str:
+    if _OTHER_REGION.search(upstream.message):
+        return "the endpoint's region (--region), or sign in again"
     if abs(ahead) < 60:
         return "sign in again: these credentials are not accepted here"
     return f"set this machine's clock: it is {abs(ahead) / 60:.0f} min {'ahead' if ahead > 0 else 'behind'}"

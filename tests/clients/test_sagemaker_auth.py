@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import httpx
 import openai
 
 from litellm_sagemaker_openai import SageMakerAuth
@@ -22,7 +23,7 @@ def path_of(component: str) -> str:
 
 def test_two_components_over_one_connection(upstream: Upstream) -> None:
     server = upstream(json_answer(completion()))
-    with openai.DefaultHttpxClient(auth=SageMakerAuth(REGION)) as pool:
+    with httpx.Client(auth=SageMakerAuth(REGION)) as pool:
         for component in COMPONENTS * 2:
             client = openai.OpenAI(base_url=server.url + path_of(component), api_key="unused", http_client=pool)
             assert client.chat.completions.create(model="", messages=MESSAGES).choices[0].message.content == "Hello."
@@ -33,7 +34,7 @@ def test_two_components_over_one_connection(upstream: Upstream) -> None:
 
 
 async def test_two_components_at_the_same_time(runtime: Running) -> None:
-    async with openai.DefaultAsyncHttpxClient(auth=SageMakerAuth(REGION)) as pool:
+    async with httpx.AsyncClient(auth=SageMakerAuth(REGION)) as pool:
         clients = [
             openai.AsyncOpenAI(base_url=runtime.url + path_of(each), api_key="unused", http_client=pool)
             for each in COMPONENTS

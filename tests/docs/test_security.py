@@ -36,14 +36,14 @@ ROWS = (
     "whose cached answer",
     "LiteLLM's own names",
     "what rewrites the messages",
-    "how a deployment fares with other clients",
+        "settings that affect other clients of the deployment",
 )
 
 
 def test_the_names_of_parameters() -> None:
     said = {name for beginning in ROWS for name in row(beginning)}
     assert said == access._ALL_OPERATORS
-    assert row("whose credentials, which region") == ["aws_*"]
+    assert row("credentials, region") == ["aws_*"]
 
 
 @pytest.mark.parametrize("name", ["aws_anything", *(name for beginning in ROWS for name in row(beginning))])
