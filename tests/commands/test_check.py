@@ -45,9 +45,9 @@ def checked(*arguments: str) -> dict[str, Step]:
     return steps
 
 
-def called(name: str, timeout: float = 30) -> dict[str, Step]:
+def called(name: str, timeout: float = 30, region: str = REGION) -> dict[str, Step]:
     """The steps from the token on, without the time that it takes to ask STS and the control plane."""
-    endpoint = Endpoint.of(CheckOptions(parse_target(name), timeout), REGION)
+    endpoint = Endpoint.of(CheckOptions(parse_target(name), timeout), region)
     steps = {step.name: step for step in call_steps(endpoint, "", lambda progress: None)}
     assert CREDENTIALS.secret_key not in str(steps)
     return steps
@@ -384,6 +384,10 @@ class TestPermissions:
     def test_a_clock_that_nobody_can_read(self, date: str, upstream: Upstream) -> None:
         upstream(Answer([b'{"error": {"message": "no"}}'], 403, "application/json", {"date": date}))
         assert "sign in again" in called("my-endpoint")["token"].advice
+
+    def test_a_token_for_another_region(self, runtime: Running) -> None:
+        token = called("my-endpoint", region="us-east-1")["token"]
+        assert (token.status, token.advice) == ("failed", "the endpoint's region (--region), or sign in again")
 
     def test_the_local_runtime_refuses_other_credentials(
         self, runtime: Running, monkeypatch: pytest.MonkeyPatch
