@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from textwrap import dedent
 
+import httpx
 import pytest
 
 from examples.demo import CONFIG, DemoError, litellm_proxy
@@ -58,7 +59,7 @@ def test_no_message_stands_there_twice() -> None:
         assert [other for other in OURS if says(other, message)] == [message]
 
 
-@pytest.mark.slow(reason="starts a process that imports LiteLLM")
+@pytest.mark.slow(reason="starts processes that import LiteLLM")
 def test_messages_of_litellm(tmp_path: Path, at_home: dict[str, str]) -> None:
     config = tmp_path / "proxy_config.yaml"
     config.write_text(CONFIG.read_text().replace("SAGEMAKER_CHAT_MODEL", "NOT_SET"))
@@ -84,6 +85,14 @@ def test_messages_of_litellm(tmp_path: Path, at_home: dict[str, str]) -> None:
     """
     command = [sys.executable, "-c", dedent(code)]
     said = subprocess.run(command, env=at_home, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True).stdout
+    said += str(not_started.value)
+    with litellm_proxy(CONFIG, LOCAL_URL, LOCAL_URL) as proxy:
+        for headers, status in (({}, 500), ({"Authorization": "Bearer sk-another"}, 400)):
+            url = f"{proxy.url}/v1/chat/completions"
+            answer = httpx.post(url, headers=headers, json={"model": "chat", "messages": MESSAGES}, trust_env=False)
+            assert answer.status_code == status, answer.text
+            said += answer.text
+        said += proxy.log
     assert THEIRS
     for message in THEIRS:
-        assert says(said + str(not_started.value), message), message
+        assert says(said, message), message

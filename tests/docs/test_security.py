@@ -36,7 +36,7 @@ ROWS = (
     "whose cached answer",
     "LiteLLM's own names",
     "what rewrites the messages",
-        "settings that affect other clients of the deployment",
+    "settings that affect other clients of the deployment",
 )
 
 

@@ -81,6 +81,52 @@ async def test_a_broken_stream_raises_and_what_came_before_reaches_the_caller(
     assert type(error) is expected
 
 
+async def ask(of: Any, model: str, is_async: bool, **more: Any) -> None:
+    """A stream, read to its end, of LiteLLM itself or of a Router."""
+    if is_async:
+        async for _ in await of.acompletion(model, MESSAGES, stream=True, **more):
+            pass
+    else:
+        for _ in of.completion(model, MESSAGES, stream=True, **more):
+            pass
+
+
+CAUGHT = pytest.mark.parametrize(
+    ("end", "timeout", "expected", "in_a_router"),
+    [
+        ("whole", 60, MidStreamFallbackError, litellm.BadGatewayError),
+        ("cut", 60, MidStreamFallbackError, litellm.APIConnectionError),
+        ("stall", 0.5, litellm.Timeout, litellm.Timeout),
+    ],
+)
+
+
+@both
+@CAUGHT
+async def test_what_a_caller_catches(
+    upstream: Upstream, is_async: bool, end: Any, timeout: float, expected: type[Exception], in_a_router: Any
+) -> None:
+    upstream(Answer([BEGUN], end=end))
+    with pytest.raises(Exception, match="SageMaker") as raised:
+        await ask(litellm, MODEL, is_async, timeout=timeout)
+    assert type(raised.value) is expected
+
+
+@pytest.mark.pinned
+@both
+@CAUGHT
+async def test_what_the_caller_of_a_router_catches(
+    upstream: Upstream, is_async: bool, end: Any, timeout: float, expected: Any, in_a_router: type[Exception]
+) -> None:
+    upstream(Answer([BEGUN], end=end))
+    params = {"model": MODEL, "timeout": timeout}
+    router = Router(model_list=[{"model_name": "m", "litellm_params": params}], num_retries=0)
+    with pytest.raises(Exception, match="SageMaker") as raised:
+        await ask(router, "m", is_async)
+    assert type(raised.value) is in_a_router
+    retire(router)
+
+
 @both
 @pytest.mark.parametrize(
     ("event", "expected"),

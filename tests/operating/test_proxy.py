@@ -428,6 +428,12 @@ class TestHealth:
         assert {name for name, error in expected.items() if error not in errors[f"sagemaker_openai/{name}"]} == set()
         assert "Bearer" not in str(health)
 
+    @pytest.mark.parametrize("path", ["/health/liveliness", "/health/readiness"])
+    def test_probes_need_no_key_and_send_nothing(self, running: Started, path: str) -> None:
+        assert httpx.get(f"{running.proxy.url}{path}", trust_env=False).status_code == 200
+        assert not httpx.get(f"{running.proxy.url}/health", trust_env=False).is_success
+        assert running.sagemaker.seen == []
+
     def test_a_check_is_one_small_request(self, running: Started) -> None:
         answer = running.proxy.get("/health", model="always-on")
         assert answer.status_code == 200
