@@ -101,8 +101,9 @@ class SageMakerAuth(httpx.Auth):
     """``httpx.Auth`` that signs a fresh bearer token for each request: the OpenAI SDK on SageMaker, without LiteLLM.
 
     ``OpenAI(base_url=…, api_key="unused", http_client=httpx.Client(auth=SageMakerAuth("us-west-2")))``, and the same
-    with ``AsyncOpenAI`` and ``httpx.AsyncClient``. A request that AWS refuses with 401 or 403 is tried once more
-    where freshly resolved credentials turn out to be others.
+    with ``AsyncOpenAI`` and ``httpx.AsyncClient``. Not the SDK's ``DefaultHttpxClient``: from openai 3 on it is another
+    library's (httpx2), which takes no ``httpx.Auth``. A request that AWS refuses with 401 or 403 is tried once more
+    where freshly resolved credentials differ.
 
     Tokens go to AWS's SageMaker runtime, to this machine, to the host that AWS's own settings name
     (``AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME`` and the like) and to ``allowed_hosts``; httpx takes them along with no

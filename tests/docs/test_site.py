@@ -36,6 +36,8 @@ def test_the_site(tmp_path: Path) -> None:
         assert html.count("<li>") >= len(re.findall(r"(?m)^- ", prose(text))), page
         loaded = re.findall(r'<(?:link|script|img|iframe)\b[^>]*\b(?:href|src)="(https?:[^"]*)"', html)
         assert loaded == [], page
+        assert re.search(r'<link rel="stylesheet" href="[./]*extra\.css"', html), page
+    assert (tmp_path / "site" / "extra.css").is_file()
 
 
 @pytest.mark.parametrize(
