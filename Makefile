@@ -13,11 +13,11 @@ export AWS_EC2_METADATA_DISABLED := true
 test: lint
 	$(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
-# What to run after each change: in a minute, all but the tests that say why they are slow.
+# What to run after each change: in a minute, all but the tests that say why they take longer.
 check: lint
-	$(BIN)/pytest --numprocesses auto --maxprocesses 4 -m "not slow"
+	$(BIN)/pytest --numprocesses auto --maxprocesses 4 -m "not slow and not medium"
 
-# The fast tests on other versions of LiteLLM, each in an environment of its own in .compat (docs/litellm-versions.md).
+# All but the slow tests on other versions of LiteLLM, each in an environment of its own in .compat (docs/litellm-versions.md).
 # Needs a package index. `make compat VERSIONS="lowest newest"` for some of them.
 compat:
 	$(PYTHON) -m tools.compat $(VERSIONS)

@@ -39,9 +39,11 @@ MESSAGES: list[Any] = [{"role": "user", "content": "Hello?"}]
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        for mark in item.iter_markers("slow"):
+        for mark in (*item.iter_markers("slow"), *item.iter_markers("medium")):
             if not mark.kwargs.get("reason"):
-                raise pytest.UsageError(f"{item.nodeid}: write pytest.mark.slow(reason=...), and what takes long")
+                raise pytest.UsageError(
+                    f"{item.nodeid}: write pytest.mark.{mark.name}(reason=...), and what takes long"
+                )
 
 
 @pytest.fixture(autouse=True)

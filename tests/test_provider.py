@@ -351,6 +351,7 @@ def test_a_boto3_session_gives_the_same_host(runtime: Running) -> None:
     assert client.meta.endpoint_url == runtime.url
 
 
+@pytest.mark.slow(reason="starts processes that import LiteLLM")
 @pytest.mark.parametrize("registered", [True, False])
 def test_litellm_alone_knows_no_provider_before_the_first_call(registered: bool) -> None:
     """The fact behind ``registration.py``: where this fails, ``custom_provider_map`` is all that is needed."""

@@ -22,6 +22,8 @@ from tests.aws_apis import IMAGE, Aws
 from tests.conftest import REGION
 from tests.terminal import in_terminal
 
+pytestmark = pytest.mark.medium(reason="asks moto's control plane")
+
 ASYNCHRONOUS: dict[str, Any] = {"AsyncInferenceConfig": {"OutputConfig": {"S3OutputPath": "s3://bucket/prefix"}}}
 
 

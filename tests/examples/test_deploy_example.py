@@ -24,6 +24,8 @@ from tests.conftest import REGION
 from tests.scripted import Answer, Seen, json_answer, scripted
 from tests.terminal import in_terminal
 
+pytestmark = pytest.mark.medium(reason="asks moto's control plane")
+
 ROLE = "arn:aws:iam::123456789012:role/SageMakerExecutionRole"
 CREATE = ["my-endpoint", "--model", "Qwen/Qwen3-4B"]
 CREATE_CODER = ["my-gpus", "--component", "coder", "--model", "Qwen/Qwen3-4B"]

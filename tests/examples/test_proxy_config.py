@@ -16,6 +16,8 @@ from examples.bedrock import bedrock_stand_in
 from examples.demo import CHAT_PATH, CODER_PATH, CONFIG, REVIEWER_PATH, RUNTIME, Proxy, Talk, litellm_proxy
 from litellm_sagemaker_openai.local.server import running
 
+pytestmark = pytest.mark.slow(reason="starts LiteLLM's proxy")
+
 
 @dataclass(frozen=True)
 class Started:
@@ -44,7 +46,9 @@ def shipped() -> Iterator[Started]:
 
 
 def warnings_in(log: str) -> list[str]:
-    return re.findall(r"(?im)^.*\b(?:warn(?:ing)?|error|critical|traceback)\b.*$", log)
+    found: list[str] = re.findall(r"(?im)^.*\b(?:warn(?:ing)?|error|critical|traceback)\b.*$", log)
+    # LiteLLM 1.109 and newer say at WARNING that they froze what the start left in memory.
+    return [line for line in found if "gc.freeze" not in line]
 
 
 def test_starts_without_a_warning(shipped: Started) -> None:

@@ -14,6 +14,8 @@ import pytest
 from tests.conftest import MESSAGES, Upstream
 from tests.scripted import Answer, chunk, completion, sse
 
+pytestmark = pytest.mark.medium(reason="sends hundreds of broken answers")
+
 MODEL = "sagemaker_openai/e"
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: %s\r\n"
 JSON, SSE = b"application/json", b"text/event-stream"

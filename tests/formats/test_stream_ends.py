@@ -19,6 +19,8 @@ import litellm_sagemaker_openai
 from tests.conftest import MESSAGES, Upstream, litellm_is_before, retire
 from tests.scripted import Answer, Scripted, Seen, chunk, completion, json_answer, scripted, sse, usage_chunk
 
+pytestmark = pytest.mark.medium(reason="waits for streams that stall")
+
 MODEL = "sagemaker_openai/e"
 BEGUN = sse(chunk({"role": "assistant", "content": ""}), chunk({"content": "half an "}), done=False)
 both = pytest.mark.parametrize("is_async", [False, True], ids=["sync", "async"])

@@ -20,6 +20,8 @@ from litellm_sagemaker_openai.local.frontdoor import Container, container_error
 from tests.conftest import MESSAGES, REGION, WIRE, Upstream
 from tests.scripted import Answer, Scripted, scripted
 
+pytestmark = pytest.mark.medium(reason="replays each answer through each kind of call")
+
 RECORDED = WIRE / "vllm"
 MODEL = "sagemaker_openai/my-endpoint"
 WEATHER = {"type": "function", "function": {"name": "get_weather", "parameters": {"type": "object"}}}

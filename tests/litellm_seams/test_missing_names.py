@@ -25,6 +25,8 @@ from litellm_sagemaker_openai.local.server import Running
 from litellm_sagemaker_openai.operations.queued_inference import request
 from tests.conftest import MESSAGES, retire
 
+pytestmark = pytest.mark.medium(reason="makes each kind of call without each name")
+
 PACKAGE = Path(litellm_sagemaker_openai.__file__).parent
 ANSWER = "Echo container, not a model. You said: Hello?"
 CHAT, EMBED = "sagemaker_openai/my-endpoint", "sagemaker_openai/shared-endpoint/coder"

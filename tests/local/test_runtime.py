@@ -32,6 +32,8 @@ from litellm_sagemaker_openai.local.echo import EchoConfig
 from litellm_sagemaker_openai.local.runtime import RuntimeConfig
 from litellm_sagemaker_openai.local.server import Running, listen, running
 
+pytestmark = pytest.mark.medium(reason="starts local runtimes")
+
 WIRE = Path(__file__).parents[1] / "wire" / "sagemaker"
 REGION = "us-west-2"
 CREDENTIALS = FrozenCredentials("AKIDEXAMPLE", "made-up")

@@ -18,6 +18,8 @@ from tests.operating.bedrock import GPT_OSS, GPT_OSS_OPENAI
 from tests.operating.conftest import NO_CAPACITY, MakeRouter, MakeServer, deployment, fine, on_sagemaker, text_of
 from tests.scripted import Answer, Scripted, json_answer, sse
 
+pytestmark = pytest.mark.medium(reason="makes many calls through Routers")
+
 # LiteLLM 1.103 and 1.104 do not have the second.
 BEDROCKS = {"converse": GPT_OSS} | ({} if litellm_is_before("1.105") else {"openai": GPT_OSS_OPENAI})
 ROUTES = pytest.mark.parametrize("route", BEDROCKS.values(), ids=BEDROCKS)

@@ -21,6 +21,8 @@ from tests.conftest import MESSAGES, litellm_is_before
 from tests.operating.conftest import NO_CAPACITY, MakeRouter, MakeServer, fine, on_sagemaker, text_of
 from tests.scripted import Answer, Seen, chunk, json_answer, sse
 
+pytestmark = pytest.mark.medium(reason="makes many calls through Routers")
+
 STREAM = pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
 PROVIDERS = pytest.mark.parametrize("model", ["sagemaker_openai/e", "hosted_vllm/e"])
 

@@ -38,6 +38,8 @@ from litellm_sagemaker_openai.sending.timeouts import as_timeout
 from tests.conftest import CREDENTIALS, MESSAGES, REGION, Upstream
 from tests.scripted import Answer, Scripted, Seen, completion, json_answer, scripted
 
+pytestmark = pytest.mark.medium(reason="waits for what SageMaker leaves in S3")
+
 each = pytest.mark.parametrize
 MODEL = "sagemaker_openai/my-async-endpoint"
 ECHO = "Echo container, not a model. You said: Hello?"

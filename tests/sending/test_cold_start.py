@@ -20,6 +20,8 @@ from litellm_sagemaker_openai.sending.cold_start import ColdStartPolicy, Gate, c
 from tests.conftest import MESSAGES, Upstream
 from tests.scripted import Answer, Seen, chunk, completion, json_answer, sse
 
+pytestmark = pytest.mark.medium(reason="waits for components that start")
+
 NO_CAPACITY = {"error": {"message": "Inference Component has no capacity to process this request. Scaling may be …"}}
 MODEL = "sagemaker_openai/e/c"
 
