@@ -13,9 +13,12 @@ export AWS_EC2_METADATA_DISABLED := true
 test: lint
 	$(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
+# Folders whose tests all take longer: to read them alone takes ten seconds.
+NONE_FAST := benchmarks clients examples operating
+
 # What to run after each change: in a minute, all but the tests that say why they take longer.
 check: lint
-	$(BIN)/pytest --numprocesses auto --maxprocesses 4 -m "not slow and not medium"
+	$(BIN)/pytest --numprocesses auto --maxprocesses 4 -m "not slow and not medium" $(addprefix --ignore tests/,$(NONE_FAST))
 
 # All but the slow tests on other versions of LiteLLM, each in an environment of its own in .compat (docs/litellm-versions.md).
 # Needs a package index. `make compat VERSIONS="lowest newest"` for some of them.

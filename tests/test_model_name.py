@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 from typing import Any
 
@@ -97,7 +98,11 @@ async def test_without_a_price_it_is_as_for_another_provider_of_ones_own(upstrea
     server = upstream(answering("gpt-4o"))
     yardstick = {"model": "hosted_vllm/coder", "api_base": f"{server.url}/v1", "api_key": "t"}
     for options in ({}, yardstick):
-        built = litellm.stream_chunk_builder(await chunks(is_async, **options), messages=MESSAGES)
-        for answer in (await whole(is_async, **options), built, await embedding(is_async, **options)):
+        answers = [await whole(is_async, **options), await embedding(is_async, **options)]
+        # The last: LiteLLM does not read hosted_vllm's streams to their end, and what is left of one, collected while
+        # a further call holds the pool's lock, takes that lock again and waits for ever (httpcore 1.0).
+        answers.append(litellm.stream_chunk_builder(await chunks(is_async, **options), messages=MESSAGES))
+        gc.collect()
+        for answer in answers:
             with pytest.raises(Exception, match="isn't mapped yet"):
                 litellm.completion_cost(answer)

@@ -23,6 +23,8 @@ from tests.conftest import CREDENTIALS, REGION, Upstream
 from tests.scripted import Answer, Seen, chunk, completion, json_answer, scripted, sse, usage_chunk
 from tests.terminal import in_terminal
 
+pytestmark = pytest.mark.medium(reason="runs all steps of the command again and again")
+
 each = pytest.mark.parametrize
 WIRE = Path(__file__).parents[1] / "wire" / "sagemaker"
 ACCESS = ("token", "CallWithBearerToken", "InvokeEndpoint")

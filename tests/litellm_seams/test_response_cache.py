@@ -15,6 +15,8 @@ from litellm.caching.caching import Cache
 from tests.conftest import MESSAGES, Upstream, retire
 from tests.scripted import Answer, Seen, chunk, completion, json_answer, sse, usage_chunk
 
+pytestmark = pytest.mark.medium(reason="makes each kind of call with each cache")
+
 TWO = [
     pytest.param({"model_id": "coder"}, {"model_id": "reviewer"}, id="component"),
     pytest.param({"aws_region_name": "us-west-2"}, {"aws_region_name": "eu-west-1"}, id="region"),

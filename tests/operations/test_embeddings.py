@@ -46,6 +46,8 @@ from tests.conftest import CREDENTIALS, REGION, Upstream
 from tests.operating.proxies import Proxy, config, proxy, without_notices
 from tests.scripted import Answer, Scripted, Seen, json_answer, scripted
 
+pytestmark = pytest.mark.medium(reason="makes hundreds of calls")
+
 MODEL = "sagemaker_openai/my-endpoint"
 PATH = "/endpoints/my-endpoint/invocations"
 TEXTS = ["red apples", "green apples", "a train to Dublin"]

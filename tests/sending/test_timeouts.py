@@ -15,6 +15,8 @@ from litellm_sagemaker_openai.sending.timeouts import as_timeout
 from tests.conftest import MESSAGES, REGION, Upstream, litellm_is_before
 from tests.scripted import Answer, Scripted, Seen, chunk, completion, json_answer, sse
 
+pytestmark = pytest.mark.medium(reason="waits for timeouts")
+
 KINDS = ["whole", "stream", "embedding"]
 calls = pytest.mark.parametrize(("is_async", "kind"), [(a, kind) for a in (False, True) for kind in KINDS])
 LONG = [1e10, 1e308, math.inf, httpx.Timeout(1e10), httpx.Timeout(math.inf), httpx.Timeout(None)]

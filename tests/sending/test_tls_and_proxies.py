@@ -23,6 +23,8 @@ from tests.commands.test_check import IDENTITY
 from tests.conftest import MESSAGES, close_clients
 from tests.scripted import Answer, Scripted, Seen, chunk, completion, json_answer, scripted, sse
 
+pytestmark = pytest.mark.medium(reason="starts servers with certificates")
+
 URL = "https://gateway.example"
 WAYS = ("whole", "stream", "whole async", "stream async")
 
