@@ -5,8 +5,9 @@ three times, and logs what ``pre_call`` and ``post_call`` are given. It writes t
 was refused into the details itself (``embedding`` in main.py).
 Seen on: LiteLLM 1.106.2.
 Without them: LiteLLM's callbacks learn nothing of the request and the answer.
-Needed until: LiteLLM keeps a custom provider's keywords from its callbacks. tests/test_secrets.py shows what it hands
-on, tests/sending/test_failover.py and tests/operations/test_embeddings.py compare with a native provider.
+Needed until: tests/litellm_seams/test_litellm_alone.py::test_shows_callbacks_the_credentials fails.
+tests/test_secrets.py shows what is handed on; tests/sending/test_failover.py and tests/operations/test_embeddings.py
+compare with a native provider.
 """
 
 from __future__ import annotations

@@ -9,7 +9,8 @@ originals alone. They stay where they are: a cache's key is made of them. LiteLL
 ``aembedding`` only, and so for the proxy; for ``embedding``, ``extra_body`` carries the parameters.
 Seen on: LiteLLM 1.106.2.
 Without it: ``extra_body`` carries the parameters.
-Needed until: LiteLLM hands them on. tests/operations/test_embeddings.py shows each.
+Needed until: tests/litellm_seams/test_litellm_alone.py::test_refuses_the_parameters_of_an_embedding fails,
+and test_hands_no_headers_of_an_embedding_on there. tests/operations/test_embeddings.py shows what comes of it.
 """
 
 from __future__ import annotations

@@ -4,7 +4,8 @@ What LiteLLM does: its Router and its proxy take an exception's response headers
 before each further try the Router looks at the exception's ``num_retries``.
 Seen on: LiteLLM 1.106.2 (router.py, ``async_function_with_retries``).
 Without them: the headers of a refusal do not reach the proxy's client, and the Router tries as often as it is told to.
-Needed until: LiteLLM documents another way; tests/test_errors.py and tests/operations/test_queued_inference.py show it.
+Needed until: tests/litellm_seams/test_litellm_alone.py::test_takes_no_headers_from_an_exceptions_response
+fails. tests/test_errors.py and tests/operations/test_queued_inference.py show both.
 """
 
 from __future__ import annotations

@@ -6,8 +6,7 @@ try it asks its callbacks which deployments may take the request (``async_filter
 metadata says how the tries before it failed (``previous_models``, ``fallback_depth``).
 Seen on: LiteLLM 1.106.2; on 1.110.2 callbacks get no ``fallback_depth``.
 Without them: fallbacks run for every exception.
-Needed until: an exception can say so. tests/operating/test_beside_bedrock.py and tests/operating/test_proxy.py show
-both.
+Needed until: an exception can say so. tests/operating/test_fallbacks.py shows what it does.
 """
 
 from __future__ import annotations

@@ -6,7 +6,8 @@ the time of each try in the call's metadata. The decorator itself also reports t
 each call some 40 µs.
 Seen on: LiteLLM 1.106.2.
 Without them: the proxy counts SageMaker's time as its own.
-Needed until: LiteLLM times custom providers itself. tests/litellm_seams/test_timing.py shows what is noted, and
+Needed until: tests/litellm_seams/test_litellm_alone.py::test_does_not_time_the_provider fails.
+tests/litellm_seams/test_timing.py shows what is noted, and
 tests/operating/test_proxy.py compares the response header ``x-litellm-overhead-duration-ms`` with a native provider's.
 """
 
