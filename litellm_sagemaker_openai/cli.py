@@ -17,7 +17,7 @@ from litellm_sagemaker_openai.commands.token import token
 
 
 class _Commands(click.Group):
-    """What holds for each subcommand: nothing that the output cannot encode ends it, and Ctrl-C is no failure."""
+    """What holds for each subcommand: what the output cannot encode does not end it, and Ctrl-C is not a failure."""
 
     def main(self, *arguments: Any, **keywords: Any) -> Any:
         write_stand_ins()

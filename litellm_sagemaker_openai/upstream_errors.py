@@ -101,7 +101,7 @@ class UpstreamError:
 class AnswerError(Exception):
     """An answer that began well and cannot be used; ``refusal`` says how it is to be raised.
 
-    ``headers`` are the answer's, where whoever reads it does not have them.
+    ``headers`` are the answer's, for readers that do not have them otherwise.
     """
 
     def __init__(self, upstream: UpstreamError, headers: Mapping[str, str] | None = None) -> None:

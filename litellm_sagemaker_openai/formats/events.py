@@ -173,7 +173,7 @@ class WholeBody:
 
 
 class Unlabelled:
-    """No telling content type: the first character that is no white space tells JSON from server-sent events."""
+    """A content type that says neither: the first character that is not white space tells JSON from events."""
 
     def __init__(self) -> None:
         self._start = b""

@@ -1,6 +1,6 @@
 """Looks up the names that LiteLLM, httpx and aiohttp do not promise, when they are used.
 
-Nothing here raises where a name is missing: whoever asks has a way that works without it.
+Nothing here raises where a name is missing: each caller has a way that works without it.
 tests/litellm_seams/test_missing_names.py takes each name away in turn, and makes a call of each kind.
 """
 

@@ -148,7 +148,7 @@ def _may_be_a_fallback(request: Mapping[str, Any], call: Mapping[str, Any]) -> b
 
 
 def _is_on_this_provider(call: Mapping[str, Any]) -> bool:
-    """Whether the operator means this provider by the deployment, whomever LiteLLM would ask because of the client."""
+    """Whether the deployment is this provider's, even where the client would have LiteLLM ask another one."""
     if call.get("custom_llm_provider") == PROVIDER:
         return True
     model = call.get("model") or lookup.attribute(call.get("litellm_logging_obj"), "model")  # given by position

@@ -50,7 +50,7 @@ def _runtime(settings: Settings, target: Target) -> tuple[str, str]:
 
 
 def _checked(url: str, settings: Settings, region: str) -> str:
-    """The URL, where a token may go, whoever gave it."""
+    """The URL, if a token may go there."""
     if not is_known_host(url, settings.allowed_hosts):
         refuse_unless_configured(url, runtime_url(region, settings.identity.aws_profile_name))
     return url

@@ -1,8 +1,8 @@
 """Waiting for a component that is scaled to zero: who may ask next, and when to give up. Pure but for a lock.
 
-SageMaker refuses each request at once until the component runs, minutes later. However many callers wait for one
-target, one request an interval goes there for all of them: whoever comes first sends its own, and what comes of it
-tells the others. There is nothing that a caller who leaves could take along: the next one to come sends instead.
+SageMaker refuses each request at once until the component runs, minutes later. Hundreds of callers that ask every few
+seconds would be throttled, so one of all that wait for a target asks for all, once in an interval: the first that comes
+sends its own request, and the answer tells the others. A caller who leaves takes nothing along: the next one asks.
 """
 
 from __future__ import annotations
