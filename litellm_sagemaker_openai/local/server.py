@@ -115,9 +115,9 @@ def _server(app: Starlette, log_level: str) -> _Server:
             server_header=False,
             lifespan="on",
             ws="none",
-            # uvicorn's default of 5 s is httpx's for idle connections too, so that now and then a request would go
-            # into a connection that is being closed. AWS's load balancers keep them for 60 s.
-            timeout_keep_alive=60,
+            # More than clients keep idle connections for (httpx 5 s, LiteLLM 120 s: AIOHTTP_KEEPALIVE_TIMEOUT): now and
+            # then, one would send a request into a connection that is being closed.
+            timeout_keep_alive=130,
             timeout_graceful_shutdown=_GRACE_SECONDS,
         )
     )
