@@ -41,16 +41,27 @@ class Certificates:
         return context
 
 
+_KEY_USAGES = (
+    *("digital_signature", "content_commitment", "key_encipherment", "data_encipherment", "key_agreement"),
+    *("key_cert_sign", "crl_sign", "encipher_only", "decipher_only"),
+)
+
+
 def make_certificates(folder: Path) -> Certificates:
     """Certificates that are good for an hour."""
     key, name = ec.generate_private_key(ec.SECP256R1()), _name("the tests' authority")
     authority = _builder(name, name, key.public_key())
     authority = authority.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+    # Python 3.13 checks as RFC 5280 has it (VERIFY_X509_STRICT): what an authority may do, and which key signed.
+    signs = {each: each in ("key_cert_sign", "crl_sign") for each in _KEY_USAGES}
+    authority = authority.add_extension(x509.KeyUsage(**signs), critical=True)
+    authority = authority.add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+    signer = x509.AuthorityKeyIdentifier.from_issuer_public_key(key.public_key())
     paths = [folder / f"{each}.pem" for each in ("authority", "server", "client")]
     paths[0].write_bytes(authority.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
     for path, subject in ((paths[1], "127.0.0.1"), (paths[2], CLIENT)):
         own = ec.generate_private_key(ec.SECP256R1())
-        builder = _builder(_name(subject), name, own.public_key())
+        builder = _builder(_name(subject), name, own.public_key()).add_extension(signer, critical=False)
         if path is paths[1]:
             names = [x509.IPAddress(ipaddress.ip_address(subject)), x509.DNSName("gateway.example")]
             builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
