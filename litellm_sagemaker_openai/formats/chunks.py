@@ -5,6 +5,11 @@ at the first finish reason of the first choice: what comes later is lost, OpenAI
 the reasoning that the finish chunk still carries. So finish reasons are held back until the answer is complete, and
 the order becomes: all deltas, the finish reasons of the choices after the first, usage, the first choice's finish
 reason. tests/formats/test_stream_fidelity.py shows each loss, and that it does not happen here.
+
+A chunk that has nothing but a role, such as vLLM's first, is given together with what follows it. Before that, nothing
+has reached the caller, and the Router's retries and fallbacks still count and are told of in the response headers: with
+the role alone, LiteLLM would let another deployment go on with the stream, under the headers of the first
+(``stream_with_fallbacks`` in router.py, 1.106.2; tests/operating/test_outcomes.py).
 """
 
 from __future__ import annotations
@@ -81,6 +86,7 @@ class ChunkStream:
         self._open: set[int] = set()  # choices that have begun and not finished
         self._usage: Mapping[str, Any] | None = None
         self._text: tuple[dict[str, Any], ModelResponseStream] | None = None  # see _text_chunk
+        self._roles: list[ModelResponseStream] = []  # chunks that wait for what follows the role
         self._done = False
         self.begun = False  # whether a chunk was given
 
@@ -109,6 +115,7 @@ class ChunkStream:
             raise TruncatedStream
         if not self._open and not self._finish:
             raise MalformedAnswer("a stream without a single choice")
+        yield from self._given()
         first = min(self._finish, default=0)
         later = [_finished(index, self._finish[index]) for index in sorted(self._finish) if index != first]
         if later:
@@ -145,11 +152,21 @@ class ChunkStream:
         if identity != self._identity:
             self._identity, self._text = identity, None
         extra = {name: value for name, value in event.items() if name not in _NOT_EXTRA and value is not None}
+        known = len(self._open)
         going = [kept for choice in choices if (kept := self._without_finish(choice)) is not None]
-        if going:
-            yield self._chunk(going, extra)
+        if going and not self.begun and len(self._open) == known + len(going) and all(map(_is_role, going)):
+            self._roles.append(self._chunk(going, extra))  # once for each choice
+        elif going:
+            yield from self._given(self._chunk(going, extra))
         else:
             self._late_extra.update(extra)
+
+    def _given(self, *chunks: ModelResponseStream) -> Iterator[ModelResponseStream]:
+        """The chunks that waited, and then these."""
+        if not self.begun:
+            self.begun = True
+            yield from self._roles
+        yield from chunks
 
     def _without_finish(self, choice: Any) -> dict[str, Any] | None:
         """A choice without its finish reason, which is kept for the end; None where nothing else is left of it."""
@@ -180,7 +197,6 @@ class ChunkStream:
         text = len(choices) == 1 and not extra and usage is None and choices[0]["delta"].keys() == _TEXT
         chunk = self._text_chunk(choices[0]) if text else self._new_chunk(choices, extra, usage)
         chunk._hidden_params = {**self._hidden}
-        self.begun = True
         return chunk
 
     def _text_chunk(self, choice: dict[str, Any]) -> ModelResponseStream:
@@ -204,6 +220,12 @@ class ChunkStream:
             return ModelResponseStream(**fields)
         except (TypeError, ValueError, AttributeError, KeyError) as error:
             raise MalformedAnswer(f"a chunk that is not OpenAI's: {quoted(str(error))}") from error
+
+
+def _is_role(choice: Mapping[str, Any]) -> bool:
+    """Whether a choice, without its finish reason, says who speaks and nothing else."""
+    says = {name: value for part in (choice, choice["delta"]) for name, value in part.items() if value}
+    return says.keys() <= {"index", "delta", "role"} and "role" in says
 
 
 def _identity(event: Mapping[str, Any]) -> dict[str, Any]:
