@@ -121,7 +121,8 @@ class UnknownClient(ValueError):
     def __init__(self) -> None:
         super().__init__(
             f"{UNKNOWN} in this call (LiteLLM's litellm_params['proxy_server_request'], or the deployment that it "
-            "chose, is missing), so it is refused: use a LiteLLM that litellm-sagemaker-openai is tested with"
+            "chose, is missing), so it is refused: its operator has to use a LiteLLM that litellm-sagemaker-openai is "
+            "tested with"
         )
 
 

@@ -11,6 +11,7 @@ import litellm
 
 from litellm_sagemaker_openai.litellm_seams.aiohttp_post import could_not_connect
 from litellm_sagemaker_openai.litellm_seams.exceptions import not_retried, with_headers
+from litellm_sagemaker_openai.refusals import Mistake, for_the_caller
 from litellm_sagemaker_openai.upstream_errors import (
     PROVIDER,
     FailureKind,
@@ -33,6 +34,7 @@ _CONTEXT_WINDOW = re.compile(
 _NOT_CONNECTED = (httpx.ConnectError, httpx.ProxyError)
 _PASSING = frozenset({429, 502, 503, 504, 529, 530})
 _TRANSIENT = "sagemaker_openai_transient"
+_MISTAKE = "sagemaker_openai_mistake"
 
 
 def to_exception(
@@ -55,7 +57,7 @@ def to_exception(
     exception, status = _exception_class(upstream)
     response = httpx.Response(status, headers=_plain(headers or {}), request=httpx.Request("POST", url or "https://x"))
     error: Exception = exception(
-        message=_for_the_caller(upstream, route), model=model, llm_provider=PROVIDER, response=response
+        message=_advised(upstream, route), model=model, llm_provider=PROVIDER, response=response
     )
     with_headers(error, response.headers)
     if upstream.failure is FailureKind.PENDING:
@@ -100,9 +102,20 @@ def _as_transient(error: Exception) -> Exception:
     return error
 
 
-def bad_request(error: Exception, *, model: str) -> litellm.BadRequestError:
-    """For what the caller must change before anything is sent."""
-    return litellm.BadRequestError(shortened(str(error)), model, PROVIDER)
+def bad_request(error: ValueError, *, model: str, whose: Mistake = Mistake.CALLERS) -> litellm.BadRequestError:
+    """For what has to be changed before anything is sent. Its message begins with ``refusals.NOT_SENT``.
+
+    It is a BadRequestError where the mistake is the operator's, too: LiteLLM neither retries one nor takes the
+    deployment out for it, and another try would fail as well.
+    """
+    refused = litellm.BadRequestError(shortened(for_the_caller(error, whose)), model, PROVIDER)
+    setattr(refused, _MISTAKE, whose)
+    return refused
+
+
+def mistake_before_sending(error: BaseException) -> Mistake | None:
+    """Whose mistake it was, where this provider refused to send a request; None for any other exception."""
+    return getattr(error, _MISTAKE, None)
 
 
 def no_credentials(error: Exception, *, model: str) -> litellm.AuthenticationError:
@@ -110,7 +123,7 @@ def no_credentials(error: Exception, *, model: str) -> litellm.AuthenticationErr
     return litellm.AuthenticationError(shortened(str(error)), PROVIDER, model)
 
 
-def _for_the_caller(upstream: UpstreamError, route: Route | None) -> str:
+def _advised(upstream: UpstreamError, route: Route | None) -> str:
     advice = advice_on(upstream, route)
     return f"{describe(upstream)} ({advice})" if advice else describe(upstream)
 

@@ -19,6 +19,7 @@ from litellm_sagemaker_openai.aws.s3_location import parse_prefix
 from litellm_sagemaker_openai.aws.token import DEFAULT_EXPIRY, expiry_in_seconds
 from litellm_sagemaker_openai.formats.embeddings import FORMATS
 from litellm_sagemaker_openai.operations.queued_inference.request import MEMBERS, Text
+from litellm_sagemaker_openai.refusals import Refusal, because_of
 from litellm_sagemaker_openai.sending.cold_start import LONGEST_WAIT
 
 # Operations that some options are for, by their names: `Operation.name`, and the column of docs/parameters.md.
@@ -203,20 +204,21 @@ def read_options(given: Mapping[str, Any], operation: str) -> dict[str, Any]:
         operation: what is asked, by its name; a chat with ``aws_sagemaker_async`` is a queued one.
 
     Raises:
-        ValueError: an option of a wrong type or out of range, one that the operation cannot take, or an unknown
+        Refusal: an option of a wrong type or out of range, one that the operation cannot take, or an unknown
             ``aws_sagemaker_*`` name. The message says what to write instead.
     """
     _refuse_unknown(given)
     values: dict[str, Any] = {}
     for option in OPTIONS:
         value = given.get(option.name)
-        value = None if value is None else option.read(option.name, value)
+        with because_of(option.name):
+            value = None if value is None else option.read(option.name, value)
         values[option.name] = option.default if value is None else value
     if operation == CHAT and values["aws_sagemaker_async"]:
         operation = QUEUED_CHAT
     for option in OPTIONS:
         if operation in option.refused_by and values[option.name] != option.default:
-            raise ValueError(option.refused_by[operation])
+            raise Refusal(option.refused_by[operation], option.name)
     return values
 
 
@@ -236,4 +238,4 @@ def _refuse_unknown(given: Mapping[str, Any]) -> None:
     for name in given:
         if name.startswith("aws_sagemaker_") and name not in _OWN:
             near = difflib.get_close_matches(name, _OWN, n=1)
-            raise ValueError(f"unknown option {name}; {f'did you mean {near[0]}?' if near else _OWN}")
+            raise Refusal(f"unknown option {name}; {f'did you mean {near[0]}?' if near else _OWN}", name)

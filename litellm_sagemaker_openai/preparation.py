@@ -11,16 +11,22 @@ from litellm_sagemaker_openai.formats.chat_request import encode_body
 from litellm_sagemaker_openai.litellm_seams.callback_view import log_request, show_as_native
 from litellm_sagemaker_openai.litellm_seams.client_certificate import with_client_certificate
 from litellm_sagemaker_openai.litellm_seams.embedding_parameters import restored_parameters
-from litellm_sagemaker_openai.litellm_seams.proxy_client import allowed
+from litellm_sagemaker_openai.litellm_seams.proxy_client import allowed, deployment_name, said_by_client
 from litellm_sagemaker_openai.litellm_seams.router_records import routers_retries
 from litellm_sagemaker_openai.litellm_seams.stream_opening import flagged_retries, is_flagged
 from litellm_sagemaker_openai.operations.operation import Call, Operation
+from litellm_sagemaker_openai.operator_log import warn_of_deployment
+from litellm_sagemaker_openai.refusals import Mistake, because_of, whose_mistake
 from litellm_sagemaker_openai.sending.cold_start import cold_start_policy
 from litellm_sagemaker_openai.sending.request import Request, checked_client
 from litellm_sagemaker_openai.sending.retries import stream_retries
 from litellm_sagemaker_openai.sending.timeouts import as_timeout
 from litellm_sagemaker_openai.settings import Settings, sort_settings
 from litellm_sagemaker_openai.target import parse_target
+
+# By what is refused, the parameters that may be at fault.
+_TARGET = ("model", "model_id")
+_ADDRESS = (*_TARGET, "api_base", "base_url", "sagemaker_base_url", "api_key", "aws_region_name", "aws_profile_name")
 
 
 def prepare(
@@ -39,7 +45,7 @@ def prepare(
         is_async: whether it is for an event loop.
 
     Raises:
-        litellm.BadRequestError: something that the caller must change first.
+        litellm.BadRequestError: something that the caller, or the operator, must change first.
     """
     model, logging_obj = call["model"], call["logging_obj"]
     optional_params, litellm_params = call.get("optional_params") or {}, call.get("litellm_params") or {}
@@ -57,30 +63,46 @@ def prepare(
             api_key=call.get("api_key"),
             api_base=call.get("api_base"),
         )
-        target = parse_target(model, settings.model_id)
-        url, signer = operation.address(settings, target)
+        with because_of(*_TARGET):
+            target = parse_target(model, settings.model_id)
+        with because_of(*_ADDRESS):
+            url, signer = operation.address(settings, target)
         ask_for_stream = stream and operation.streams and not settings.fake_stream
         body = operation.body(question.content, settings, stream=ask_for_stream)
-        request = Request(
-            url=url,
-            signer=signer,
-            headers=operation.headers(access.headers, settings, target, stream=ask_for_stream),
-            body=encode_body(body, max_bytes=operation.max_body_bytes),
-            stream=ask_for_stream,
-            timeout=as_timeout(call.get("timeout")),
-            ssl_verify=with_client_certificate(settings.ssl_verify),
-            cold_start=cold_start_policy(url, settings.cold_start_timeout),
-            client=checked_client(question.client, is_async=is_async),
-        )
+        encoded = encode_body(body, max_bytes=operation.max_body_bytes)
+        with because_of("extra_headers", "headers"):
+            headers = operation.headers(access.headers, settings, target, stream=ask_for_stream)
+        with because_of("timeout", "stream_timeout"):
+            timeout = as_timeout(call.get("timeout"))
+        with because_of("client", "ssl_verify"):
+            request = Request(
+                url=url,
+                signer=signer,
+                headers=headers,
+                body=encoded,
+                stream=ask_for_stream,
+                timeout=timeout,
+                ssl_verify=with_client_certificate(settings.ssl_verify),
+                cold_start=cold_start_policy(url, settings.cold_start_timeout),
+                client=checked_client(question.client, is_async=is_async),
+            )
         exchange = operation.exchange(request, settings)
     except ValueError as error:
-        raise bad_request(error, model=model) from error
+        raise _refused(error, model, litellm_params) from error
     log_request(logging_obj, question.content, body, exchange.request.url, exchange.request.headers)
     lazily = is_async and not flagged
     retries = _retries(call, settings, lazily=lazily) if stream and operation.is_repeatable else 0
     return Call(
         operation, model, target, question.content, settings, exchange, retries, call["model_response"], logging_obj
     )
+
+
+def _refused(error: ValueError, model: str, litellm_params: Mapping[str, Any]) -> Exception:
+    """The exception for what cannot be sent. What the operator has to change goes into the operator's log."""
+    whose = whose_mistake(error, said_by_client(litellm_params))
+    if whose is Mistake.OPERATORS:
+        warn_of_deployment(deployment_name(litellm_params, model), str(error))
+    return bad_request(error, model=model, whose=whose)
 
 
 def _retries(call: Mapping[str, Any], settings: Settings, *, lazily: bool) -> int:

@@ -16,6 +16,7 @@ from litellm_sagemaker_openai.litellm_seams import known_parameters
 from litellm_sagemaker_openai.litellm_seams.stream_opening import STREAM_FLAG
 from litellm_sagemaker_openai.operations.queued_inference.request import MEMBERS, QueueOptions
 from litellm_sagemaker_openai.options import CHAT, read_options
+from litellm_sagemaker_openai.refusals import Refusal
 
 # What 0 becomes for containers that refuse it, as TGI does: "`temperature` must be strictly positive". LiteLLM's
 # `sagemaker/` has the same switch, and sends 0.01 (llms/sagemaker/completion/transformation.py, 1.106.2).
@@ -89,7 +90,7 @@ def sort_settings(
         api_base: LiteLLM's.
 
     Raises:
-        ValueError: as for ``options.read_options``; an AWS parameter of a wrong type; or a credential in
+        Refusal: as for ``options.read_options``; an AWS parameter of a wrong type; or a credential in
             ``extra_body``. The message says what to write instead.
     """
     given = {**optional_params, "api_key": api_key}
@@ -139,7 +140,7 @@ def _identity(params: Mapping[str, Any]) -> AwsIdentity:
         elif isinstance(value, str):
             given[name] = value
         else:
-            raise ValueError(f"{name} must be a string, not {type(value).__name__}")
+            raise Refusal(f"{name} must be a string, not {type(value).__name__}", name)
     return AwsIdentity(**given)
 
 
@@ -147,7 +148,7 @@ def _session_tags(tags: Any) -> tuple[tuple[str, str], ...]:
     try:
         return tuple((tag["Key"], tag["Value"]) for tag in tags)
     except (TypeError, KeyError) as error:
-        raise ValueError("aws_session_tags must be a list of {'Key': …, 'Value': …}") from error
+        raise Refusal("aws_session_tags must be a list of {'Key': …, 'Value': …}", "aws_session_tags") from error
 
 
 def _body(params: Mapping[str, Any], *, allow_zero_temperature: bool) -> Mapping[str, Any]:
@@ -159,12 +160,13 @@ def _body(params: Mapping[str, Any], *, allow_zero_temperature: bool) -> Mapping
         body = _without_tools(body)
     extra_body = params.get("extra_body") or {}
     if not isinstance(extra_body, Mapping):
-        raise ValueError(f"extra_body must be a dictionary, not {type(extra_body).__name__}")
+        raise Refusal(f"extra_body must be a dictionary, not {type(extra_body).__name__}", "extra_body")
     for name in extra_body:
         if name in _CREDENTIALS or str(name).startswith("aws_"):
-            raise ValueError(
+            raise Refusal(
                 f"extra_body carries {name}, and extra_body goes to the container as it is; give {name} as a "
-                "parameter of the call or the deployment"
+                "parameter of the call or the deployment",
+                "extra_body",
             )
     return {**body, **extra_body}
 

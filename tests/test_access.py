@@ -24,7 +24,9 @@ from litellm_sagemaker_openai.access import (
     may_be_a_fallback,
     operators_names,
 )
-from litellm_sagemaker_openai.litellm_seams.proxy_client import allowed, note_client
+from litellm_sagemaker_openai.errors import mistake_before_sending
+from litellm_sagemaker_openai.litellm_seams.proxy_client import allowed, note_client, said_by_client
+from litellm_sagemaker_openai.refusals import MISCONFIGURED, NOT_SENT, Mistake, Refusal, for_the_caller, whose_mistake
 from tests.conftest import MESSAGES, Upstream, litellm_is_before
 from tests.operating.conftest import fine
 from tests.scripted import json_answer
@@ -175,7 +177,7 @@ def test_applications_their_routers_and_health_checks_are_not_clients(litellm_pa
     ],
 )
 def test_a_litellm_that_does_not_tell_what_the_client_said(litellm_params: dict[str, Any]) -> None:
-    with pytest.raises(UnknownClient, match="use a LiteLLM that litellm-sagemaker-openai is tested with"):
+    with pytest.raises(UnknownClient, match="a LiteLLM that litellm-sagemaker-openai is tested with"):
         allowed(litellm_params, AskedCall("e", {}, {}))
 
 
@@ -249,3 +251,46 @@ async def test_an_applications_router_says_everything(upstream: Upstream, router
     component = "d" if litellm_is_before("1.109") else "c"  # there LiteLLM takes the deployment's
     assert seen.path == f"/endpoints/e/inference-components/{component}/openai/v1/chat/completions"
     assert seen.json["model"] == "h"
+
+
+@pytest.mark.parametrize(
+    ("parameters", "said", "whose"),
+    [
+        (("model_id",), None, Mistake.CALLERS),  # an application wrote all of the call
+        ((), {"timeout"}, Mistake.CALLERS),  # what is asked itself
+        (("timeout", "stream_timeout"), {"timeout"}, Mistake.CALLERS),
+        (("timeout", "stream_timeout"), {"temperature"}, Mistake.OPERATORS),
+        (("model", "model_id"), frozenset(), Mistake.OPERATORS),
+    ],
+)
+def test_whose_mistake_it_is(parameters: tuple[str, ...], said: set[str] | None, whose: Mistake) -> None:
+    error = Refusal("arn:aws:sagemaker:us-west-2:123456789012:endpoint/e", *parameters)
+    assert whose_mistake(error, said) is whose
+    told = for_the_caller(error, whose)
+    assert told.startswith(NOT_SENT)
+    assert ("123456789012" in told) == (whose is Mistake.CALLERS)
+
+
+def test_what_a_hook_of_the_operators_adds_is_not_the_clients() -> None:
+    data = {"proxy_server_request": {"body": {"model": "m", "timeout": 3}}}
+    note_client(data)
+    data["proxy_server_request"]["body"]["model_id"] = "by-hook"  # LiteLLM writes the body again after the hooks
+    assert said_by_client({**data, "model_info": {"id": "1"}}) == frozenset({"timeout"})
+
+
+def test_applications_are_told_all(upstream: Upstream) -> None:
+    server = upstream(json_answer({}))
+    with pytest.raises(litellm.BadRequestError) as refused:
+        litellm.completion(model="sagemaker_openai/a/b", messages=MESSAGES, model_id="c", num_retries=0)
+    assert refused.value.message.removeprefix("litellm.BadRequestError: ").startswith(f"{NOT_SENT}the model string")
+    assert mistake_before_sending(refused.value) is Mistake.CALLERS
+    assert MISCONFIGURED not in str(refused.value)
+    assert server.seen == []
+
+
+def test_what_sagemaker_refuses_was_sent(upstream: Upstream) -> None:
+    upstream(json_answer({"error": {"message": f"{NOT_SENT}no"}}, 400))
+    with pytest.raises(litellm.BadRequestError) as refused:
+        litellm.completion(model="sagemaker_openai/e", messages=MESSAGES, num_retries=0)
+    assert mistake_before_sending(refused.value) is None
+    assert not refused.value.message.removeprefix("litellm.BadRequestError: ").startswith(NOT_SENT)

@@ -38,7 +38,8 @@ SAID = {"commands.token": {"_expiry_time"}}  # botocore's
 PURE = [
     *("access", "aws.hosts", "aws.identity", "aws.s3_location", "aws.sigv4", "aws.token", "errors", "options"),
     *("formats.chat_request", "formats.chunks", "formats.embeddings", "formats.events", "formats.whole_answer"),
-    *("operations.queued_inference.request", "sending.timeouts", "settings", "target", "upstream_errors"),
+    *("operations.queued_inference.request", "refusals", "sending.timeouts", "settings", "target"),
+    "upstream_errors",
 ]
 IO = {"aiohttp", "asyncio", "boto3", "concurrent", "os", "pathlib", "socket", "subprocess", "threading", "time"}
 

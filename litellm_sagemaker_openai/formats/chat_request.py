@@ -11,6 +11,7 @@ from pydantic import BaseModel
 
 from litellm_sagemaker_openai._version import __version__
 from litellm_sagemaker_openai.aws.limits import MAX_BODY_BYTES
+from litellm_sagemaker_openai.refusals import Refusal
 
 _OURS = ("host", "content-length", "transfer-encoding", "connection", "content-type", "content-encoding")
 _TOKEN_HEADERS = ("authorization", "proxy-authorization", "x-amz-security-token")
@@ -32,7 +33,7 @@ def build_body(
         stream: ask for a stream, and for its token counts, unless the parameters say no to them.
 
     Raises:
-        ValueError: ``stream_options`` is not a dictionary.
+        Refusal: ``stream_options`` is not a dictionary.
     """
     body: dict[str, Any] = {"model": model_name, "messages": [_container_message(message) for message in messages]}
     body.update(parameters)
@@ -40,7 +41,7 @@ def build_body(
         body["stream"] = True
         stream_options = parameters.get("stream_options") or {}
         if not isinstance(stream_options, Mapping):
-            raise ValueError(f"stream_options must be a dictionary, not {type(stream_options).__name__}")
+            raise Refusal(f"stream_options must be a dictionary, not {type(stream_options).__name__}", "stream_options")
         body["stream_options"] = {"include_usage": True, **stream_options}
     else:
         # vLLM refuses a non-streamed request that has stream_options (LiteLLM callers leave them in with fake_stream).

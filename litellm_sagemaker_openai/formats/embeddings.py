@@ -19,6 +19,7 @@ from litellm import EmbeddingResponse
 
 from litellm_sagemaker_openai.formats.whole_answer import served_model
 from litellm_sagemaker_openai.litellm_seams.answers import embedding_response as as_litellms
+from litellm_sagemaker_openai.refusals import Refusal
 from litellm_sagemaker_openai.upstream_errors import (
     AnswerError,
     FailureKind,
@@ -55,7 +56,8 @@ def embedding_body(
     """
     _count(inputs)
     if parameters.get("encoding_format") not in (None, "float", "base64"):
-        raise ValueError(f"encoding_format must be 'float' or 'base64', not {parameters['encoding_format']!r}")
+        encoding = parameters["encoding_format"]
+        raise Refusal(f"encoding_format must be 'float' or 'base64', not {encoding!r}", "encoding_format")
     if format == "openai":
         return {"model": model_name, FORMATS[format]: inputs, **parameters}
     known = {name: value for name, value in parameters.items() if name not in _OPENAI_ONLY}

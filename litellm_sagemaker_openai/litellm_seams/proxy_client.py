@@ -38,16 +38,18 @@ from litellm_sagemaker_openai.access import (
 from litellm_sagemaker_openai.errors import bad_request
 from litellm_sagemaker_openai.litellm_seams import lookup
 from litellm_sagemaker_openai.litellm_seams.router_records import metadata_of
+from litellm_sagemaker_openai.refusals import NOT_SENT
 from litellm_sagemaker_openai.upstream_errors import PROVIDER
 
 _PROXY_SERVER = "litellm.proxy.proxy_server"
 _REQUEST = "proxy_server_request"
 _NAMES = "sagemaker_openai_operators_names"  # in the proxy's own record of the request
 _TRIES = "sagemaker_openai_tries"  # there, too
+_PREFIX = f"{PROVIDER}/"
 # Of one request, by all of LiteLLM's retries, fallbacks and lists of models together: a client may say num_retries.
 _MOST_TRIES = 100
 _LITELLMS_WORDS = "litellm.BadRequestError: "
-_REFUSED = tuple(f"{_LITELLMS_WORDS}{words}" for words in (REFUSAL, UNKNOWN))
+_REFUSED = tuple(f"{_LITELLMS_WORDS}{NOT_SENT}{words}" for words in (REFUSAL, UNKNOWN))
 # litellm.constants.LITTELM_INTERNAL_HEALTH_SERVICE_ACCOUNT_NAME, 1.106.2: who the proxy's health checks are.
 _HEALTH_CHECK = "litellm-internal-health-check"
 
@@ -124,6 +126,40 @@ def allowed(litellm_params: Mapping[str, Any], asked: AskedCall) -> Allowed:
     return _with_the_deployments(_deployment(litellm_params), asked)
 
 
+def said_by_client(litellm_params: Mapping[str, Any]) -> frozenset[str] | None:
+    """The names that the proxy's client said; None where the call did not come through a proxy.
+
+    ``model`` is among them where it chose the endpoint, under a wildcard, and not just the name of a model group.
+    """
+    request = litellm_params.get(_REQUEST)
+    if request is None:
+        return None
+    body = request.get("body") if isinstance(request, Mapping) else None
+    if not isinstance(body, Mapping):
+        return frozenset()
+    said = {*body} - {*operators_names(body)} | {*_names_said(request)}
+    return frozenset(said | {"model"} if _chooses_endpoint(litellm_params) else said - {"model"})
+
+
+def deployment_name(litellm_params: Mapping[str, Any], model: str) -> str:
+    """A deployment as the operator's configuration calls it.
+
+    Args:
+        litellm_params: LiteLLM's.
+        model: what is asked, without ``sagemaker_openai/``.
+    """
+    deployment = _found(litellm_params)
+    group = lookup.attribute(deployment, "model_name")
+    model = str(_parameters(deployment).get("model") or f"{_PREFIX}{model}")
+    return f"the deployment {model} of model {group}" if group else f"the deployment {model}"
+
+
+def _chooses_endpoint(litellm_params: Mapping[str, Any]) -> bool:
+    if _deployment_id(litellm_params) is None:
+        return not _of_the_proxy("user_model")
+    return "*" in str(_parameters(_found(litellm_params)).get("model"))
+
+
 def _refuse(names: Sequence[str], call: Mapping[str, Any]) -> None:
     """Refuse a call for these names, but for those that its deployment lets clients say.
 
@@ -152,7 +188,7 @@ def _is_on_this_provider(call: Mapping[str, Any]) -> bool:
     if call.get("custom_llm_provider") == PROVIDER:
         return True
     model = call.get("model") or lookup.attribute(call.get("litellm_logging_obj"), "model")  # given by position
-    return str(model).startswith(f"{PROVIDER}/")
+    return str(model).startswith(_PREFIX)
 
 
 def _names_said(request: Mapping[str, Any]) -> Sequence[str]:
@@ -182,17 +218,29 @@ def _deployment(litellm_params: Mapping[str, Any]) -> Mapping[str, Any]:
     Raises:
         UnknownClient: one did, and it cannot be found.
     """
-    info = litellm_params.get("model_info") or {}
-    # Where the client gave an api_key or api_base, the Router makes up a deployment (`_handle_clientside_credential`).
-    deployment_id = info.get("original_model_id") or info.get("id")
-    if deployment_id is None:
+    if _deployment_id(litellm_params) is None:
         return {}
-    find = lookup.attribute(_of_the_proxy("llm_router"), "get_deployment")
-    found = find(model_id=deployment_id) if find is not None else None
+    found = _found(litellm_params)
     if found is None:
         raise UnknownClient
-    parameters: dict[str, Any] = found.litellm_params.model_dump(exclude_none=True)
-    return parameters
+    return _parameters(found)
+
+
+def _deployment_id(litellm_params: Mapping[str, Any]) -> Any:
+    info = litellm_params.get("model_info") or {}
+    # Where the client gave an api_key or api_base, the Router makes up a deployment (`_handle_clientside_credential`).
+    return info.get("original_model_id") or info.get("id")
+
+
+def _found(litellm_params: Mapping[str, Any]) -> Any:
+    """The deployment that the Router chose; None where it chose none, or it cannot be found."""
+    deployment_id = _deployment_id(litellm_params)
+    find = lookup.attribute(_of_the_proxy("llm_router"), "get_deployment")
+    return None if deployment_id is None or find is None else find(model_id=deployment_id)
+
+
+def _parameters(deployment: Any) -> Mapping[str, Any]:
+    return {} if deployment is None else deployment.litellm_params.model_dump(exclude_none=True)
 
 
 def _is_deployments(model: str, litellm_params: Mapping[str, Any]) -> bool:

@@ -23,11 +23,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from litellm.types.utils import all_litellm_params
 
+from litellm_sagemaker_openai import refusals
 from litellm_sagemaker_openai.access import REFUSAL
 from tests.conftest import CREDENTIALS, REGION
 from tests.operating.bedrock import GPT_OSS, bedrock
 from tests.operating.conftest import fine
-from tests.operating.proxies import Proxy, proxy
+from tests.operating.proxies import Proxy, proxy, until
 from tests.scripted import Answer, Scripted, Seen, completion, json_answer, scripted
 
 pytestmark = pytest.mark.slow(reason="starts LiteLLM's proxy")
@@ -106,6 +107,24 @@ def deployment(name: str, model: str, *, info: Mapping[str, Any] | None = None, 
     return {"model_name": name, "litellm_params": params, "model_info": dict(info or {})}
 
 
+# What is wrong on the deployment → what the operator's log names, and no client is told.
+MISCONFIGURED_DEPLOYMENTS: dict[str, tuple[dict[str, Any], str]] = {
+    "two-components": ({"model": "sagemaker_openai/shared/coder", "model_id": "reviewer"}, "model_id names 'reviewer'"),
+    "two-regions": (
+        {"model": "sagemaker_openai/arn:aws:sagemaker:eu-west-1:123456789012:endpoint/shared"},
+        "the ARN says 'eu-west-1'; they must agree",
+    ),
+    "long-wait": (
+        {"model": "sagemaker_openai/shared/coder", "aws_sagemaker_cold_start_timeout": 9999},
+        "aws_sagemaker_cold_start_timeout must be a number of seconds from 0 to 3600, not 9999",
+    ),
+    "misspelled": (
+        {"model": "sagemaker_openai/shared/coder", "aws_sagemaker_cold_start": 9},
+        "did you mean aws_sagemaker_cold_start_timeout?",
+    ),
+}
+
+
 @pytest.fixture(scope="module")
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     folder = tmp_path_factory.mktemp("proxy")
@@ -141,6 +160,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
                 deployment("bedrock", GPT_OSS, info={"id": "the-id-on-bedrock"}),
                 deployment("vendor-first", "openai/gpt-4o", **at_the_vendors),
                 deployment("sagemaker/*", "sagemaker_openai/*"),
+                *(deployment(name, **params) for name, (params, _) in MISCONFIGURED_DEPLOYMENTS.items()),
             ],
             "credential_list": [
                 {
@@ -332,6 +352,48 @@ def test_an_event_on_the_websocket_of_responses_reaches_no_other_model(house: Ho
     assert asyncio.run(answer())["type"] == "error"
     assert house.sagemaker.seen == []
     assert house.vendor.seen == []
+
+
+@pytest.mark.parametrize("name", MISCONFIGURED_DEPLOYMENTS)
+def test_the_operators_mistake_is_named_in_the_operators_log_once(house: House, name: str) -> None:
+    """The client reads that it can change nothing, and no detail: names, an account, hosts."""
+    _, named = MISCONFIGURED_DEPLOYMENTS[name]
+    before = len(house.proxy.log)
+    for stream in (False, True, False):
+        response = house.chat(name, stream=stream, temperature=0.5)
+        assert response.status_code == 400, response.text
+        assert refusals.MISCONFIGURED in response.text
+        assert named not in response.text
+    for _ in until("the operator's warning"):
+        if named in (logged := house.proxy.log[before:]):
+            break
+    warnings = [line for line in logged.splitlines() if "is misconfigured, and its calls are refused" in line]
+    assert len(warnings) == 1, logged
+    assert named in warnings[0]
+    assert f"of model {name}" in warnings[0]
+    assert house.sagemaker.seen == []
+
+
+CALLERS_MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
+    "a name under a wildcard": ({"model": "sagemaker/my_model"}, "'my_model' is not the name of an endpoint"),
+    "what the operator lets clients say": ({"model": "open", "model_id": "my_model"}, "'my_model' is not the name of"),
+    "a timeout": ({"timeout": -1}, "timeout must be a number of seconds above 0, not -1"),
+    "an option": ({"fake_stream": "perhaps"}, "fake_stream must be true or false, not 'perhaps'"),
+    "a header": ({"extra_headers": {"X-A": ["b"]}}, "the value of header X-A must be a string"),
+    "a body that is too large": ({"padding": "x" * 6_300_000}, "SageMaker takes at most 6,291,456"),
+}
+
+
+@pytest.mark.parametrize("mistake", CALLERS_MISTAKES)
+def test_the_callers_mistake_is_named_to_the_caller(house: House, mistake: str) -> None:
+    body, named = CALLERS_MISTAKES[mistake]
+    before = house.proxy.log.count("is misconfigured")
+    response = house.chat(**body)
+    assert response.status_code == 400, response.text
+    assert refusals.NOT_SENT in response.text
+    assert named in response.json()["error"]["message"]
+    assert house.proxy.log.count("is misconfigured") == before
+    assert house.sagemaker.seen == []
 
 
 @pytest.mark.parametrize("stream", [False, True])
