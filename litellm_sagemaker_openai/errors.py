@@ -9,9 +9,10 @@ from typing import Any
 import httpx
 import litellm
 
+from litellm_sagemaker_openai.aws.credentials import CredentialsError
 from litellm_sagemaker_openai.litellm_seams.aiohttp_post import could_not_connect
 from litellm_sagemaker_openai.litellm_seams.exceptions import not_retried, with_headers
-from litellm_sagemaker_openai.refusals import Mistake, for_the_caller
+from litellm_sagemaker_openai.refusals import NOT_SENT, Mistake, for_the_caller
 from litellm_sagemaker_openai.upstream_errors import (
     PROVIDER,
     FailureKind,
@@ -34,7 +35,6 @@ _CONTEXT_WINDOW = re.compile(
 _NOT_CONNECTED = (httpx.ConnectError, httpx.ProxyError)
 _PASSING = frozenset({429, 502, 503, 504, 529, 530})
 _TRANSIENT = "sagemaker_openai_transient"
-_MISTAKE = "sagemaker_openai_mistake"
 
 
 def to_exception(
@@ -108,19 +108,14 @@ def bad_request(error: ValueError, *, model: str, whose: Mistake = Mistake.CALLE
     It is a BadRequestError where the mistake is the operator's, too: LiteLLM neither retries one nor takes the
     deployment out for it, and another try would fail as well.
     """
-    refused = litellm.BadRequestError(shortened(for_the_caller(error, whose)), model, PROVIDER)
-    setattr(refused, _MISTAKE, whose)
-    return refused
+    return litellm.BadRequestError(shortened(for_the_caller(error, whose)), model, PROVIDER)
 
 
-def mistake_before_sending(error: BaseException) -> Mistake | None:
-    """Whose mistake it was, where this provider refused to send a request; None for any other exception."""
-    return getattr(error, _MISTAKE, None)
-
-
-def no_credentials(error: Exception, *, model: str) -> litellm.AuthenticationError:
-    """For credentials that are missing or could not be resolved."""
-    return litellm.AuthenticationError(shortened(str(error)), PROVIDER, model)
+def no_credentials(error: CredentialsError, *, model: str, whose: Mistake = Mistake.CALLERS) -> Exception:
+    """For credentials that are missing or could not be resolved: a mistake, unless AWS failed."""
+    if error.is_temporary:
+        return litellm.ServiceUnavailableError(shortened(f"{NOT_SENT}{error}"), PROVIDER, model)
+    return litellm.AuthenticationError(shortened(for_the_caller(error, whose)), PROVIDER, model)
 
 
 def _advised(upstream: UpstreamError, route: Route | None) -> str:

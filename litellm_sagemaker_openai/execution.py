@@ -21,9 +21,11 @@ from litellm_sagemaker_openai.formats.chunks import ChunkStream
 from litellm_sagemaker_openai.litellm_seams import stream_wrapper
 from litellm_sagemaker_openai.litellm_seams.callback_view import log_answer, log_stream
 from litellm_sagemaker_openai.litellm_seams.exceptions import not_retried
+from litellm_sagemaker_openai.litellm_seams.proxy_client import deployment_name, said_by_client
 from litellm_sagemaker_openai.litellm_seams.timing import provider_time
 from litellm_sagemaker_openai.operations.operation import Call
-from litellm_sagemaker_openai.operator_log import operator_log
+from litellm_sagemaker_openai.operator_log import operator_log, warn_seldom
+from litellm_sagemaker_openai.refusals import Mistake
 from litellm_sagemaker_openai.sending.cold_start import ColdStartError, ServerStopping
 from litellm_sagemaker_openai.sending.retries import Tries
 from litellm_sagemaker_openai.upstream_errors import (
@@ -31,9 +33,13 @@ from litellm_sagemaker_openai.upstream_errors import (
     AnswerError,
     FailureKind,
     UpstreamError,
+    advice_on,
+    describe,
     for_the_log,
     read_error,
 )
+
+_REFUSE_DEPLOYMENT = frozenset({401, 403, 404})  # what a request can seldom do anything about
 
 
 def complete(call: Call) -> Any:
@@ -191,7 +197,11 @@ def _litellm_errors(
         raise failure from error
     except CredentialsError as error:
         _log(call, "credentials", repr(error.__cause__ or error))
-        raise no_credentials(error, model=call.model) from error
+        whose = Mistake.CALLERS
+        if not error.is_temporary and said_by_client(call.litellm_params) is not None:
+            whose = Mistake.OPERATORS  # no client can give any
+            warn_seldom(f"{deployment_name(call.litellm_params, call.model)} has no credentials", str(error))
+        raise no_credentials(error, model=call.model, whose=whose) from error
 
 
 def _exception(
@@ -200,6 +210,9 @@ def _exception(
     headers = httpx.Headers(headers) if response is None else response.headers
     if upstream.operator_detail:
         _log(call, headers.get("x-amzn-requestid", "no request id"), upstream.operator_detail)
+    if upstream.status in _REFUSE_DEPLOYMENT and upstream.failure is FailureKind.REFUSED:
+        said = f"{describe(upstream)} {advice_on(upstream, call.operation.route)}"
+        warn_seldom(f"{PROVIDER}/{call.target} cannot be used as it is configured", said.strip())
     return to_exception(upstream, model=call.model, headers=headers, url=call.request.url, route=call.operation.route)
 
 

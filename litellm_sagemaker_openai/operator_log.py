@@ -13,17 +13,20 @@ operator_log = logging.getLogger("LiteLLM")
 _AGAIN_AFTER = 600.0  # seconds; a log is rotated, and the callers are told that it says what to set
 _MOST_REMEMBERED = 1000
 
+_SAME = 100  # characters by which a message is known again
+
 _next_warnings: BoundedTable[tuple[str, str], list[float]] = BoundedTable(_MOST_REMEMBERED)
 
 
-def warn_of_deployment(deployment: str, message: str) -> None:
-    """Warn that a deployment is misconfigured: at the first call that this refuses, then every 10 minutes at most."""
+def warn_seldom(subject: str, message: str) -> None:
+    """Warn of what the operator has to change: at the first call that it concerns, then every 10 minutes at most.
+
+    Args:
+        subject: what is configured wrongly.
+        message: what is wrong, and what to set.
+    """
     now = time.monotonic()
-    due = _next_warnings.get((deployment, message), lambda: [now])
+    due = _next_warnings.get((subject, message[:_SAME]), lambda: [now])
     if now >= due[0]:
         due[0] = now + _AGAIN_AFTER
-        operator_log.warning(
-            "%s is misconfigured, and its calls are refused before anything is sent: %s",
-            deployment,
-            for_the_log(message),
-        )
+        operator_log.warning("%s: %s", subject, for_the_log(message))

@@ -15,7 +15,7 @@ from litellm_sagemaker_openai.litellm_seams.proxy_client import allowed, deploym
 from litellm_sagemaker_openai.litellm_seams.router_records import routers_retries
 from litellm_sagemaker_openai.litellm_seams.stream_opening import flagged_retries, is_flagged
 from litellm_sagemaker_openai.operations.operation import Call, Operation
-from litellm_sagemaker_openai.operator_log import warn_of_deployment
+from litellm_sagemaker_openai.operator_log import warn_seldom
 from litellm_sagemaker_openai.refusals import Mistake, because_of, whose_mistake
 from litellm_sagemaker_openai.sending.cold_start import cold_start_policy
 from litellm_sagemaker_openai.sending.request import Request, checked_client
@@ -93,7 +93,16 @@ def prepare(
     lazily = is_async and not flagged
     retries = _retries(call, settings, lazily=lazily) if stream and operation.is_repeatable else 0
     return Call(
-        operation, model, target, question.content, settings, exchange, retries, call["model_response"], logging_obj
+        operation,
+        model,
+        target,
+        question.content,
+        settings,
+        exchange,
+        retries,
+        call["model_response"],
+        logging_obj,
+        litellm_params,
     )
 
 
@@ -101,7 +110,8 @@ def _refused(error: ValueError, model: str, litellm_params: Mapping[str, Any]) -
     """The exception for what cannot be sent. What the operator has to change goes into the operator's log."""
     whose = whose_mistake(error, said_by_client(litellm_params))
     if whose is Mistake.OPERATORS:
-        warn_of_deployment(deployment_name(litellm_params, model), str(error))
+        subject = f"{deployment_name(litellm_params, model)} is misconfigured, so that its calls are not sent"
+        warn_seldom(subject, str(error))
     return bad_request(error, model=model, whose=whose)
 
 

@@ -64,6 +64,6 @@ def whose_mistake(error: ValueError, said: Collection[str] | None) -> Mistake:
     return Mistake.OPERATORS
 
 
-def for_the_caller(error: ValueError, whose: Mistake) -> str:
+def for_the_caller(error: Exception, whose: Mistake) -> str:
     """What the caller is told."""
     return MISCONFIGURED if whose is Mistake.OPERATORS else f"{NOT_SENT}{error}"

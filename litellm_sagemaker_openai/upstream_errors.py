@@ -45,6 +45,9 @@ _QUOTATION = re.compile(
 _FAILURE_REASON = re.compile(r"(?:\w+: )?(Received (?:client|server) error \((\d{1,3})\) from .*)", re.DOTALL)
 _SEE_CONSOLE = re.compile(r"\s?See https?://\S+ in account \d{12} for more information\.?")
 _NO_CAPACITY_WORDS = re.compile(r"Inference Component has no capacity to process this request\b")
+# AWS's errors for too many requests, which it answers with 400 as well (botocore/data/_retry.json, 1.44.5).
+_THROTTLING_TYPE = re.compile(r"Throttl|TooManyRequests")
+_THROTTLING_WORDS = re.compile(r"Rate exceeded\b")
 _COMPONENT_NEEDED = re.compile(r"Inference Component Name header is required")
 # In public code, of an asynchronous endpoint that is asked on another route, and the other way round.
 _OTHER_KIND = re.compile(r"does not support this inference type")
@@ -154,6 +157,8 @@ def read_error(status: int, body: bytes) -> UpstreamError:
         upstream = UpstreamError(
             404, f"{missing[1]} not found in this account and region", operator_detail=parsed.message
         )
+    elif status == 400 and (_THROTTLING_TYPE.search(parsed.error_type) or _THROTTLING_WORDS.match(parsed.message)):
+        upstream = UpstreamError(429, parsed.message, parsed.error_type)
     else:
         upstream = UpstreamError(status, parsed.message, parsed.error_type)
     return _cleaned(upstream)

@@ -30,7 +30,7 @@ from litellm_sagemaker_openai.formats.chunks import ChunkStream
 from litellm_sagemaker_openai.formats.embeddings import embedding_response
 from litellm_sagemaker_openai.formats.events import decoder_for
 from litellm_sagemaker_openai.formats.whole_answer import parsed, whole_response
-from litellm_sagemaker_openai.litellm_seams.fallbacks import was_refused
+from litellm_sagemaker_openai.litellm_seams.fallbacks import mistakes_before
 from litellm_sagemaker_openai.local import echo, embeddings
 from litellm_sagemaker_openai.local.echo import ContainerRefusal
 from litellm_sagemaker_openai.local.frontdoor import Container, container_error
@@ -224,7 +224,9 @@ TAKES: Mapping[str, Callable[[str], str | None]] = {
     "a location's key": lambda text: str(parse_location(f"https://s3.amazonaws.com/{text}")),
     "a prefix": lambda text: str(parse_prefix(f"s3://{text}")),
     "a record of LiteLLM's": lambda text: str(
-        was_refused({"fallback_depth": 1, "metadata": {"previous_models": [{"exception_string": text}]}}, "m")
+        list(
+            mistakes_before({"metadata": {"previous_models": [{"model_group": text, "exception_string": text}]}}, text)
+        )
     ),
     "a body for the local container": lambda text: _unread(text.encode()),
     "the local front door": lambda text: str(

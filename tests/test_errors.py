@@ -10,7 +10,7 @@ import litellm
 import pytest
 from fastapi.exceptions import RequestValidationError
 
-from litellm_sagemaker_openai.errors import connection_error, to_exception
+from litellm_sagemaker_openai.errors import connection_error, is_transient, to_exception
 from litellm_sagemaker_openai.formats.events import StreamFormatError
 from litellm_sagemaker_openai.formats.whole_answer import parsed
 from litellm_sagemaker_openai.operations.chat import ROUTE as CHAT
@@ -110,6 +110,25 @@ def test_a_status_is_the_same_error_from_either_writer(status: int, expected: ty
     assert refusal.message == 'Say "when"'
     assert refusal.from_container
     assert refusal.status == status
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"message": "Rate exceeded"},
+        {"__type": "ThrottlingException", "message": "slow down"},
+        {"error": {"message": "Rate exceeded", "type": "ThrottlingException"}},
+    ],
+)
+def test_throttling_is_no_mistake_although_aws_answers_400(body: dict[str, Any]) -> None:
+    error, _ = refuse(400, body)
+    assert type(error) is litellm.RateLimitError
+    assert is_transient(error)
+
+
+def test_a_container_that_says_the_same_is_believed_by_its_status() -> None:
+    error, _ = refuse(400, quoted(400, json.dumps({"message": "Rate exceeded"})))
+    assert type(error) is litellm.BadRequestError
 
 
 @pytest.mark.parametrize("status", [301, 302, 307, 308])

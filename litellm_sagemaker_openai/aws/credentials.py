@@ -17,7 +17,15 @@ from contextlib import contextmanager
 from typing import Any
 
 import botocore.session
-from botocore.exceptions import BotoCoreError, ClientError, ProfileNotFound
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    CredentialRetrievalError,
+    HTTPClientError,
+    MetadataRetrievalError,
+    ProfileNotFound,
+)
+from botocore.exceptions import ConnectionError as NotConnected
 
 from litellm_sagemaker_openai.aws.sigv4 import FrozenCredentials
 from litellm_sagemaker_openai.bounded_table import BoundedTable
@@ -46,7 +54,15 @@ NO_CREDENTIALS = (
 
 
 class CredentialsError(Exception):
-    """An identity could not be resolved. The message says why and what to set; ``__cause__`` has the detail."""
+    """An identity could not be resolved. The message says why and what to set; ``__cause__`` has the detail.
+
+    Attributes:
+        is_temporary: whether AWS, or the way to it, failed, rather than that something is configured wrongly.
+    """
+
+    def __init__(self, message: str, *, is_temporary: bool = False) -> None:
+        super().__init__(message)
+        self.is_temporary = is_temporary
 
 
 _all_sources: weakref.WeakSet[CredentialSource] = weakref.WeakSet()
@@ -114,7 +130,7 @@ class CredentialSource:
         except CredentialsError as error:
             failure = error
         except Exception as error:  # botocore, boto3 and LiteLLM's secret managers raise what they like
-            failure = CredentialsError(explain_failure(error))
+            failure = CredentialsError(explain_failure(error), is_temporary=_is_temporary(error))
             failure.__cause__ = error
         with self._lock:
             if frozen is not None:
@@ -250,3 +266,12 @@ def explain_failure(error: Exception) -> str:
     if isinstance(error, ClientError):
         reason = f"{error.operation_name} answered {error.response.get('Error', {}).get('Code', 'an error')}"
     return f"AWS credentials could not be resolved: {reason}"
+
+
+def _is_temporary(error: Exception) -> bool:
+    if isinstance(error, ClientError):
+        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 400)
+        return status >= 500 or status == 429 or "Throttl" in error.response.get("Error", {}).get("Code", "")
+    if isinstance(error, CredentialRetrievalError):  # botocore's ContainerProvider, where its endpoint does not answer
+        return bool(error.kwargs.get("provider") == "container-role")
+    return isinstance(error, (NotConnected, HTTPClientError, MetadataRetrievalError))

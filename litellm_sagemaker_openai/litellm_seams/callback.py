@@ -19,11 +19,15 @@ from litellm.types.utils import CallTypes
 
 from litellm_sagemaker_openai.litellm_seams import response_cache
 from litellm_sagemaker_openai.litellm_seams.embedding_parameters import with_passthrough
+from litellm_sagemaker_openai.litellm_seams.fallbacks import refuse_fallback
 from litellm_sagemaker_openai.litellm_seams.proxy_client import note_client, refuse_early
 
 
 class BeforeEachCall(CustomLogger):
-    """Holds a proxy's clients to what they may say, and takes along the parameters of an embedding call."""
+    """Holds a proxy's clients to what they may say, and takes along the parameters of an embedding call.
+
+    What ``fallbacks`` refuses of a deployment by its id is refused here, for a callback with a hook of its own would
+    have to come before ``stream_opening``."""
 
     async def async_pre_call_hook(
         self, user_api_key_dict: Any, cache: Any, data: dict[str, Any], call_type: Any
@@ -37,10 +41,11 @@ class BeforeEachCall(CustomLogger):
         """Runs before each call, whoever its provider is, once the deployment is chosen.
 
         Raises:
-            litellm.BadRequestError: as for ``refuse_early``.
+            litellm.BadRequestError: as for ``refuse_early`` and ``refuse_fallback``.
         """
         response_cache.install()  # before LiteLLM looks into a cache that the application may have set since
         refuse_early(kwargs)
+        refuse_fallback(kwargs)
         return with_passthrough(kwargs, call_type)
 
 

@@ -1,38 +1,51 @@
-"""An optional callback that keeps a caller's own mistake out of LiteLLM's ``fallbacks``.
+"""An optional callback that keeps mistakes, a caller's or an operator's, out of LiteLLM's ``fallbacks``.
 
 What LiteLLM does: its Router runs ``fallbacks`` for every exception, whoever the provider is, and lets neither an
 exception nor its provider say otherwise (``async_function_with_fallbacks_common_utils`` in router.py). But before each
 try it asks its callbacks which deployments may take the request (``async_filter_deployments``), and the request's
-metadata says how the tries before it failed (``previous_models``, ``fallback_depth``).
-Seen on: LiteLLM 1.106.2; on 1.110.2 callbacks get no ``fallback_depth``.
+metadata says which group failed before, and how (``previous_models``).
+Seen on: LiteLLM 1.103.0, 1.106.2, 1.110.2.
 Without them: fallbacks run for every exception.
-Needed until: an exception can say so. tests/operating/test_fallbacks.py shows what it does.
+Needed until: an exception can say so. tests/operating/test_fallbacks.py and tests/operating/test_outcomes.py show what
+it does.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from typing import Any
 
 import litellm
 from litellm.integrations.custom_logger import CustomLogger
 
+from litellm_sagemaker_openai.litellm_seams.router_records import metadata_of
+from litellm_sagemaker_openai.litellm_seams.stream_opening import goes_to_this_provider
+from litellm_sagemaker_openai.operator_log import warn_seldom
+from litellm_sagemaker_openai.refusals import NOT_SENT
 from litellm_sagemaker_openai.upstream_errors import PROVIDER
 
-# What `errors.to_exception` says of 400 and 422, behind LiteLLM's name for the exception. Not 413: what is too large
-# here may fit elsewhere. A prompt that is too long is a ContextWindowExceededError.
+# What `errors.to_exception` says of a 4xx, and `refusals` of what was never sent, behind LiteLLM's name for the
+# exception; and LiteLLM itself of a parameter that it does not know this provider to take. A prompt that is too long is
+# a ContextWindowExceededError, 408 a Timeout, 429 a RateLimitError. 424 is SageMaker's word for a container's failure.
 _MISTAKE = re.compile(
-    r"litellm\.(BadRequestError|UnprocessableEntityError): (SageMaker|the container) answered (400|422): "
+    r"litellm\.(?:BadRequest|UnprocessableEntity|Authentication|PermissionDenied|NotFound)Error: "
+    rf"(?:(?:SageMaker|the container) answered (?P<status>4(?!24)\d\d): |{re.escape(NOT_SENT)})"
+    rf"|litellm\.UnsupportedParamsError: (?P<undeclared>{PROVIDER} does not support parameters|"
+    rf"Setting .{{0,200}} is not supported by {PROVIDER})"
 )
+_CONFIGURATION = frozenset({"401", "403", "404"})  # of the statuses: what callers can mostly do nothing about
 
 
 class NoFallbackOnBadRequest(CustomLogger):
-    """Refuses fallbacks of a request that SageMaker, or the container, answered with 400 or 422.
+    """Refuses fallbacks of a request that this provider, SageMaker or the container refused.
 
-    The caller gets that answer. ``context_window_fallbacks``, and fallbacks of other failures and of other providers,
-    stay as they are. LiteLLM does not ask its callbacks in ``Router.completion``, nor where a fallback names a
-    deployment's id instead of a model group: there it runs.
+    That is: what is refused before anything is sent, and each answer of 400 to 499 but for 408, 424, 429, no capacity
+    and a prompt that is too long. The caller gets the refusal. Within a model group, only this provider's deployments
+    are asked again. ``context_window_fallbacks``, and fallbacks of other failures and of other providers, stay as they
+    are. LiteLLM does not ask its callbacks in ``Router.completion``: there fallbacks run.
     """
 
     async def async_filter_deployments(
@@ -43,22 +56,67 @@ class NoFallbackOnBadRequest(CustomLogger):
         request_kwargs: dict[str, Any] | None = None,
         parent_otel_span: Any = None,
     ) -> list[dict[Any, Any]]:
-        """The deployments as they are.
+        """The deployments that may take the request: all, unless a try before ended in a mistake.
 
         Raises:
-            litellm.BadRequestError: this is a fallback of a request that was refused. LiteLLM logs it, as it logs
-                what a fallback ends with, and raises the refusal itself.
+            litellm.BadRequestError: none may. LiteLLM logs it, as it logs what a fallback ends with, and raises the
+                refusal itself.
         """
-        if was_refused(request_kwargs or {}, model):
-            raise litellm.BadRequestError(f"{model} was not asked: the request itself was refused", model, PROVIDER)
+        for failed in mistakes_before(request_kwargs or {}, model):
+            if failed.is_group(model):
+                healthy_deployments = [each for each in healthy_deployments if _is_ours(each)]
+            if not failed.is_group(model) or not healthy_deployments:
+                raise failed.refusal(model)
         return healthy_deployments
 
 
 no_fallback_on_bad_request = NoFallbackOnBadRequest()
 
 
-def was_refused(request: Mapping[str, Any], model: str) -> bool:
-    """Whether a Router's request is a fallback, and a try before it ended in the caller's own mistake.
+@dataclass(frozen=True, slots=True)
+class Mistake:
+    """A try that was refused, by the Router's record of it.
+
+    Attributes:
+        group: the model group that was asked, or its alias.
+        alias: of the request, if any. Nothing tells which group it stands for.
+        said: the exception's text.
+    """
+
+    group: str
+    alias: str | None
+    said: str
+
+    def is_group(self, model: str) -> bool:
+        """Whether a group that is asked now is, or may be, the one that was asked then."""
+        # LiteLLM 1.110 names a wildcard's group by its pattern.
+        return self.group in (model, self.alias) or fnmatchcase(self.group, str(model))
+
+    def refusal(self, model: str) -> litellm.BadRequestError:
+        """What keeps ``model`` from being asked. The operator is told of what callers can mostly do nothing about."""
+        match = _MISTAKE.match(self.said)
+        if match is not None and (match["undeclared"] or match["status"] in _CONFIGURATION):
+            warn_seldom(f"a request for {self.group} was refused, and {model} was not asked instead", self.said)
+        return litellm.BadRequestError(f"{model} was not asked: the request itself was refused", model, PROVIDER)
+
+
+def refuse_fallback(call: Mapping[str, Any]) -> None:
+    """Refuse what ``async_filter_deployments`` is not asked of: a fallback to a deployment by its id.
+
+    Args:
+        call: LiteLLM's keywords, once the deployment is chosen.
+
+    Raises:
+        litellm.BadRequestError: as for ``async_filter_deployments``; nothing where the callback is not in use.
+    """
+    model = str(call.get("model"))
+    for failed in mistakes_before(call, next((each.get("model_group") for each in metadata_of(call)), None)):
+        if no_fallback_on_bad_request in litellm.callbacks and not goes_to_this_provider(call):
+            raise failed.refusal(model)
+
+
+def mistakes_before(request: Mapping[str, Any], model: Any) -> Iterator[Mistake]:
+    """The tries of a Router's request so far that were refused.
 
     Args:
         request: the Router's keywords.
@@ -66,13 +124,17 @@ def was_refused(request: Mapping[str, Any], model: str) -> bool:
     """
     metadata = request.get("litellm_metadata" if "litellm_metadata" in request else "metadata")  # as Router.log_retry
     metadata = metadata or {}
-    # LiteLLM 1.110.2 gives callbacks no depth: there the metadata still names the group that was asked first. An
-    # alias's metadata names the alias, so that a fallback behind one cannot be told from a retry, and runs.
-    first = metadata.get("model_group", model)
-    is_fallback = request.get("fallback_depth") or (first != model and not metadata.get("model_group_alias"))
-    return bool(is_fallback) and any(map(_is_mistake, metadata.get("previous_models") or ()))
+    begins = not request.get("fallback_depth") and metadata.get("model_group", model) == model
+    for attempt in metadata.get("previous_models") or ():
+        # LiteLLM's record (litellm.types.router.RetryAttemptRecord); a caller may have sent others.
+        if isinstance(attempt, Mapping) and _MISTAKE.match(said := str(attempt.get("exception_string"))):
+            failed = Mistake(str(attempt.get("model_group")), metadata.get("model_group_alias"), said)
+            # A request that begins has none for another group: LiteLLM writes into metadata that its caller may use
+            # again.
+            if failed.is_group(model) or not begins:
+                yield failed
 
 
-def _is_mistake(attempt: Any) -> bool:
-    """Of one of LiteLLM's records (litellm.types.router.RetryAttemptRecord); a caller may have sent others."""
-    return isinstance(attempt, Mapping) and _MISTAKE.match(str(attempt.get("exception_string"))) is not None
+def _is_ours(deployment: Any) -> bool:
+    parameters = deployment.get("litellm_params") or {}
+    return parameters.get("custom_llm_provider") == PROVIDER or str(parameters.get("model")).startswith(f"{PROVIDER}/")

@@ -143,6 +143,7 @@ class Call:
         retries: how often a stream that fails before its first chunk is tried again.
         model_response: LiteLLM's, to fill in.
         logging_obj: LiteLLM's.
+        litellm_params: LiteLLM's, which tell of a proxy's client and of the deployment.
     """
 
     operation: Operation
@@ -154,6 +155,7 @@ class Call:
     retries: int
     model_response: Any = field(repr=False)
     logging_obj: Any = field(repr=False)
+    litellm_params: Mapping[str, Any] = field(repr=False)
 
     @property
     def request(self) -> Request:

@@ -24,6 +24,7 @@ from litellm_sagemaker_openai.aws.credentials import HOLD_SECONDS, CredentialsEr
 from litellm_sagemaker_openai.aws.identity import AwsIdentity
 from litellm_sagemaker_openai.aws.sigv4 import FrozenCredentials
 from litellm_sagemaker_openai.bounded_table import BoundedTable
+from litellm_sagemaker_openai.errors import no_credentials
 from litellm_sagemaker_openai.litellm_seams.aws_credentials import source_for
 from tests.conftest import CREDENTIALS, MESSAGES, REGION, Upstream
 from tests.scripted import Answer, Scripted, Seen, chunk, completion, json_answer, scripted, sse
@@ -62,6 +63,11 @@ def _sts_answer(seen: Seen, count: Iterator[int]) -> Answer:
         f"</{action}Result></{action}Response>"
     )
     return Answer([body.encode()], content_type="text/xml")
+
+
+def _sts_error(status: int, code: str) -> Answer:
+    error = f"<ErrorResponse><Error><Type>Sender</Type><Code>{code}</Code><Message>no</Message></Error></ErrorResponse>"
+    return Answer([error.encode()], status=status, content_type="text/xml")
 
 
 @pytest.fixture
@@ -302,6 +308,42 @@ class TestSource:
             "sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))\n"
         )
         assert subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=False).returncode == 0
+
+
+class TestFailures:
+    """AWS's own failures pass, and are retried and fall back; what is configured wrongly is not."""
+
+    @pytest.mark.parametrize(
+        ("answer", "passes"),
+        [
+            (_sts_error(403, "AccessDenied"), False),
+            (_sts_error(400, "ExpiredTokenException"), False),
+            (_sts_error(400, "Throttling"), True),
+            (_sts_error(503, "ServiceUnavailable"), True),
+            (b"", True),
+        ],
+        ids=["denied", "expired", "throttled", "down", "hung up"],
+    )
+    def test_of_sts(self, monkeypatch: pytest.MonkeyPatch, answer: Answer | bytes, passes: bool) -> None:
+        monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+        with scripted(answer) as server:
+            monkeypatch.setenv("AWS_ENDPOINT_URL_STS", server.url)
+            with pytest.raises(CredentialsError) as raised:
+                resolve(AwsIdentity(aws_role_name=ROLE, aws_session_name=f"fails-{server.url[-5:]}"))
+        assert raised.value.is_temporary is passes
+        failure = no_credentials(raised.value, model="e")
+        assert type(failure) is (litellm.ServiceUnavailableError if passes else litellm.AuthenticationError)
+
+    @pytest.mark.parametrize(("status", "passes"), [(500, True), (404, True)])
+    def test_of_a_containers_endpoint(self, monkeypatch: pytest.MonkeyPatch, status: int, passes: bool) -> None:
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
+            monkeypatch.delenv(name, raising=False)
+        monkeypatch.setattr("botocore.utils.ContainerMetadataFetcher.SLEEP_TIME", 0)
+        with scripted(json_answer({}, status)) as server:
+            monkeypatch.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", server.url)
+            with pytest.raises(CredentialsError) as raised:
+                resolve(AwsIdentity())
+        assert raised.value.is_temporary is passes
 
 
 class TestManyIdentities:

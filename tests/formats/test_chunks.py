@@ -165,3 +165,33 @@ def test_pieces_of_text_are_litellms_own_chunks_and_share_nothing() -> None:
         assert other.choices[0].delta.content in ("b", "d")
         assert other.choices[0].finish_reason is None
         assert "changed" not in other._hidden_params
+
+
+@pytest.mark.parametrize("role", [{"role": "assistant", "content": ""}, {"role": "assistant", "content": None}])
+def test_a_role_waits_for_content(role: dict[str, Any]) -> None:
+    stream = ChunkStream(decoder_for(SSE), "e")
+    roles = [chunk(role), chunk(role, index=1)]
+    assert list(stream.feed(sse(*roles, done=False))) == []
+    assert not stream.begun
+    given_ = [*stream.feed(sse(chunk({"content": "Hi"}, index=1), chunk({"content": "Ho"}), done=False))]
+    assert [each.choices[0].delta.role for each in given_] == ["assistant", "assistant", None, None]
+    assert stream.begun
+
+
+@pytest.mark.parametrize("delta", [{"role": "assistant", "content": "Hi"}, {"content": ""}, {"reasoning": "Hm"}])
+def test_all_else_is_given_at_once(delta: dict[str, Any]) -> None:
+    stream = ChunkStream(decoder_for(SSE), "e")
+    assert len(list(stream.feed(sse(chunk(delta), done=False)))) == 1
+
+
+def test_a_role_that_is_repeated_does_not_wait() -> None:
+    """A container that keeps a stream alive by it is not silenced."""
+    stream = ChunkStream(decoder_for(SSE), "e")
+    role = chunk({"role": "assistant", "content": ""})
+    assert len(list(stream.feed(sse(role, role, done=False)))) == 2
+
+
+def test_a_role_is_given_where_nothing_follows() -> None:
+    said = chunks_of(SSE, sse(chunk({"role": "assistant", "content": ""}), chunk({}, finish="stop")))
+    assert [each["choices"][0]["delta"].get("role") for each in said] == ["assistant", None]
+    assert said[-1]["choices"][0]["finish_reason"] == "stop"
