@@ -21,6 +21,7 @@ from typing import Any
 import litellm
 from litellm.integrations.custom_logger import CustomLogger
 
+from litellm_sagemaker_openai.litellm_seams import lookup
 from litellm_sagemaker_openai.litellm_seams.router_records import metadata_of
 from litellm_sagemaker_openai.litellm_seams.stream_opening import goes_to_this_provider
 from litellm_sagemaker_openai.operator_log import warn_seldom
@@ -36,6 +37,9 @@ _MISTAKE = re.compile(
     rf"|litellm\.UnsupportedParamsError: (?P<undeclared>{PROVIDER} does not support parameters|"
     rf"Setting .{{0,200}} is not supported by {PROVIDER})"
 )
+# litellm.types.router.RouterErrors.no_deployments_available, 1.106.2.
+_NONE_AVAILABLE = "No deployments available for selected model"
+_COOLED = frozenset({"401", "404"})  # of the statuses of mistakes: after which LiteLLM lets a deployment cool down
 _CONFIGURATION = frozenset({"401", "403", "404"})  # of the statuses: what callers can mostly do nothing about
 
 
@@ -67,6 +71,9 @@ class NoFallbackOnBadRequest(CustomLogger):
                 healthy_deployments = [each for each in healthy_deployments if _is_ours(each)]
             if not failed.is_group(model) or not healthy_deployments:
                 raise failed.refusal(model)
+        for cooling in await _cooling_for_mistakes(request_kwargs or {}):
+            if not cooling.is_group(model):
+                raise cooling.refusal(model)
         return healthy_deployments
 
 
@@ -97,7 +104,7 @@ class Mistake:
         match = _MISTAKE.match(self.said)
         if match is not None and (match["undeclared"] or match["status"] in _CONFIGURATION):
             warn_seldom(f"a request for {self.group} was refused, and {model} was not asked instead", self.said)
-        return litellm.BadRequestError(f"{model} was not asked: the request itself was refused", model, PROVIDER)
+        return litellm.BadRequestError(f"{model} was not asked, since this is no failure: {self.said}", model, PROVIDER)
 
 
 def refuse_fallback(call: Mapping[str, Any]) -> None:
@@ -122,17 +129,47 @@ def mistakes_before(request: Mapping[str, Any], model: Any) -> Iterator[Mistake]
         request: the Router's keywords.
         model: the model group that is asked now.
     """
-    metadata = request.get("litellm_metadata" if "litellm_metadata" in request else "metadata")  # as Router.log_retry
-    metadata = metadata or {}
+    metadata = _metadata(request)
     begins = not request.get("fallback_depth") and metadata.get("model_group", model) == model
+    for group, said in _failures(metadata):
+        failed = Mistake(group, metadata.get("model_group_alias"), said)
+        # A request that begins has none for another group: LiteLLM writes into metadata that its caller may use again.
+        if _MISTAKE.match(said) and (failed.is_group(model) or not begins):
+            yield failed
+
+
+async def _cooling_for_mistakes(request: Mapping[str, Any]) -> list[Mistake]:
+    """The groups that a request was not tried on, since all of their deployments cool down after a mistake.
+
+    LiteLLM lets a deployment cool down after 401 and 404, a group's only one, too. Nothing but the proxy's Router tells
+    why: in a Router of one's own, fallbacks run meanwhile.
+    """
+    router = lookup.in_loaded("litellm.proxy.proxy_server", "llm_router")
+    ask = lookup.attribute(lookup.attribute(router, "cooldown_cache"), "async_get_active_cooldowns")
+    cooling = []
+    for group, said in _failures(_metadata(request)):
+        if ask is None or not said.startswith(_NONE_AVAILABLE):
+            continue
+        deployments = router.get_model_list(model_name=group) or ()
+        ids = [each["model_info"]["id"] for each in deployments if _is_ours(each)]
+        causes = [str(cause["status_code"]) for _, cause in await ask(model_ids=ids, parent_otel_span=None)]
+        if ids and len(ids) == len(deployments) == len(causes) and _COOLED.issuperset(causes):
+            said = f"its deployments cool down after an answer of {' and '.join(sorted(set(causes)))}"
+            cooling.append(Mistake(group, _metadata(request).get("model_group_alias"), said))
+    return cooling
+
+
+def _metadata(request: Mapping[str, Any]) -> Mapping[str, Any]:
+    # As Router.log_retry.
+    return request.get("litellm_metadata" if "litellm_metadata" in request else "metadata") or {}
+
+
+def _failures(metadata: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """The model group and the exception's text of each try so far."""
     for attempt in metadata.get("previous_models") or ():
         # LiteLLM's record (litellm.types.router.RetryAttemptRecord); a caller may have sent others.
-        if isinstance(attempt, Mapping) and _MISTAKE.match(said := str(attempt.get("exception_string"))):
-            failed = Mistake(str(attempt.get("model_group")), metadata.get("model_group_alias"), said)
-            # A request that begins has none for another group: LiteLLM writes into metadata that its caller may use
-            # again.
-            if failed.is_group(model) or not begins:
-                yield failed
+        if isinstance(attempt, Mapping):
+            yield str(attempt.get("model_group")), str(attempt.get("exception_string"))
 
 
 def _is_ours(deployment: Any) -> bool:

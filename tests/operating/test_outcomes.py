@@ -40,12 +40,14 @@ class Case:
         deployed: more of the deployment's ``litellm_params``.
         said: more of the client's JSON.
         streamed: as what it happens.
+        cools: whether LiteLLM lets the deployment cool down after a first call.
     """
 
     script: Script = fine
     deployed: Mapping[str, Any] = field(default_factory=dict)
     said: Mapping[str, Any] = field(default_factory=dict)
     streamed: tuple[bool, ...] = (False, True)
+    cools: bool = False
 
 
 class Outcome(NamedTuple):
@@ -102,6 +104,10 @@ ROWS: dict[str, list[Case]] = {
         Case(refused(404)),
         Case(refused(400, f"Endpoint e of account {ACCOUNT} not found.")),
     ],
+    "the same again, while LiteLLM lets the deployment cool down, as it does after 401 and 404": [
+        Case(refused(401), cools=True),
+        Case(refused(404), cools=True),
+    ],
     "429, or 400 with `Rate exceeded`": [Case(refused(429)), Case(json_answer({"message": "Rate exceeded"}, 400))],
     "no capacity: a component scaled to zero": [Case(NO_CAPACITY)],
     "500 to 599": [Case(refused(status)) for status in (500, 503)],
@@ -140,17 +146,21 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
         more = CASES[case].deployed
         identity = role if more.keys() & {"aws_sts_endpoint", "aws_web_identity_token"} else {}
         params = {"model": f"sagemaker_openai/{name}", "litellm_credential_name": "sagemaker", **identity, **more}
+        params["cooldown_time"] = 600 if CASES[case].cools else 0
         deployments.append(deployment(group=name, **params))
+    names["mixed"] = "mixed"
+    mixed: dict[str, Any] = {"litellm_credential_name": "sagemaker", "cooldown_time": 600}
+    deployments += [deployment(f"sagemaker_openai/mixed-{status}", "mixed", **mixed) for status in (404, 429)]
     config = {
         "model_list": [*deployments, deployment(GPT_OSS, "chat-bedrock")],
         "router_settings": {
             "num_retries": 0,
-            "disable_cooldowns": True,
             "fallbacks": [{name: ["chat-bedrock"]} for name in names.values()],
         },
         "litellm_settings": {"callbacks": ["litellm_sagemaker_openai.no_fallback_on_bad_request"]},
     }
-    scripts = {name: CASES[case].script for case, name in names.items()}
+    scripts = {name: case.script for case, name in zip(CASES.values(), names.values(), strict=False)}
+    scripts |= {f"mixed-{status}": refused(status) for status in (404, 429)}
     with scripted(on_path(scripts, fine)) as sagemaker, bedrock() as elsewhere:
         folder = tmp_path_factory.mktemp("outcomes")
         environment = {"AWS_MAX_ATTEMPTS": "1"}  # of botocore, for credentials
@@ -163,6 +173,8 @@ def name_of(case: str) -> str:
 
 
 def outcome(running: Running, case: str, *, stream: bool, path: str = "/v1/chat/completions") -> Outcome:
+    if CASES[case].cools:
+        running.proxy.client.post(path, json=asked(path, case, stream))
     before = len(running.bedrock.seen)
     answer = running.proxy.client.post(path, json=asked(path, case, stream))
     return Outcome(
@@ -250,6 +262,15 @@ def test_so_is_a_parameter_that_it_does_not_declare(running: Running) -> None:
         running.proxy.client.post("/v1/chat/completions", json=asked("", case, False))
     warned = f"a request for {name_of(case)} was refused, and chat-bedrock was not asked instead: "
     assert running.proxy.log.count(warned) == 1
+
+
+def test_a_group_with_another_failure_is_no_mistake(running: Running) -> None:
+    """One of its two deployments cools down after 404, the other after 429."""
+    for _ in range(3):
+        answer = running.proxy.chat("mixed")
+    assert answer.headers["x-litellm-model-group"] == "chat-bedrock"
+    assert answer.headers["x-litellm-attempted-fallbacks"] == "1"
+    assert len([seen for seen in running.sagemaker.seen if "/mixed-" in seen.path]) == 2
 
 
 def test_the_table_has_these_rows() -> None:
