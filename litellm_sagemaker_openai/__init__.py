@@ -55,7 +55,15 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     import importlib
 
-    value = getattr(importlib.import_module(f"{__name__}.{_LAZY_EXPORTS[name]}"), name)
+    module = _LAZY_EXPORTS[name]
+    try:
+        value = getattr(importlib.import_module(f"{__name__}.{module}"), name)
+    except (AttributeError, ImportError) as error:
+        if module.startswith("aws."):  # imports no LiteLLM
+            raise
+        from litellm_sagemaker_openai.litellm_version import import_failure
+
+        raise import_failure(name, error) from error
     globals()[name] = value
     return value
 

@@ -16,10 +16,12 @@ from litellm_sagemaker_openai.errors import bad_request
 from litellm_sagemaker_openai.litellm_seams import callback, response_cache, stream_opening, stream_wrapper
 from litellm_sagemaker_openai.litellm_seams.callback_view import keep_secrets_out
 from litellm_sagemaker_openai.litellm_seams.registration import add_provider
+from litellm_sagemaker_openai.litellm_version import too_old
 from litellm_sagemaker_openai.operations.chat import chat
 from litellm_sagemaker_openai.operations.embeddings import embeddings
 from litellm_sagemaker_openai.operations.operation import Operation
 from litellm_sagemaker_openai.operations.queued_inference.operation import queued_chat
+from litellm_sagemaker_openai.operator_log import operator_log
 from litellm_sagemaker_openai.options import is_queued
 from litellm_sagemaker_openai.preparation import prepare
 
@@ -102,7 +104,10 @@ def _install() -> None:
 
 
 sagemaker_openai = SageMakerOpenAI()
-_install()  # here, for the proxy, which imports the handler and calls nothing else
+# Here, for the proxy, which imports the handler and calls nothing else.
+_install()
+if (warning := too_old()) is not None:
+    operator_log.warning("%s", warning)
 
 
 def register() -> None:
