@@ -48,6 +48,14 @@ _NO_CAPACITY_WORDS = re.compile(r"Inference Component has no capacity to process
 # AWS's errors for too many requests, which it answers with 400 as well (botocore/data/_retry.json, 1.44.5).
 _THROTTLING_TYPE = re.compile(r"Throttl|TooManyRequests")
 _THROTTLING_WORDS = re.compile(r"Rate exceeded\b")
+# In public reports of InvokeEndpoint, always in HTTP 424 and quoted as a container's with status 0, which none has:
+# `Received server error (0) from primary with message "Your invocation timed out while waiting for a response from
+# container primary. Review the latency metrics …"` (aws/amazon-sagemaker-examples#799 and #1407). Of /openai/v1 none
+# was found; the words are taken unquoted, too, and the second ones are those of a stream of the SDK's.
+_TIMED_OUT_WORDS = re.compile(
+    r"Your invocation timed out while waiting for a response from container\b"
+    r"|Your model \S{1,100} did not complete sending the inference response in the allotted time\b"
+)
 _COMPONENT_NEEDED = re.compile(r"Inference Component Name header is required")
 # In public code, of an asynchronous endpoint that is asked on another route, and the other way round.
 _OTHER_KIND = re.compile(r"does not support this inference type")
@@ -67,6 +75,7 @@ _ARN = re.compile(r"arn:aws[a-z-]*:[^\s\"']+")
 _ACCOUNT = re.compile(r"(?i)\b(accounts?[ _]?(?:id)?[\"']{0,2}(?: is)?[ :=]{1,3}[\"']{0,2})\d{12}\b")
 _REGISTRY = re.compile(r"\b\d{12}(?=\.dkr\.ecr)")  # the account in an image's name
 
+_NO_STATUS = "0"  # the container's, where SageMaker did not wait for its answer any longer
 _TITLE = re.compile(r"<title>([^<]*)</title>", re.IGNORECASE)
 _MAX_SHOWN = 2000  # characters of a message
 _MAX_EXAMINED = 100_000  # of an answer's message, for what is not a caller's
@@ -79,6 +88,7 @@ class FailureKind(enum.Enum):
 
     REFUSED = "refused"  # an error in SageMaker's or the container's words
     NO_CAPACITY = "no capacity"  # the target is scaled to zero
+    TIMED_OUT = "timed out"  # SageMaker's own limit for an answer was reached
     BROKEN = "broken"  # something that is not an answer
     CUT_OFF = "cut off"  # an answer that ended before it was whole
     PENDING = "pending"  # an asynchronous inference whose result may still come
@@ -140,16 +150,24 @@ class TruncatedStream(AnswerError):
 
 def read_error(status: int, body: bytes) -> UpstreamError:
     """What an error answer means, from its HTTP status and its body."""
+    upstream, timed_out = _read(status, body)
+    return _timed_out(upstream) if timed_out else upstream
+
+
+def _read(status: int, body: bytes) -> tuple[UpstreamError, bool]:
+    """What an error answer says, and whether SageMaker says by it that the container's time was over."""
     if 300 <= status < 400:
         message = f"SageMaker answered with a redirect ({status}), which is not followed: the token would go along"
-        return UpstreamError(502, message, failure=FailureKind.BROKEN)
+        return UpstreamError(502, message, failure=FailureKind.BROKEN), False
     parsed = _parsed_text(body.decode(errors="replace").strip())
+    timed_out = parsed.timed_out
     quotation = _QUOTATION.match(parsed.message)
     if parsed.original_status is not None:
         upstream = UpstreamError(parsed.original_status, parsed.message, parsed.error_type, from_container=True)
     elif quotation is not None:
         quoted = _quoted(quotation[2], quotation[3])
         status, detail = _container_status(quotation[1]) or status, parsed.message
+        timed_out = quotation[1] == _NO_STATUS
         upstream = UpstreamError(status, quoted.message, quoted.error_type, from_container=True, operator_detail=detail)
     elif _NO_CAPACITY_WORDS.match(parsed.message):
         upstream = UpstreamError(503, parsed.message, failure=FailureKind.NO_CAPACITY)
@@ -159,9 +177,20 @@ def read_error(status: int, body: bytes) -> UpstreamError:
         )
     elif status == 400 and (_THROTTLING_TYPE.search(parsed.error_type) or _THROTTLING_WORDS.match(parsed.message)):
         upstream = UpstreamError(429, parsed.message, parsed.error_type)
+    elif timed_out := _TIMED_OUT_WORDS.match(parsed.message) is not None:
+        upstream = UpstreamError(504, parsed.message)
     else:
         upstream = UpstreamError(status, parsed.message, parsed.error_type)
-    return _cleaned(upstream)
+    return _cleaned(upstream), timed_out
+
+
+def _timed_out(upstream: UpstreamError) -> UpstreamError:
+    message = (
+        "SageMaker ended the call at its limit: a container has 60 seconds for a whole answer, or a stream's first "
+        "byte, and 8 minutes for a stream. Stream the answer, ask for fewer tokens (or embed fewer inputs at a time), "
+        f"or use asynchronous inference. SageMaker says: {upstream.message}"
+    )
+    return replace(upstream, message=message, failure=FailureKind.TIMED_OUT)
 
 
 def read_failure(body: bytes) -> UpstreamError:
@@ -175,7 +204,7 @@ def read_failure(body: bytes) -> UpstreamError:
     parsed = _parsed_text(text)
     reason = _FAILURE_REASON.fullmatch(parsed.message)
     if reason is not None:
-        upstream = read_error(_container_status(reason[2]) or 500, reason[1].encode())
+        upstream, _ = _read(_container_status(reason[2]) or 500, reason[1].encode())  # its time is the queue's
         return replace(upstream, from_container=True)
     return _cleaned(
         UpstreamError(parsed.code or 500, parsed.message, parsed.error_type, from_container=parsed != _ErrorText(text))
@@ -223,6 +252,7 @@ class _ErrorText(NamedTuple):
     error_type: str = ""
     code: int | None = None
     original_status: int | None = None  # the container's status, where the SDK's ModelError says it
+    timed_out: bool = False  # where it says that it has none
 
 
 def _parsed_text(text: str) -> _ErrorText:
@@ -241,7 +271,8 @@ def _parsed_body(body: Any) -> _ErrorText:
         return _ErrorText(str(body))
     if "OriginalMessage" in body:
         original = _parsed_text(str(body["OriginalMessage"]))
-        return original._replace(original_status=_container_status(body.get("OriginalStatusCode")))
+        code = body.get("OriginalStatusCode")
+        return original._replace(original_status=_container_status(code) or 500, timed_out=str(code) == _NO_STATUS)
     error = body.get("error")
     if isinstance(error, Mapping):
         inner = _parsed_body(error)
@@ -270,7 +301,7 @@ def _status(code: Any) -> int | None:
 
 def _container_status(code: Any) -> int | None:
     """The container's status as SageMaker says it: 0 where its 60 seconds were over, "Your invocation timed out …"."""
-    return 504 if str(code) == "0" else _status(code)
+    return 504 if str(code) == _NO_STATUS else _status(code)
 
 
 def _unescaped(body: str) -> str:

@@ -51,6 +51,7 @@ RECORDED = {
     "sagemaker/no_capacity.json": (litellm.ServiceUnavailableError, "has no capacity to process this request"),
     "sagemaker/quoted_unreadable.json": (litellm.BadRequestError, "could not load the entire response body"),
     "sagemaker/quoted_vllm_max_tokens.json": (litellm.BadRequestError, "max_tokens=10000000 cannot be greater"),
+    "sagemaker/timed_out_424.json": (litellm.Timeout, "a container has 60 seconds for a whole answer"),
     "llama.cpp/err_context.http": (litellm.ContextWindowExceededError, "exceeds the available context size"),
     "llama.cpp/err_json.http": (litellm.InternalServerError, "parse error at line 1"),
     "llama.cpp/err_nomsg.http": (litellm.BadRequestError, "'messages' is required"),
@@ -454,3 +455,45 @@ def test_connection_failures(error: httpx.HTTPError, before: type, after: type) 
     """The Router cools a deployment down for a ServiceUnavailableError, and not for an APIConnectionError."""
     assert type(connection_error(error, model="e")) is before
     assert type(connection_error(error, model="e", begun=True)) is after
+
+
+TIME_IS_UP = "Your invocation timed out while waiting for a response from container primary. Review the latency metrics"
+STREAM_TIME_IS_UP = "Your model primary did not complete sending the inference response in the allotted time."
+IN_TIME: dict[str, tuple[int, Any]] = {
+    "quoted, without a status": (424, quoted(0, TIME_IS_UP, kind="server")),
+    "quoted in another status": (503, quoted(0, TIME_IS_UP, kind="server")),
+    "ModelError": (424, {"Message": "…", "OriginalStatusCode": 0, "OriginalMessage": TIME_IS_UP}),
+    "the front door's own words": (503, {"error": {"message": TIME_IS_UP, "code": "model_error"}}),
+    "a stream's, in the SDK's form": (400, {"Message": STREAM_TIME_IS_UP}),
+}
+
+
+@pytest.mark.parametrize("form", IN_TIME)
+def test_sagemakers_limit_is_a_timeout_that_says_what_to_do(form: str) -> None:
+    error, upstream = refuse(*IN_TIME[form])
+    assert type(error) is litellm.Timeout
+    assert upstream.failure is FailureKind.TIMED_OUT
+    for said in ("60 seconds", "8 minutes", "Stream the answer", "asynchronous inference", "SageMaker says: Your "):
+        assert said in str(error)
+    assert not is_transient(error)  # the same request would take as long again
+
+
+# A container, or a caller whose words it repeats, says the same.
+@pytest.mark.parametrize("words", [TIME_IS_UP, STREAM_TIME_IS_UP])
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (400, lambda words: quoted(400, words)),
+        (400, lambda words: quoted(400, json.dumps({"error": {"message": words, "code": 0}}))),
+        (400, lambda words: quoted(400, f'Received server error (0) from primary with message "{words}"')),
+        (424, lambda words: {"OriginalStatusCode": 400, "OriginalMessage": words}),
+        (424, lambda words: {"OriginalStatusCode": 302, "OriginalMessage": words}),
+        (424, lambda words: {"OriginalMessage": words}),
+        (424, lambda words: {"OriginalMessage": json.dumps({"OriginalStatusCode": 0, "OriginalMessage": words})}),
+    ],
+)
+def test_a_containers_words_are_not_sagemakers_limit(status: int, body: Any, words: str) -> None:
+    error, upstream = refuse(status, body(words))
+    assert type(error) is not litellm.Timeout
+    assert upstream.from_container
+    assert upstream.failure is FailureKind.REFUSED
