@@ -34,9 +34,32 @@ _DEFAULT_ENDPOINT = "my-endpoint"
     type=click.FloatRange(0),
     help="Begin at zero: no capacity until SECONDS after the first request.",
 )
+@click.option(
+    "--answer-limit",
+    metavar="SECONDS",
+    default=60.0,
+    show_default=True,
+    type=click.FloatRange(0, min_open=True),
+    help="End a whole answer of the upstream's, and the wait for a stream's first byte, after SECONDS.",
+)
+@click.option(
+    "--stream-limit",
+    metavar="SECONDS",
+    default=480.0,
+    show_default=True,
+    type=click.FloatRange(0, min_open=True),
+    help="End a stream of the upstream's after SECONDS.",
+)
 @click.option("--region", help=f"The region to play.  [default: {', '.join(REGION_VARIABLES)}, {_DEFAULT_REGION}]")
 def local(
-    names: tuple[str, ...], host: str, port: int, upstream: str | None, cold_start: float, region: str | None
+    names: tuple[str, ...],
+    host: str,
+    port: int,
+    upstream: str | None,
+    cold_start: float,
+    answer_limit: float,
+    stream_limit: float,
+    region: str | None,
 ) -> None:
     """Run a SageMaker runtime on this machine.
 
@@ -62,7 +85,16 @@ def local(
         listener = listen(host, port)
     except OSError as error:
         raise click.ClickException(f"cannot listen on {host}:{port}: {error.strerror}") from error
-    config = RuntimeConfig(endpoints, credentials, region, upstream=upstream, cold_start=cold_start, remembered=0)
+    config = RuntimeConfig(
+        endpoints,
+        credentials,
+        region,
+        upstream=upstream,
+        cold_start=cold_start,
+        answer_seconds=answer_limit,
+        stream_seconds=stream_limit,
+        remembered=0,
+    )
     exports = [f"export AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME={url_of(listener)}", f"export AWS_REGION={region}", *exports]
     with suppress(KeyboardInterrupt):
         _announce(endpoints, upstream or "an echo container (no model)", exports)

@@ -129,9 +129,20 @@ def container_unreachable(container: Container) -> Answer:
 
 
 def container_timed_out(container: Container) -> Answer:
-    """The container did not answer in its 60 seconds."""
-    message = f"Your invocation timed out while waiting for a response from container {container.id}."
-    return _model_error(503, message, container)
+    """The container did not answer in its 60 seconds.
+
+    No recording of this route exists; in the words of InvokeEndpoint, and with its status.
+    """
+    message = f'Received server error (0) from {container.id} with message "{time_is_up(container)}".'
+    return _model_error(424, message, container)
+
+
+def time_is_up(container: Container) -> str:
+    """What SageMaker says in the place of an answer that did not come in time; public reports have it."""
+    return (
+        f"Your invocation timed out while waiting for a response from container {container.id}. Review the latency "
+        "metrics for each container in Amazon CloudWatch, resolve the issue, and try again."
+    )
 
 
 def _text(body: bytes | None) -> str | None:

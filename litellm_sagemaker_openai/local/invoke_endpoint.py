@@ -10,7 +10,7 @@ import json
 from dataclasses import replace
 from typing import Any
 
-from litellm_sagemaker_openai.local.frontdoor import ACCOUNT, Answer, Container
+from litellm_sagemaker_openai.local.frontdoor import ACCOUNT, Answer, Container, time_is_up
 from litellm_sagemaker_openai.local.signatures import SignatureRefusal
 
 
@@ -43,11 +43,7 @@ def container_unreachable(container: Container) -> Answer:
 
 def container_timed_out(container: Container) -> Answer:
     """The container did not answer in its 60 seconds: its status is 0 then."""
-    message = (
-        f"Your invocation timed out while waiting for a response from container {container.id}. Review the latency "
-        "metrics for each container in Amazon CloudWatch, resolve the issue, and try again."
-    )
-    return _model_error(0, message, container)
+    return _model_error(0, time_is_up(container), container)
 
 
 def _model_error(status: int, original: str, container: Container) -> Answer:

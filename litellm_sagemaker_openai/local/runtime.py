@@ -32,9 +32,11 @@ from litellm_sagemaker_openai.local.queued_invocations import AsyncInferenceConf
 from litellm_sagemaker_openai.local.signatures import check_signature
 from litellm_sagemaker_openai.local.tokens import check_token
 
-# A container must answer within 60 s:
+# A container must answer within 60 s, and a stream end within 8 minutes:
 # https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_runtime_InvokeEndpoint.html
-CONTAINER_TIMEOUT = httpx.Timeout(60, connect=5)
+# https://docs.aws.amazon.com/sagemaker/latest/dg/hosting-faqs.html
+ANSWER_SECONDS, STREAM_SECONDS = 60.0, 480.0
+_CONNECT_SECONDS = 5.0
 _CHAT_ROUTES = (
     "/endpoints/{endpoint}/openai/v1/chat/completions",
     "/endpoints/{endpoint}/inference-components/{component}/openai/v1/chat/completions",
@@ -56,6 +58,8 @@ class RuntimeConfig:
         region: the region that it plays.
         upstream: base URL of an OpenAI-compatible server, ``http://127.0.0.1:8000/v1``. Default: the echo container.
         cold_start: seconds without capacity after a component's first refused request. Default: 0, always warm.
+        answer_seconds: how long an upstream may take for a whole answer, or for a stream's head. Default: 60.
+        stream_seconds: how long it may take for all of a stream. Default: 480.
         echo: the echo container's settings.
         queues: those of the endpoints that are for asynchronous inference. Default: none.
         remembered: how many received requests ``app.state.received`` keeps. Default: 1000.
@@ -67,6 +71,8 @@ class RuntimeConfig:
     region: str
     upstream: str | None = None
     cold_start: float = 0
+    answer_seconds: float = ANSWER_SECONDS
+    stream_seconds: float = STREAM_SECONDS
     echo: EchoConfig = field(default_factory=EchoConfig)
     queues: Mapping[str, AsyncInferenceConfig] = field(default_factory=dict)
     remembered: int = 1000
@@ -109,8 +115,11 @@ class _FrontDoor:
 
     @asynccontextmanager
     async def lifespan(self, app: Starlette) -> AsyncIterator[None]:
-        # trust_env=False: a proxy for the internet cannot reach a server on this machine.
-        async with httpx.AsyncClient(timeout=CONTAINER_TIMEOUT, trust_env=False) as self._http:
+        async with httpx.AsyncClient(
+            timeout=httpx.Timeout(None, connect=_CONNECT_SECONDS),
+            limits=httpx.Limits(),  # none: httpx would open 100 connections, and let the other requests wait for one
+            trust_env=False,  # a proxy for the internet cannot reach a server on this machine
+        ) as self._http:
             yield
 
     async def unknown_path(self, request: Request, error: Exception) -> Response:
@@ -276,19 +285,24 @@ class _FrontDoor:
         }
         if "accept" in request.headers:
             headers["accept"] = request.headers["accept"]
+        question = _json_or_none(raw)
         outgoing = self._http.build_request(
-            "POST", f"{upstream.rstrip('/')}{route.path(_json_or_none(raw))}", content=raw, headers=headers
+            "POST", f"{upstream.rstrip('/')}{route.path(question)}", content=raw, headers=headers
         )
+        began = anyio.current_time()
         try:
-            response = await self._http.send(outgoing, stream=True)
-        except httpx.ReadTimeout:
+            with anyio.fail_after(self._config.answer_seconds):
+                response = await self._http.send(outgoing, stream=True)
+                if response.status_code >= 400:
+                    body = await _error_body(response)
+                    return _json_response(route.errors.container_error(response.status_code, body, container))
+        except TimeoutError:
             return _json_response(route.errors.container_timed_out(container))
         except httpx.TransportError:
             return _json_response(route.errors.container_unreachable(container))
-        if response.status_code >= 400:
-            body = await _error_body(response)
-            return _json_response(route.errors.container_error(response.status_code, body, container))
-        return _answered(_PassThrough(response))
+        is_stream = isinstance(question, Mapping) and bool(question.get("stream"))
+        seconds = self._config.stream_seconds if is_stream else self._config.answer_seconds
+        return _answered(_PassThrough(response, began + seconds))
 
 
 class _ContainerErrors(Protocol):
@@ -323,20 +337,23 @@ _QUEUED = _Route(queued_invocations, _by_shape)
 
 
 class _PassThrough(StreamingResponse):
-    """An upstream response on its way through. Where it breaks off, so does this one."""
+    """An upstream response on its way through. Where it breaks off, so does this one, and so it does at the deadline,
+    in ``anyio.current_time``."""
 
-    def __init__(self, upstream: httpx.Response) -> None:
+    def __init__(self, upstream: httpx.Response, deadline: float) -> None:
         kept = {
             name: upstream.headers[name] for name in ("content-type", "content-encoding") if name in upstream.headers
         }
         super().__init__(upstream.aiter_raw(), status_code=upstream.status_code, headers=kept)
         self._upstream = upstream
+        self._deadline = deadline
 
     async def stream_response(self, send: Send) -> None:
         try:
-            await super().stream_response(send)
-        except httpx.TransportError:
             # Without its last chunk the response is visibly incomplete: uvicorn closes the connection.
+            with anyio.CancelScope(deadline=self._deadline):
+                await super().stream_response(send)
+        except httpx.TransportError:
             return
         finally:
             # Shielded: also when the caller has gone and this task is being cancelled, which is when an

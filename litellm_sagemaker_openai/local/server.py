@@ -6,7 +6,7 @@ import os
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 import uvicorn
@@ -72,8 +72,19 @@ def running(config: RuntimeConfig, *, host: str = "127.0.0.1", port: int = 0) ->
 
 def serve_forever(config: RuntimeConfig, listener: socket.socket) -> None:
     """Serves on a socket from ``listen`` until the process is interrupted."""
+    _allow_open_files()
     with listener:
         _server(create_app(config), log_level="error").run(sockets=[listener])
+
+
+def _allow_open_files() -> None:
+    """Have this process open as many files as the system allows it. A stream of an upstream's takes two of them, and
+    shells allow 1024 or, on macOS, 256."""
+    with suppress(ImportError, ValueError, OSError):  # Windows; a system that allows less than it says
+        import resource
+
+        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def listen(host: str, port: int) -> socket.socket:

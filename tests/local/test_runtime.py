@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -219,14 +220,14 @@ class TestColdStart:
 
 
 @contextmanager
-def client_before(handler: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[httpx.Client]:
+def client_before(handler: Any, monkeypatch: pytest.MonkeyPatch, **settings: Any) -> Iterator[httpx.Client]:
     """A client of a runtime before an OpenAI-compatible server that answers with ``handler``, both on real sockets."""
     app = Starlette(routes=[Route("/v1/chat/completions", handler, methods=["POST"])])
     with ExitStack() as stack:
         with monkeypatch.context() as patched:
             patched.setattr(server, "create_app", lambda _: app)
             upstream = stack.enter_context(running(CONFIG))
-        client, _ = stack.enter_context(client_of(replace(CONFIG, upstream=f"{upstream.url}/v1")))
+        client, _ = stack.enter_context(client_of(replace(CONFIG, upstream=f"{upstream.url}/v1", **settings)))
         yield client
 
 
@@ -318,6 +319,65 @@ class TestUpstream:
             with client.stream("POST", CHAT, json=HELLO) as response:
                 assert next(response.iter_raw()) == b"data: 1\n\n"
             assert stopped.wait(10)
+
+    def test_has_no_limit_of_its_own(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """httpx opens 100 connections unless it is told otherwise: the upstream answers when 150 have asked."""
+        streams, asked, all_asked = 150, [0], threading.Event()
+
+        async def handler(request: Request) -> Response:
+            asked[0] += 1  # in the event loop alone
+            if asked[0] == streams:
+                all_asked.set()
+            while not all_asked.is_set():
+                await anyio.sleep(0.01)
+            return Response(b"data: [DONE]\n\n", media_type="text/event-stream")
+
+        async def ask_all(client: httpx.Client) -> list[int]:
+            limits, headers = httpx.Limits(), client.headers
+            async with httpx.AsyncClient(base_url=client.base_url, headers=headers, limits=limits, timeout=30) as own:
+                answers = await asyncio.gather(*(own.post(CHAT, json=HELLO) for _ in range(streams)))
+            return [answer.status_code for answer in answers]
+
+        with client_before(handler, monkeypatch) as client:
+            assert asyncio.run(ask_all(client)) == [200] * streams
+
+    @pytest.mark.parametrize("stream", [False, True])
+    def test_a_container_that_takes_longer_than_sagemaker_waits(
+        self, monkeypatch: pytest.MonkeyPatch, stream: bool
+    ) -> None:
+        async def handler(request: Request) -> Response:
+            await anyio.sleep_forever()
+            raise AssertionError
+
+        with client_before(handler, monkeypatch, answer_seconds=0.2) as client:
+            response = client.post(CHAT, json={**HELLO, "stream": stream})
+        assert response.status_code == 424
+        said = error_of(response)["message"]
+        assert said.startswith('Received server error (0) from primary with message "Your invocation timed out while')
+        assert "in account 123456789012" in said
+
+    @pytest.mark.parametrize("limits", [{"answer_seconds": 1.5}, {"stream_seconds": 1.5}], ids=["whole", "stream"])
+    def test_an_answer_that_is_not_whole_in_time_is_cut_off(
+        self, monkeypatch: pytest.MonkeyPatch, limits: dict[str, float]
+    ) -> None:
+        """A stream may go on for longer than the limit for its first byte, and for no longer than its own."""
+
+        async def endless() -> AsyncIterator[bytes]:
+            yield b"data: 1\n\n"
+            await anyio.sleep_forever()
+
+        async def handler(request: Request) -> Response:
+            return StreamingResponse(endless(), media_type="text/event-stream")
+
+        question = {**HELLO, "stream": "stream_seconds" in limits}
+        with (
+            client_before(handler, monkeypatch, **limits) as client,
+            client.stream("POST", CHAT, json=question) as response,
+        ):
+            arrived = response.iter_raw()
+            assert next(arrived) == b"data: 1\n\n"
+            with pytest.raises(httpx.RemoteProtocolError):
+                next(arrived)
 
     def test_unreachable(self) -> None:
         closed = listen("127.0.0.1", 0)
@@ -411,6 +471,7 @@ class TestCommand:
             [sys.executable, "-c", code], env=environment(), capture_output=True, text=True, timeout=60, check=True
         )
         assert "--cold-start" in finished.stdout
+        assert "--answer-limit" in finished.stdout
         assert finished.stdout.endswith("set()\n")
 
     def test_version(self) -> None:
