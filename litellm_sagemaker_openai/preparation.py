@@ -11,7 +11,12 @@ from litellm_sagemaker_openai.formats.chat_request import encode_body
 from litellm_sagemaker_openai.litellm_seams.callback_view import log_request, show_as_native
 from litellm_sagemaker_openai.litellm_seams.client_certificate import with_client_certificate
 from litellm_sagemaker_openai.litellm_seams.embedding_parameters import restored_parameters
-from litellm_sagemaker_openai.litellm_seams.proxy_client import allowed, deployment_name, said_by_client
+from litellm_sagemaker_openai.litellm_seams.proxy_client import (
+    allowed,
+    deployment_name,
+    is_health_check,
+    said_by_client,
+)
 from litellm_sagemaker_openai.litellm_seams.router_records import routers_retries
 from litellm_sagemaker_openai.litellm_seams.stream_opening import flagged_retries, is_flagged
 from litellm_sagemaker_openai.operations.operation import Call, Operation
@@ -74,6 +79,8 @@ def prepare(
             headers = operation.headers(access.headers, settings, target, stream=ask_for_stream)
         with because_of("timeout", "stream_timeout"):
             timeout = as_timeout(call.get("timeout"))
+        # A health check says what is so now; a wait for what it started itself would end in "healthy".
+        waits_for = 0.0 if is_health_check(litellm_params) else settings.cold_start_timeout
         with because_of("client", "ssl_verify"):
             request = Request(
                 url=url,
@@ -83,7 +90,7 @@ def prepare(
                 stream=ask_for_stream,
                 timeout=timeout,
                 ssl_verify=with_client_certificate(settings.ssl_verify),
-                cold_start=cold_start_policy(url, settings.cold_start_timeout),
+                cold_start=cold_start_policy(url, waits_for),
                 client=checked_client(question.client, is_async=is_async),
             )
         exchange = operation.exchange(request, settings)

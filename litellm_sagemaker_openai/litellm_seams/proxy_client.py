@@ -141,6 +141,17 @@ def said_by_client(litellm_params: Mapping[str, Any]) -> frozenset[str] | None:
     return frozenset(said | {"model"} if _chooses_endpoint(litellm_params) else said - {"model"})
 
 
+def is_health_check(litellm_params: Mapping[str, Any]) -> bool:
+    """Whether LiteLLM asks by itself whether the deployment answers (``/health``).
+
+    A client can send metadata that say so. All that follows from them is that its call waits for nothing.
+    """
+    return any(
+        _HEALTH_CHECK in (each.get("user_api_key_hash"), each.get("user_api_key"))
+        for each in metadata_of(litellm_params)
+    )
+
+
 def deployment_name(litellm_params: Mapping[str, Any], model: str) -> str:
     """A deployment as the operator's configuration calls it.
 

@@ -35,6 +35,7 @@ def refused(status: int, message: str) -> Answer:
 ANSWERS = {
     "asleep": NO_CAPACITY,
     "reviewer": NO_CAPACITY,
+    "waited-for": NO_CAPACITY,
     "strict": refused(400, "temperature must be at most 2"),
     "short": refused(400, "This model's maximum context length is 50 tokens."),
     "busy": refused(429, "slow down"),
@@ -106,6 +107,7 @@ def module(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Started]:
             "model_list": [
                 *(lone(name) for name in ("asleep", "strict", "busy", "down", "late")),
                 lone("stalled", timeout=0.2),
+                lone("waited-for", aws_sagemaker_cold_start_timeout=3600),
                 lone("gone", api_base=gone.url),
                 *({**lone(name, num_retries=0), "model_name": f"has-fallback-{name}"} for name in HAVE_FALLBACKS),
                 # The yardstick: a native provider at the same prices.
@@ -419,6 +421,7 @@ class TestHealth:
         expected = {
             "my-gpus/reviewer": "ServiceUnavailableError: Inference Component has no capacity",
             "asleep": "ServiceUnavailableError: Inference Component has no capacity",
+            "waited-for": "ServiceUnavailableError: Inference Component has no capacity",  # at once
             "strict": "BadRequestError: SageMaker answered 400: temperature",
             "busy": "RateLimitError: SageMaker answered 429: slow down",
             "down": "ServiceUnavailableError: SageMaker answered 503: not now",

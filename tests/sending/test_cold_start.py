@@ -63,6 +63,16 @@ async def test_by_default_it_fails_at_once(upstream: Upstream, is_async: bool, s
 
 
 @kinds
+async def test_a_health_check_waits_for_nothing(upstream: Upstream, is_async: bool, stream: bool) -> None:
+    """LiteLLM's mark of one. A client that sends it too has the same answer at once, and nothing else."""
+    server = upstream(cold_until(threading.Event()))
+    mark = {"user_api_key_hash": "litellm-internal-health-check"}
+    with pytest.raises(litellm.ServiceUnavailableError, match="has no capacity to process this request"):
+        await ask(is_async, stream, aws_sagemaker_cold_start_timeout=3600, litellm_metadata=mark, num_retries=0)
+    assert len(server.seen) == 1
+
+
+@kinds
 async def test_a_caller_who_waits_gets_an_answer(upstream: Upstream, is_async: bool, stream: bool) -> None:
     warm = threading.Event()
 
