@@ -57,6 +57,9 @@ lint: $(INSTALLED)
 	$(BIN)/zizmor --offline --quiet .github
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
 	$(BIN)/check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec deploy/compose.yaml
+	$(BIN)/check-jsonschema --schemafile deploy/helm/chart.schema.json deploy/helm/values.yaml
+	$(BIN)/cfn-lint deploy/cloudformation/proxy.yaml
 
 format: $(INSTALLED)
 	$(BIN)/ruff check --fix

@@ -75,13 +75,13 @@ def test_the_wheel_holds_the_package_its_licence_and_nothing_else(in_wheel: set[
 
 
 def test_the_sdist_holds_what_its_tests_need_and_nothing_else(in_sdist: set[str]) -> None:
-    folders = set().union(*map(files_of, (PACKAGE, "tests", "docs", "examples", "benchmarks", "tools")))
+    folders = set().union(*map(files_of, (PACKAGE, "tests", "docs", "examples", "benchmarks", "tools", "deploy")))
     top = {name for name in in_sdist if "/" not in name}
     assert folders <= in_sdist
     assert in_sdist - folders == top
     assert {"LICENSE", "README.md", "CHANGELOG.md", "SECURITY.md", "pyproject.toml", "constraints.txt"} <= top
     assert top <= {path.name for path in ROOT.iterdir()} | {"PKG-INFO"}
-    assert not any(re.search(r"\.(pyc|xml|log)$|(^|/)\.(?!gitignore$)", name) for name in in_sdist)
+    assert not any(re.search(r"\.(pyc|xml|log)$|(^|/)\.(?!gitignore$|env\.example$)", name) for name in in_sdist)
 
 
 def test_what_it_says_of_itself(metadata: Message) -> None:
