@@ -78,8 +78,9 @@ def test_a_profile_for_those_with_an_account_and_one_for_those_without() -> None
 
 def test_the_local_runtime_starts_and_takes_what_its_proxy_has() -> None:
     """With its own, made-up credentials, and where it tells the reader to find it."""
-    _, *arguments = [*SERVICES["sagemaker"]["entrypoint"], *SERVICES["sagemaker"]["command"]]
-    command = [sys.executable, *arguments, "--port", "0"]
+    python, *program = SERVICES["sagemaker"]["entrypoint"]
+    assert python == "python"
+    command = [sys.executable, *program, *SERVICES["sagemaker"]["command"], "--port", "0"]
     with subprocess.Popen(command, env={}, stdout=subprocess.PIPE, text=True) as runtime:
         try:
             assert runtime.stdout is not None

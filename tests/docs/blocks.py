@@ -1,4 +1,5 @@
-"""The pages' code blocks by what they are: each kind has its test in test_snippets.py or test_commands.py."""
+"""The pages' code blocks by what they are: each kind has its test in test_snippets.py or test_commands.py, here or in
+tests/deploy/."""
 
 from __future__ import annotations
 
@@ -19,9 +20,10 @@ LOCAL = [block for block in _BASH if block.text.startswith("litellm-sagemaker-op
 LISTING = [block for block in _BASH if block.text.startswith("litellm-sagemaker-openai endpoints ")]
 CONFIGURING = [block for block in _BASH if block.text.startswith("litellm-sagemaker-openai config ")]
 CALLING = [block for block in _BASH if re.match(r"litellm-sagemaker-openai (check|chat) ", block.text)]
+CONTAINERS = [block for block in _BASH if block.page == "docs/deploying-the-proxy.md"]
 DEPLOYING = [block for block in _BASH if "python examples/deploy_endpoint.py " in block.text]
 
 TESTED = [
     *(*PYTHON, *YAML, *JSON),
-    *(*MAKE, *PIP, *CURL, *PROXY_START, *LOCAL, *LISTING, *CONFIGURING, *CALLING, *DEPLOYING),
+    *(*MAKE, *PIP, *CURL, *PROXY_START, *LOCAL, *LISTING, *CONFIGURING, *CALLING, *CONTAINERS, *DEPLOYING),
 ]

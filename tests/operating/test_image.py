@@ -97,6 +97,14 @@ def test_the_proxy_starts_with_what_is_in_it(image: Path) -> None:
         assert text_of(started.chat("coder", stream=True)) == "SageMaker's."
 
 
+def test_what_is_copied_is_all_that_the_build_is_sent() -> None:
+    """deploy/.env, among others, is not: it has secrets."""
+    lines = [line for line in (ROOT / ".dockerignore").read_text().splitlines() if line and line[0] != "#"]
+    assert lines[0] == "*"
+    sent = {line.removeprefix("!") for line in lines if line[0] == "!"}
+    assert sent == {rest.split()[0] for name, rest in INSTRUCTIONS if name == "COPY"}
+
+
 def test_what_is_copied_is_what_is_imported(image: Path) -> None:
     name, _, value = only("ENV").partition("=")
     where = image / value.removeprefix("/")
