@@ -6,7 +6,6 @@ import os
 import re
 import shutil
 import subprocess
-from collections import defaultdict
 from pathlib import Path
 
 import pytest
@@ -17,6 +16,7 @@ from tests.docs.reader import add_tool, bash
 from tests.operating.test_image import only
 
 Calls = dict[str, list[list[str]]]
+TOOLS = ("aws", "docker", "helm", "kubectl")  # a file for each: in a pipeline, two of them run at once
 
 
 @pytest.fixture(scope="module")
@@ -31,8 +31,8 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def calls(clone: Path, tmp_path_factory: pytest.TempPathFactory) -> Calls:
     """What each tool was called with, by the page's blocks one after the other, as a reader would."""
     tools = tmp_path_factory.mktemp("tools")
-    for name in ("aws", "docker", "helm", "kubectl"):
-        add_tool(tools, name, f'#!/bin/sh\nprintf "%s\\0" {name} "$@" >> {tools}/calls\necho >> {tools}/calls\n')
+    for name in TOOLS:
+        add_tool(tools, name, f'#!/bin/sh\nprintf "%s\\0" "$@" >> {tools}/{name}.calls\necho >> {tools}/{name}.calls\n')
     script = "".join(f"{block.text}\n" for block in CONTAINERS)
     # The blocks of Compose are for deploy/, where the first of them goes; those after them for the repository's top.
     compose, kubernetes, rest = script.partition("kubectl create secret")
@@ -41,11 +41,8 @@ def calls(clone: Path, tmp_path_factory: pytest.TempPathFactory) -> Calls:
     env = {"PATH": f"{tools}:{os.environ['PATH']}", "REDIS_PASSWORD": "of-redis", "POSTGRES_PASSWORD": "of-postgres"}
     done = subprocess.run(bash(script), env=env, cwd=clone, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    found: Calls = defaultdict(list)
-    for line in (tools / "calls").read_text().split("\0\n")[:-1]:
-        name, *arguments = line.split("\0")
-        found[name].append(arguments)
-    return found
+    noted = {name: (tools / f"{name}.calls").read_text().split("\0\n")[:-1] for name in TOOLS}
+    return {name: [line.split("\0") for line in lines] for name, lines in noted.items()}
 
 
 def test_the_secrets_of_compose_are_made_and_are_its_owners(clone: Path, calls: Calls) -> None:
