@@ -78,6 +78,7 @@ def begins(*events: dict[str, Any], then: int | End) -> Case:
 
 
 STALLS = Answer([], content_type="application/json", end="stall")
+SIXTY_SECONDS = "Your invocation timed out while waiting for a response from container primary."
 TOO_LONG = "This model's maximum context length is 50 tokens."
 ROWS: dict[str, list[Case]] = {
     # Before anything is sent.
@@ -111,7 +112,11 @@ ROWS: dict[str, list[Case]] = {
     "429, or 400 with `Rate exceeded`": [Case(refused(429)), Case(json_answer({"message": "Rate exceeded"}, 400))],
     "no capacity: a component scaled to zero": [Case(NO_CAPACITY)],
     "500 to 599": [Case(refused(status)) for status in (500, 503)],
-    "no connection, or no answer in time": [Case(b""), Case(STALLS, {"timeout": 0.5})],
+    "no connection, or no answer in time": [
+        Case(b""),
+        Case(STALLS, {"timeout": 0.5}),
+        Case(json_answer({"message": f'Received server error (0) from primary with message "{SIXTY_SECONDS}".'}, 424)),
+    ],
     # The container.
     "the container answers 400 or 413": [Case(quoted(400)), Case(quoted(413))],
     "the container answers 401": [Case(quoted(401))],
