@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from litellm_sagemaker_openai.aws.auth import SageMakerAuth, generate_token
     from litellm_sagemaker_openai.aws.credentials import CredentialsError
     from litellm_sagemaker_openai.litellm_seams.fallbacks import no_fallback_on_bad_request
+    from litellm_sagemaker_openai.litellm_seams.metrics_callback import metrics
     from litellm_sagemaker_openai.operations.queued_inference.results import (
         AsyncResultNotReady,
         afetch_async_result,
@@ -30,6 +31,7 @@ __all__ = [
     "afetch_async_result",
     "fetch_async_result",
     "generate_token",
+    "metrics",
     "no_fallback_on_bad_request",
     "register",
     "sagemaker_openai",
@@ -44,6 +46,7 @@ _LAZY_EXPORTS = {
     "afetch_async_result": "operations.queued_inference.results",
     "fetch_async_result": "operations.queued_inference.results",
     "generate_token": "aws.auth",
+    "metrics": "litellm_seams.metrics_callback",
     "no_fallback_on_bad_request": "litellm_seams.fallbacks",
     "register": "provider",
     "sagemaker_openai": "provider",

@@ -23,6 +23,9 @@ from litellm_sagemaker_openai.litellm_seams.callback_view import log_answer, log
 from litellm_sagemaker_openai.litellm_seams.exceptions import not_retried
 from litellm_sagemaker_openai.litellm_seams.proxy_client import deployment_name, said_by_client
 from litellm_sagemaker_openai.litellm_seams.timing import provider_time
+from litellm_sagemaker_openai.monitoring.reasons import cause_of
+from litellm_sagemaker_openai.monitoring.recorder import record
+from litellm_sagemaker_openai.monitoring.table import RETRIES, STREAMS_CUT_OFF
 from litellm_sagemaker_openai.operations.operation import Call
 from litellm_sagemaker_openai.operator_log import operator_log, warn_seldom
 from litellm_sagemaker_openai.refusals import Mistake
@@ -78,6 +81,7 @@ def open_stream(call: Call) -> Iterator[ModelResponseStream]:
             break
         except Exception as error:
             time.sleep(tries.pause_after(error))
+            record(RETRIES, 1, call.model_group, "provider")
     log_stream(call.logging_obj, call.content)
     return _OpenedStream([first], chunks)
 
@@ -110,6 +114,7 @@ async def open_stream_async(call: Call) -> _OpenedStreamAsync:
             break
         except Exception as error:
             await asyncio.sleep(tries.pause_after(error))
+            record(RETRIES, 1, call.model_group, "provider")
     log_stream(call.logging_obj, call.content)
     return _OpenedStreamAsync([first], chunks, dict(response.headers))
 
@@ -187,8 +192,10 @@ def _litellm_errors(
     try:
         yield
     except AnswerError as error:
+        _count_if_cut_off(call, stream, error)
         raise _exception(call, error.upstream, response, error.headers) from error
     except httpx.HTTPError as error:
+        _count_if_cut_off(call, stream, error)
         raise connection_error(error, model=call.model, begun=stream is not None and stream.begun) from error
     except ColdStartError as error:
         failure = to_exception(UpstreamError(503, str(error), failure=FailureKind.NO_CAPACITY), model=call.model)
@@ -202,6 +209,11 @@ def _litellm_errors(
             whose = Mistake.OPERATORS  # no client can give any
             warn_seldom(f"{deployment_name(call.litellm_params, call.model)} has no credentials", str(error))
         raise no_credentials(error, model=call.model, whose=whose) from error
+
+
+def _count_if_cut_off(call: Call, stream: ChunkStream | None, error: Exception) -> None:
+    if stream is not None and stream.begun:
+        record(STREAMS_CUT_OFF, 1, call.model_group, cause_of(error))
 
 
 def _exception(

@@ -11,6 +11,7 @@ from litellm_sagemaker_openai.formats.chat_request import encode_body
 from litellm_sagemaker_openai.litellm_seams.callback_view import log_request, show_as_native
 from litellm_sagemaker_openai.litellm_seams.client_certificate import with_client_certificate
 from litellm_sagemaker_openai.litellm_seams.embedding_parameters import restored_parameters
+from litellm_sagemaker_openai.litellm_seams.model_groups import group_of_call, is_routers_retry
 from litellm_sagemaker_openai.litellm_seams.proxy_client import (
     allowed,
     deployment_name,
@@ -19,6 +20,8 @@ from litellm_sagemaker_openai.litellm_seams.proxy_client import (
 )
 from litellm_sagemaker_openai.litellm_seams.router_records import routers_retries
 from litellm_sagemaker_openai.litellm_seams.stream_opening import flagged_retries, is_flagged
+from litellm_sagemaker_openai.monitoring.recorder import is_on, record
+from litellm_sagemaker_openai.monitoring.table import RETRIES
 from litellm_sagemaker_openai.operations.operation import Call, Operation
 from litellm_sagemaker_openai.operator_log import warn_seldom
 from litellm_sagemaker_openai.refusals import Mistake, because_of, whose_mistake
@@ -56,6 +59,7 @@ def prepare(
     optional_params, litellm_params = call.get("optional_params") or {}, call.get("litellm_params") or {}
     flagged = is_flagged(optional_params)
     show_as_native(logging_obj, flagged=flagged)
+    model_group = group_of_call(model, litellm_params) if is_on() else ""
     try:
         parameters = restored_parameters(optional_params)
         operation = choose(call, parameters)
@@ -90,13 +94,15 @@ def prepare(
                 stream=ask_for_stream,
                 timeout=timeout,
                 ssl_verify=with_client_certificate(settings.ssl_verify),
-                cold_start=cold_start_policy(url, waits_for),
+                cold_start=cold_start_policy(url, waits_for, model_group),
                 client=checked_client(question.client, is_async=is_async),
             )
         exchange = operation.exchange(request, settings)
     except ValueError as error:
         raise _refused(error, model, litellm_params) from error
     log_request(logging_obj, question.content, body, exchange.request.url, exchange.request.headers)
+    if model_group and is_routers_retry(litellm_params):
+        record(RETRIES, 1, model_group, "router")
     lazily = is_async and not flagged
     retries = _retries(call, settings, lazily=lazily) if stream and operation.is_repeatable else 0
     return Call(
@@ -110,6 +116,7 @@ def prepare(
         call["model_response"],
         logging_obj,
         litellm_params,
+        model_group,
     )
 
 

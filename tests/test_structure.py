@@ -37,6 +37,7 @@ SAID = {"commands.token": {"_expiry_time"}}  # botocore's
 
 PURE = [
     *("access", "aws.hosts", "aws.identity", "aws.s3_location", "aws.sigv4", "aws.token", "errors", "options"),
+    *("monitoring.connections", "monitoring.reasons", "monitoring.table"),
     *("formats.chat_request", "formats.chunks", "formats.embeddings", "formats.events", "formats.whole_answer"),
     *("operations.queued_inference.request", "refusals", "sending.timeouts", "settings", "target"),
     "upstream_errors",
@@ -102,6 +103,7 @@ def test_operations_do_not_import_each_other() -> None:
         ("formats", {"operations", "sending", "commands", "local"}),
         ("aws", {"operations", "sending", "commands", "local", "formats", SEAMS}),
         (SEAMS, {"operations", "commands", "local"}),
+        ("monitoring", {"operations", "sending", "commands", "local", "formats", "aws", SEAMS}),
         ("sending", {"operations", "commands", "local"}),
         ("operations", {"commands", "local"}),
         ("local", {"operations", "sending", "commands", "formats", SEAMS}),
@@ -129,7 +131,7 @@ def test_there_are_no_circles() -> None:
             visit(module, ())
 
 
-@pytest.mark.parametrize("folder", ["aws", "local"])
+@pytest.mark.parametrize("folder", ["aws", "local", "monitoring"])
 def test_folders_without_litellm(folder: str) -> None:
     modules = [f"{NAME}.{module}" for module in trees() if folder_of(module) == folder]
     program = f"import sys, {', '.join(modules)}; sys.exit('litellm' in sys.modules)"

@@ -32,6 +32,8 @@ from litellm_sagemaker_openai.aws.hosts import (
 from litellm_sagemaker_openai.aws.region import resolve_region
 from litellm_sagemaker_openai.aws.sigv4 import FrozenCredentials
 from litellm_sagemaker_openai.aws.token import DEFAULT_EXPIRY, expiry_in_seconds, sign_token
+from litellm_sagemaker_openai.monitoring.recorder import record
+from litellm_sagemaker_openai.monitoring.table import CREDENTIALS_REFUSED
 
 _HOW_TO_GIVE_REGION = "your endpoint's region, such as 'us-west-2'"
 _REFUSED = (401, 403)
@@ -48,13 +50,19 @@ def authorizations(source: CredentialSource, sign: Callable[[FrozenCredentials],
     """
     frozen = yield from _resolved(source)
     status = yield sign(frozen)
-    if status not in _REFUSED or not source.invalidate(frozen):
+    if status not in _REFUSED:
+        return
+    if not source.invalidate(frozen):
+        record(CREDENTIALS_REFUSED, 1, "refused")
         return
     fresh = yield from _resolved(source)
     if fresh != frozen:
         status = yield sign(fresh)
     if fresh == frozen or status in _REFUSED:
+        record(CREDENTIALS_REFUSED, 1, "refused")
         source.pause_refresh()
+    else:
+        record(CREDENTIALS_REFUSED, 1, "recovered")
 
 
 def _resolved(source: CredentialSource) -> Generator[Future[FrozenCredentials], Any, FrozenCredentials]:

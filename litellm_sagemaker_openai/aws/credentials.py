@@ -29,6 +29,8 @@ from botocore.exceptions import ConnectionError as NotConnected
 
 from litellm_sagemaker_openai.aws.sigv4 import FrozenCredentials
 from litellm_sagemaker_openai.bounded_table import BoundedTable
+from litellm_sagemaker_openai.monitoring.recorder import record
+from litellm_sagemaker_openai.monitoring.table import CREDENTIALS_RESOLUTION
 
 # BaseAWSLLM hands out assumed-role credentials until 60 s before they end (litellm.constants
 # STS_CREDENTIAL_EXPIRY_SAFETY_MARGIN_SECONDS, 1.106.2), botocore refreshes its own 10 min before: ask well within.
@@ -123,7 +125,7 @@ class CredentialSource:
             self._paused_until = self._clock() + HOLD_SECONDS
 
     def _refresh(self, waited_for: Future[FrozenCredentials]) -> None:
-        frozen, failure = None, None
+        frozen, failure, began = None, None, self._clock()
         try:
             with quiet_botocore():
                 frozen = freeze(self._resolve())
@@ -132,6 +134,7 @@ class CredentialSource:
         except Exception as error:  # botocore, boto3 and LiteLLM's secret managers raise what they like
             failure = CredentialsError(explain_failure(error), is_temporary=_is_temporary(error))
             failure.__cause__ = error
+        record(CREDENTIALS_RESOLUTION, self._clock() - began, "failed" if frozen is None else "resolved")
         with self._lock:
             if frozen is not None:
                 self._held, self._held_since = frozen, self._clock()

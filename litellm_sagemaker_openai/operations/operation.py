@@ -144,6 +144,7 @@ class Call:
         model_response: LiteLLM's, to fill in.
         logging_obj: LiteLLM's.
         litellm_params: LiteLLM's, which tell of a proxy's client and of the deployment.
+        model_group: for metrics; empty where nobody asked for them.
     """
 
     operation: Operation
@@ -156,6 +157,7 @@ class Call:
     model_response: Any = field(repr=False)
     logging_obj: Any = field(repr=False)
     litellm_params: Mapping[str, Any] = field(repr=False)
+    model_group: str = ""
 
     @property
     def request(self) -> Request:

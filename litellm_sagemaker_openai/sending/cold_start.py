@@ -9,9 +9,13 @@ from __future__ import annotations
 
 import math
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from litellm_sagemaker_openai.bounded_table import BoundedTable
+from litellm_sagemaker_openai.monitoring.recorder import record
+from litellm_sagemaker_openai.monitoring.table import COLD_START_WAIT
 
 _LONGEST_INTERVAL = 5.0
 _SHORTEST_INTERVAL = 0.2
@@ -101,6 +105,7 @@ class ColdStartPolicy:
 
     seconds: float
     gate: Gate
+    model_group: str = ""
 
     @property
     def interval(self) -> float:
@@ -110,6 +115,53 @@ class ColdStartPolicy:
 _gates: BoundedTable[str, Gate] = BoundedTable(_MOST_TARGETS)
 
 
-def cold_start_policy(url: str, seconds: float) -> ColdStartPolicy | None:
-    """The policy for a caller of the target at ``url`` who waits so many seconds; None for 0: nothing is waited for."""
-    return ColdStartPolicy(seconds, _gates.get(url, Gate)) if seconds > 0 else None
+def cold_start_policy(url: str, seconds: float, model_group: str = "") -> ColdStartPolicy | None:
+    """The policy for a caller of the target at ``url`` who waits so many seconds; None for 0: nothing is waited for.
+
+    Metrics count the wait as the ``model_group``'s.
+    """
+    return ColdStartPolicy(seconds, _gates.get(url, Gate), model_group) if seconds > 0 else None
+
+
+class Wait:
+    """One caller's wait, from when the context is entered. Its end is recorded where the target had no capacity.
+
+    Args:
+        policy: the caller's.
+        clock: seconds.
+    """
+
+    def __init__(self, policy: ColdStartPolicy, clock: Callable[[], float]) -> None:
+        self._policy = policy
+        self._clock = clock
+        self._began = self._asked_at = clock()
+        self._met_cold = False
+
+    @property
+    def left(self) -> float:
+        """Seconds until the caller gives up."""
+        return self._policy.seconds - (self._clock() - self._began)
+
+    @property
+    def is_cold(self) -> bool:
+        """Whether the target had no capacity when it last answered."""
+        self._met_cold = self._met_cold or self._policy.gate.is_cold
+        return self._policy.gate.is_cold
+
+    def asks(self) -> None:
+        """The caller's request is sent."""
+        self._asked_at = self._clock()
+
+    def __enter__(self) -> Wait:
+        return self
+
+    def __exit__(self, _: Any, error: BaseException | None, __: Any) -> None:
+        if self._met_cold:
+            ended = self._asked_at if error is None else self._clock()  # what came then was the answer
+            record(
+                COLD_START_WAIT, ended - self._began, self._policy.model_group, _OUTCOMES.get(type(error), "aborted")
+            )
+
+
+# How a wait may end besides by an exception of another kind: the caller left, or its request failed.
+_OUTCOMES: dict[type, str] = {type(None): "served", ColdStartTimeout: "timeout", ServerStopping: "stopping"}

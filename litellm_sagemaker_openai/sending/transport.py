@@ -23,7 +23,13 @@ from litellm_sagemaker_openai.aws.sigv4 import FrozenCredentials
 from litellm_sagemaker_openai.litellm_seams.aiohttp_post import post, poster
 from litellm_sagemaker_openai.litellm_seams.http_clients import async_client, own_client, sync_client
 from litellm_sagemaker_openai.litellm_seams.server_shutdown import server_is_stopping
-from litellm_sagemaker_openai.sending.cold_start import NOTICE_WITHIN, ColdStartTimeout, ServerStopping
+from litellm_sagemaker_openai.sending.cold_start import (
+    NOTICE_WITHIN,
+    ColdStartPolicy,
+    ColdStartTimeout,
+    ServerStopping,
+    Wait,
+)
 from litellm_sagemaker_openai.sending.request import Request
 from litellm_sagemaker_openai.upstream_errors import FailureKind, read_error
 
@@ -105,13 +111,20 @@ def _credentials_timeout(seconds: float) -> httpx.TimeoutException:
 
 def _steps(request: Request, clock: Callable[[], float] = time.monotonic) -> SendSteps:
     """What is to be done, one step after the other, until there is an answer to hand back."""
-    cold_start, started = request.cold_start, clock()
-    while cold_start is not None:
-        left = cold_start.seconds - (clock() - started)
-        if cold_start.gate.is_cold and server_is_stopping():
+    if request.cold_start is None:
+        return (yield from _tries(request))
+    with Wait(request.cold_start, clock) as wait:
+        return (yield from _waiting(request, request.cold_start, wait, clock))
+
+
+def _waiting(request: Request, cold_start: ColdStartPolicy, wait: Wait, clock: Callable[[], float]) -> SendSteps:
+    while True:
+        left = wait.left
+        if wait.is_cold and server_is_stopping():
             raise ServerStopping
         pause = cold_start.gate.wait(clock())
         if pause == 0:
+            wait.asks()
             try:
                 response = yield from _tries(request)
             except BaseException:  # GeneratorExit too: the caller left, or was not answered
@@ -125,7 +138,6 @@ def _steps(request: Request, clock: Callable[[], float] = time.monotonic) -> Sen
             raise ColdStartTimeout(cold_start.seconds)
         else:
             yield Pause(min(pause, left, NOTICE_WITHIN))
-    return (yield from _tries(request))
 
 
 def _tries(request: Request) -> SendSteps:

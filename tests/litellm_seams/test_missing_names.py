@@ -13,6 +13,7 @@ import pickle
 from collections.abc import AsyncIterator, Callable, Coroutine
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import boto3
 import httpx
@@ -21,7 +22,9 @@ import pytest
 
 import litellm_sagemaker_openai
 from litellm_sagemaker_openai.litellm_seams import http_clients, known_parameters, lookup
+from litellm_sagemaker_openai.litellm_seams.connections import read_connections
 from litellm_sagemaker_openai.local.server import Running
+from litellm_sagemaker_openai.monitoring import recorder
 from litellm_sagemaker_openai.operations.queued_inference import request
 from tests.conftest import MESSAGES, retire
 
@@ -43,17 +46,23 @@ NAMES = [
     ("OPENAI_EMBEDDING_PARAMS",),
     ("StreamKind",),
     ("__self__",),
+    ("_acquired",),
+    ("_acquired_per_host",),
     ("_build_sts_client_kwargs",),
+    ("_conns",),
     ("_get_proxy_settings",),
     ("_is_converted_stream_result",),
     ("_transport",),
     ("_transport_for_url",),
+    ("_waiters",),
     ("all_litellm_params",),
     ("async_get_active_cooldowns",),
     ("blocked_cookie_jar",),
     ("cache_dict",),
     ("chunk_creator",),
+    ("client",),
     ("close",),
+    ("connector",),
     ("convert_to_model_response_object",),
     ("cooldown_cache",),
     ("custom_llm_setup",),
@@ -75,6 +84,9 @@ NAMES = [
     ("model",),
     ("model_call_details",),
     ("model_name",),
+    ("model_group_alias",),
+    ("model_name",),
+    ("model_names",),
     ("optional_params",),
     ("pass_through_all_models",),
     ("post_call",),
@@ -215,9 +227,11 @@ async def test_calls_of_each_kind_without(
     monkeypatch.setattr(request, "_FIRST_INTERVAL", 0.01)
     boto3.client("s3", region_name="us-east-1").create_bucket(Bucket="my-bucket")
     without(names)
+    monkeypatch.setattr(recorder, "_publishers", (Mock(),))  # what metrics need to know is looked up, too
     for kind in KINDS:
         await asyncio.to_thread(run_without_a_loop, kind(False))
         await kind(True)
+    read_connections()
 
 
 async def test_clients_of_our_own_are_shared_within_an_event_loop_and_no_further(

@@ -1,0 +1,1 @@
+"""Metrics: which there are, where they are recorded, and where they are published."""
