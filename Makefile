@@ -7,7 +7,7 @@ INSTALLED := .venv/installed
 export LITELLM_LOCAL_MODEL_COST_MAP := True
 export AWS_EC2_METADATA_DISABLED := true
 
-.PHONY: test check compat demo docs pictures soak bench dist lint format clean
+.PHONY: test check compat monitoring demo docs pictures soak bench dist lint format clean
 
 # The first target, so `make` alone does the same.
 test: lint
@@ -24,6 +24,11 @@ check: lint
 # Needs a package index. `make compat VERSIONS="lowest newest"` for some of them.
 compat:
 	$(PYTHON) -m tools.compat $(VERSIONS)
+
+# The dashboard and the alerts, against a real Prometheus that scrapes the real proxy. Where there is none on the PATH,
+# Debian's package is downloaded into .cache, and not installed.
+monitoring: $(INSTALLED)
+	$(BIN)/python -m tools.monitoring
 
 demo: $(INSTALLED)
 	$(BIN)/python -m examples.demo

@@ -173,6 +173,13 @@ def test_only_the_seams_look_names_up() -> None:
     assert {folder_of(module) for module in users} == {SEAMS}
 
 
+def test_metrics_are_loaded_where_they_are_asked_for() -> None:
+    """The package's front door loads the callback when it is first named, and that what publishes."""
+    callback, publishers = f"{SEAMS}.metrics_callback", {"monitoring.prometheus", "monitoring.opentelemetry"}
+    assert [module for module in trees() if module and callback in own_imports(module)] == []
+    assert [module for module in trees() if own_imports(module) & publishers] == [callback]
+
+
 def test_aiohttp_is_for_one_seam() -> None:
     users = {module for module in trees() for name, _ in imports(module) if name.partition(".")[0] == "aiohttp"}
     assert users == {f"{SEAMS}.aiohttp_post"}

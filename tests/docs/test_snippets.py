@@ -118,7 +118,8 @@ def test_proxy_start(block: Block, tmp_path: Path) -> None:
 
 
 # What a proxy, or a Router, of another test starts with.
-CONFIGS = [CONFIG, *sorted((ROOT / "tests" / "operating" / "configs").glob("*.yaml"))]
+CONFIGS = [CONFIG, ROOT / "deploy" / "monitoring" / "prometheus.yaml"]
+CONFIGS += sorted((ROOT / "tests" / "operating" / "configs").glob("*.yaml"))
 
 
 @each("block", [block for block in YAML if block.page != "docs/security.md"], ids=str)

@@ -16,6 +16,7 @@ from litellm_sagemaker_openai.aws.control_plane import Listed
 from litellm_sagemaker_openai.aws.identity import AwsIdentity
 from litellm_sagemaker_openai.commands.local import local
 from litellm_sagemaker_openai.errors import to_exception
+from litellm_sagemaker_openai.monitoring.table import METRICS
 from litellm_sagemaker_openai.options import OPTIONS
 from litellm_sagemaker_openai.sending.retries import DEFAULT_RETRIES
 from litellm_sagemaker_openai.sending.timeouts import as_timeout
@@ -74,6 +75,16 @@ def test_errors() -> None:
         assert exception == f"`litellm.{type(raised).__name__}`", status
     for row in rows:
         assert hasattr(litellm, row[1].strip("`").removeprefix("litellm.")), row[1]
+
+
+def test_metrics() -> None:
+    [rows] = tables("docs/monitoring.md", "What this provider adds")
+    for row, metric in zip(rows, METRICS, strict=True):
+        values = [value for values in metric.labels.values() for value in values]
+        assert row[0] == f"`{metric.name}`"
+        assert row[1] == metric.kind.value
+        assert sorted(code_in(row[2])) == sorted([*metric.labels, *values])
+        assert row[3] == metric.meaning
 
 
 def test_performance_is_what_was_measured() -> None:

@@ -83,7 +83,6 @@ NAMES = [
     ("map_aiohttp_exceptions",),
     ("model",),
     ("model_call_details",),
-    ("model_name",),
     ("model_group_alias",),
     ("model_name",),
     ("model_names",),

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import subprocess
-import sys
-from collections.abc import Iterator
 from typing import Any
 
 import litellm
@@ -15,43 +11,19 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from prometheus_client import CollectorRegistry, generate_latest
 
-from litellm_sagemaker_openai.monitoring import recorder
+from litellm_sagemaker_openai.litellm_seams import metrics_callback
 from litellm_sagemaker_openai.monitoring.connections import Connections
 from litellm_sagemaker_openai.monitoring.opentelemetry import OpenTelemetryPublisher
 from litellm_sagemaker_openai.monitoring.prometheus import PrometheusPublisher
 from litellm_sagemaker_openai.monitoring.recorder import MOST_SERIES, bounded, publish_to, record
-from litellm_sagemaker_openai.monitoring.table import METRICS, RECORDED, RETRIES, Kind, Metric
+from litellm_sagemaker_openai.monitoring.table import METRICS, RECORDED, RETRIES, Kind
 from tests.conftest import MESSAGES, REGION, Upstream
+from tests.monitoring.conftest import Events
 from tests.scripted import Answer, chunk, completion, json_answer, sse
 
 
 def connections() -> list[Connections]:
     return [Connections("a.example", 3, 500, 1), Connections("b.example", 0, None, 0)]
-
-
-class Events:
-    """A publisher that keeps what it is given."""
-
-    def __init__(self) -> None:
-        self.all: list[tuple[str, tuple[str, ...]]] = []
-
-    def publish(self, metric: Metric, value: float, labels: tuple[str, ...]) -> None:
-        assert value >= 0
-        self.all.append((metric.stem, labels))
-
-
-@pytest.fixture(autouse=True)
-def nobody_else(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(recorder, "_publishers", ())
-    monkeypatch.setattr(recorder, "_seen", {})
-
-
-@pytest.fixture
-def events() -> Iterator[Events]:
-    kept = Events()
-    publish_to(kept)
-    yield kept
-    publish_to()
 
 
 def test_prometheus_and_opentelemetry_have_the_same() -> None:
@@ -94,30 +66,14 @@ def test_series_are_bounded() -> None:
     assert bounded(RETRIES, ("group-0", "router")) == ("group-0", "router")
 
 
-def test_without_either_library_the_error_says_what_to_install() -> None:
-    program = """
-import importlib.util, litellm_sagemaker_openai
-find = importlib.util.find_spec
-def without(name, package=None):
-    if name.startswith("opentelemetry"):
-        raise ModuleNotFoundError(name)
-    return None if name == "prometheus_client" else find(name, package)
-importlib.util.find_spec = without
-litellm_sagemaker_openai.metrics
-"""
-    finished = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
-    assert finished.stderr.splitlines()[-1].startswith(
-        "RuntimeError: litellm_sagemaker_openai.metrics needs prometheus_client or OpenTelemetry: pip install"
-    )
+def test_without_either_library_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(name: str) -> None:
+        if "." in name:  # as importlib does where the package, too, is missing
+            raise ModuleNotFoundError(name)
 
-
-def test_off_it_loads_neither_library() -> None:
-    program = (
-        "import sys, litellm_sagemaker_openai as p; p.register()\n"
-        "sys.exit(any(name in sys.modules for name in ('prometheus_client', 'litellm_sagemaker_openai.monitoring"
-        ".prometheus', 'litellm_sagemaker_openai.monitoring.opentelemetry')))"
-    )
-    assert subprocess.run([sys.executable, "-c", program], timeout=120, env={**os.environ}).returncode == 0
+    monkeypatch.setattr("importlib.util.find_spec", missing)
+    with pytest.raises(RuntimeError, match="needs prometheus_client or OpenTelemetry: pip install prometheus-client"):
+        metrics_callback.Metrics()
 
 
 TRUNCATED = Answer([sse(chunk({"content": "Hi"}), done=False)])

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import re
+import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from typing import Any
 
@@ -14,81 +14,39 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from litellm_sagemaker_openai.monitoring.table import METRICS, PREFIX
-from tests.operating.conftest import NO_CAPACITY, fine
+from litellm_sagemaker_openai.monitoring.table import METRICS, PREFIX, Kind
+from tests.operating.conftest import fine
+from tests.operating.provoked import BUSY, CONFIG, STREAMS, WILDCARD, after, answers, endpoint_of, provoke
 from tests.operating.proxies import Proxy, config, on_path, proxy, until
-from tests.scripted import Answer, Seen, chunk, json_answer, scripted, sse
+from tests.scripted import scripted
+from tools.monitoring import alerts, queries
 
 pytestmark = pytest.mark.slow(reason="starts LiteLLM's proxy")
 
-BEGUN = sse(chunk({"content": "Hi"}), done=False)
-ERROR_EVENT = sse({"error": {"message": "CUDA error", "code": 500}}, done=False)
-MISTAKE = json_answer({"error": {"message": "temperature must be at most 2"}}, 400)
-BUSY = json_answer({"error": {"message": "not now"}}, 503)
-DENIED = json_answer({"message": "not authorized"}, 403)
-STREAMS = {
-    "truncated": Answer([BEGUN]),
-    "timeout": Answer([BEGUN], end="stall"),
-    "connection": Answer([BEGUN], end="reset"),
-    "error_event": Answer([BEGUN, ERROR_EVENT]),
-    "malformed": Answer([BEGUN, b"data: {]\n\n"]),
-}
-NAMES = {cause: cause.replace("_", "-") for cause in STREAMS}
-WILD = "sagemaker_openai/*"
+ANSWERS = answers()
+TEAM_KEY = "sk-of-a-team"
+HOUSE_RULES = f"""
+import os
+from litellm.proxy._types import UserAPIKeyAuth
 
-
-def after(times: int, first: Answer) -> Any:
-    """A container that answers, and before that so many times with something else."""
-    counted = itertools.count()
-
-    def script(seen: Seen) -> Answer | bytes:
-        return first if next(counted) < times else fine(seen)
-
-    return script
-
-
-ANSWERS = {
-    **{NAMES[cause]: answer for cause, answer in STREAMS.items()},
-    "starting": after(2, NO_CAPACITY),
-    "asleep": NO_CAPACITY,
-    "busy": BUSY,
-    "busy-once": after(1, BUSY),
-    "strict": MISTAKE,
-    "denied": DENIED,
-    "wild": NO_CAPACITY,
-}
-
-
-def model(name: str, **more: Any) -> dict[str, Any]:
-    params = {"model": f"sagemaker_openai/{name}", "litellm_credential_name": "sagemaker", **more}
-    return {"model_name": name, "litellm_params": params}
-
-
-MODELS = {
-    "model_list": [
-        *(model(name, timeout=1) for name in NAMES.values()),
-        model("starting", aws_sagemaker_cold_start_timeout=4),
-        model("asleep", aws_sagemaker_cold_start_timeout=0.5),
-        *(model(name) for name in ("busy", "busy-once", "strict", "denied", "spare")),
-        {**model("*"), "model_name": WILD},
-    ],
-    "router_settings": {
-        "num_retries": 0,
-        "fallbacks": [{"asleep": ["spare"]}, {"denied": ["busy"]}, {"strict": ["spare"]}],
-        "allowed_fails": 1000,
-    },
-    "litellm_settings": {"callbacks": ["otel", "litellm_sagemaker_openai.no_fallback_on_bad_request"]},
-}
+async def auth(request, api_key):
+    if api_key not in (os.environ["LITELLM_MASTER_KEY"], {TEAM_KEY!r}):
+        raise ValueError("not one of ours")
+    return UserAPIKeyAuth(api_key=api_key, team_id="team")
+"""
 
 
 @pytest.fixture(scope="module")
 def metered(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
     with ExitStack() as stack:
         sagemaker = stack.enter_context(scripted(on_path(ANSWERS, fine)))
+        folder = tmp_path_factory.mktemp("metrics")
+        (folder / "house_rules.py").write_text(HOUSE_RULES)
         started = proxy(
-            tmp_path_factory.mktemp("metrics"),
+            folder,
             config("metrics.yaml"),
-            MODELS,
+            CONFIG,
+            {"litellm_settings": {"callbacks": ["otel"]}, "general_settings": {"custom_auth": "house_rules.auth"}},
             sagemaker=sagemaker.url,
             environment={"OTEL_EXPORTER": "console", "LITELLM_OTEL_INTEGRATION_ENABLE_METRICS": "true"},
         )
@@ -181,8 +139,21 @@ def test_a_routers_retry(metered: Proxy, stream: bool) -> None:
 @pytest.mark.parametrize("cause", STREAMS)
 def test_a_stream_that_was_cut_off(metered: Proxy, cause: str) -> None:
     more = More(metered)
-    assert '"error"' in metered.chat(NAMES[cause], stream=True).text
-    assert more("streams_cut_off_total", model_group=NAMES[cause], cause=cause) == 1
+    assert '"error"' in metered.chat(endpoint_of(cause), stream=True).text
+    assert more("streams_cut_off_total", model_group=endpoint_of(cause), cause=cause) == 1
+
+
+def test_litellm_counts_what_a_fallback_answered_as_the_fallbacks(metered: Proxy) -> None:
+    """The alert FallbacksAnswer, and docs/monitoring.md, say so."""
+    assert metered.chat("asleep").headers["x-litellm-attempted-fallbacks"] == "1"
+    for _ in until("LiteLLM to count it"):
+        text = metered.get("/metrics/").text
+        counted = re.findall(
+            r'^litellm_proxy_total_requests_metric_total{.*requested_model="(.*?)"', text, re.MULTILINE
+        )
+        if "spare" in counted:
+            break
+    assert "asleep" not in counted
 
 
 def test_credentials_and_connections(metered: Proxy) -> None:
@@ -206,7 +177,7 @@ def test_what_a_client_says_becomes_no_label(metered: Proxy) -> None:
     for number in range(20):
         metered.chat(f"sagemaker_openai/{said}-{number}", stream=True, metadata=metadata)
         metered.chat(f"{said}-{number}", metadata=metadata)  # nobody's
-    assert more("streams_cut_off_total", model_group=WILD, cause="truncated") == 20
+    assert more("streams_cut_off_total", model_group=WILDCARD, cause="truncated") == 20
     metered.chat("asleep", fallbacks=[said, {"model": f"sagemaker_openai/{said}"}], litellm_metadata=metadata)
     metered.client.post(
         "/v1/messages",
@@ -223,17 +194,40 @@ def test_what_a_client_says_becomes_no_label(metered: Proxy) -> None:
             break
     new = {labels for _, labels in samples(metered)}
     assert said not in str(new)
-    assert more("retries_total", model_group=WILD, by="router") == 0
+    assert more("retries_total", model_group=WILDCARD, by="router") == 0
     assert len(new) < 100
 
 
 def test_metrics_want_a_key(metered: Proxy) -> None:
-    assert httpx.get(f"{metered.url}/metrics/").status_code == 401
+    """One that the proxy knows: with ``custom_auth``, a team's will do."""
+    assert httpx.get(f"{metered.url}/metrics/", trust_env=False).status_code == 401
+    for key, status in {"sk-made-up": 401, TEAM_KEY: 200, metered.key: 200}.items():
+        answer = httpx.get(f"{metered.url}/metrics/", headers={"Authorization": f"Bearer {key}"}, trust_env=False)
+        assert answer.status_code == status, key
 
 
-def test_all_metrics_have_been_seen(metered: Proxy) -> None:
-    text = metered.get("/metrics/").text
-    assert [each.name for each in METRICS if f"\n{each.name}" not in text] == []
+def test_the_dashboard_and_the_alerts_ask_for_what_is_shown(metered: Proxy) -> None:
+    provoke(metered)
+    asked = {**queries(), **{name: rule["expr"] for name, rule in alerts().items()}}
+    asked |= {each.name: f"{each.name}_count" if each.kind is Kind.HISTOGRAM else each.name for each in METRICS}
+    deadline = time.monotonic() + 20
+    for _ in until("LiteLLM to have told its callbacks of all that"):
+        shown: dict[str, set[str]] = {}
+        for family in text_string_to_metric_families(metered.get("/metrics/").text):
+            for sample in family.samples:
+                shown.setdefault(sample.name, set()).update(sample.labels)
+        missing = {title: lacking for title, query in asked.items() if (lacking := not_shown(query, shown))}
+        if not missing or time.monotonic() > deadline:
+            break
+    assert missing == {}
+
+
+def not_shown(query: str, shown: Mapping[str, set[str]]) -> set[str]:
+    """The metrics, and labels of them, that a query asks for and that are not shown."""
+    labels = {label for group in re.findall(r"\bby \((.*?)\)", query) for label in group.split(", ")}
+    labels |= {label for group in re.findall(r"{(.*?)}", query, re.DOTALL) for label in re.findall(r"(\w+)[!=]", group)}
+    names = set(re.findall(r"\blitellm_\w+", query)) - labels
+    return (names - shown.keys()) | labels.difference({"le"}, *(shown.get(name, ()) for name in names))
 
 
 def test_opentelemetry_has_them_too(metered: Proxy) -> None:

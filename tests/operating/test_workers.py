@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -55,9 +56,11 @@ def two_workers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Started]:
         started = proxy(
             tmp_path_factory.mktemp("workers"),
             config("health.yaml"),
+            config("metrics.yaml"),
             more,
             sagemaker=sagemaker.url,
             workers=WORKERS,
+            environment={"PROMETHEUS_MULTIPROC_DIR": str(tmp_path_factory.mktemp("prometheus"))},
         )
         yield Started(stack.enter_context(started), sagemaker)
 
@@ -95,6 +98,23 @@ class TestTwoWorkers:
             # LiteLLM has no result for it and says 503; it asks nobody.
             assert client.get("/health", params={"model": "scales-to-zero"}).status_code == 503
         assert two_workers.asked()["reviewer"] == 0
+
+    def test_metrics_are_those_of_both(self, two_workers: Started) -> None:
+        """Credentials are resolved, and connections opened, in each."""
+        for _ in until("both workers to have written how many connections they have in use"):
+            with two_workers.fresh() as client:
+                client.post(
+                    "/v1/chat/completions", json={"model": "always-on", "messages": MESSAGES}
+                ).raise_for_status()
+                text = client.get("/metrics/").text
+            limits = re.findall(
+                r'^litellm_sagemaker_openai_connections_limit{(?=.*pid="(\d+)").*} 500\.0', text, re.MULTILINE
+            )
+            resolved = re.findall(
+                r'^litellm_\w+_resolution_seconds_count{outcome="resolved"} (\d+)', text, re.MULTILINE
+            )
+            if len(set(limits)) == WORKERS and float(resolved[0]) >= WORKERS:
+                break
 
     def test_what_is_asked_is_answered_with_no_capacity(self, two_workers: Started) -> None:
         answer = two_workers.proxy.chat("scales-to-zero", num_retries=0, max_tokens=1)
