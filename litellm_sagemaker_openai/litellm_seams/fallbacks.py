@@ -107,6 +107,13 @@ class Mistake:
         return litellm.BadRequestError(f"{model} was not asked, since this is no failure: {self.said}", model, PROVIDER)
 
 
+def was_refused(request: Mapping[str, Any], model: str) -> bool:
+    """Whether the callback, where it is in use, kept a request from a model group for a try that was refused before."""
+    if no_fallback_on_bad_request not in litellm.callbacks:
+        return False
+    return any(not failed.is_group(model) for failed in mistakes_before(request, model))
+
+
 def refuse_fallback(call: Mapping[str, Any]) -> None:
     """Refuse what ``async_filter_deployments`` is not asked of: a fallback to a deployment by its id.
 

@@ -13,11 +13,10 @@ import importlib.util
 from collections.abc import Mapping
 from typing import Any
 
-import litellm
 from litellm.integrations.custom_logger import CustomLogger
 
 from litellm_sagemaker_openai.litellm_seams.connections import read_connections
-from litellm_sagemaker_openai.litellm_seams.fallbacks import no_fallback_on_bad_request, was_refused
+from litellm_sagemaker_openai.litellm_seams.fallbacks import was_refused
 from litellm_sagemaker_openai.litellm_seams.model_groups import group_named
 from litellm_sagemaker_openai.monitoring.reasons import reason_of
 from litellm_sagemaker_openai.monitoring.recorder import Publisher, publish_to, record
@@ -53,7 +52,7 @@ class Metrics(CustomLogger):
         self, original_model_group: str, kwargs: dict[str, Any], original_exception: Exception
     ) -> None:
         """Another group did not answer either, or ``no_fallback_on_bad_request`` did not let it be asked."""
-        refused = no_fallback_on_bad_request in litellm.callbacks and was_refused(kwargs, str(kwargs.get("model")))
+        refused = was_refused(kwargs, str(kwargs.get("model")))
         _record(original_model_group, kwargs, original_exception, "refused" if refused else "failed")
 
 

@@ -8,6 +8,7 @@ import httpx
 import litellm
 import pytest
 
+from litellm_sagemaker_openai.aws.credentials import CredentialsError
 from litellm_sagemaker_openai.errors import connection_error, no_credentials, to_exception
 from litellm_sagemaker_openai.formats.events import StreamFormatError
 from litellm_sagemaker_openai.monitoring.reasons import cause_of, reason_of
@@ -50,7 +51,7 @@ def waited(error: Exception) -> Exception:
         (raised(UpstreamError(500, "CUDA error")), "server_error"),
         (raised(UpstreamError(403, "no")), "access"),
         (raised(UpstreamError(401, "no")), "access"),
-        (no_credentials(ValueError("none"), model="m"), "access"),
+        (no_credentials(CredentialsError("none"), model="m"), "access"),
         (raised(UpstreamError(404, "no such endpoint")), "not_found"),
         (raised(UpstreamError(400, "maximum context length")), "context_window"),
         (raised(UpstreamError(400, "too hot")), "bad_request"),

@@ -103,11 +103,18 @@ def test_one_that_did_not_and_its_fallback(metered: Proxy) -> None:
     more.wait_for("fallbacks_total", **labels, outcome="succeeded")
 
 
-def test_refused_credentials_and_a_fallback_that_failed(metered: Proxy) -> None:
+def test_a_fallback_that_failed(metered: Proxy) -> None:
+    more = More(metered)
+    assert metered.chat("down").status_code == 503
+    labels = {"model_group": "down", "fallback_model_group": "busy", "reason": "unavailable"}
+    more.wait_for("fallbacks_total", **labels, outcome="failed")
+
+
+def test_refused_credentials(metered: Proxy) -> None:
     more = More(metered)
     assert metered.chat("denied").status_code == 403
-    labels = {"model_group": "denied", "fallback_model_group": "busy", "reason": "access"}
-    more.wait_for("fallbacks_total", **labels, outcome="failed")
+    labels = {"model_group": "denied", "fallback_model_group": "spare", "reason": "access"}
+    more.wait_for("fallbacks_total", **labels, outcome="refused")
     assert more("credentials_refused_total", outcome="refused") == 1
     assert more("credentials_refused_total", outcome="recovered") == 0
 
