@@ -16,6 +16,8 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 PROVIDER = "sagemaker_openai"
+# Behind advice that no client of a proxy can follow.
+IN_A_PROXY = "; in a proxy, its operator sets that on the deployment"
 
 
 @dataclass(frozen=True, slots=True)
@@ -385,7 +387,7 @@ def advice_on(upstream: UpstreamError, route: Route | None = None) -> str:
     if upstream.failure is not FailureKind.REFUSED:
         return ""
     if not upstream.from_container and _COMPONENT_NEEDED.search(upstream.message):
-        return "write sagemaker_openai/<endpoint>/<component>, or model_id, rather than a header"
+        return f"write sagemaker_openai/<endpoint>/<component>, or model_id, rather than a header{IN_A_PROXY}"
     if route is not None and upstream.status in (401, 403) and not upstream.from_container:
         return route.permissions
     if is_other_kind(upstream):
@@ -396,7 +398,7 @@ def advice_on(upstream: UpstreamError, route: Route | None = None) -> str:
         if pattern.search(upstream.message):
             return advice
     if upstream.from_container and upstream.status == 404:
-        return "for a container that insists on its served model name, set hf_model_name to it"
+        return f"for a container that insists on its served model name, set hf_model_name to it{IN_A_PROXY}"
     return ""
 
 

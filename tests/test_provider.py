@@ -138,7 +138,7 @@ async def test_what_the_container_refuses(runtime: Running, ask: Any) -> None:
         await ask(temperature=7)
     with pytest.raises(litellm.ContextWindowExceededError, match="maximum context length"):
         await ask(messages=[{"role": "user", "content": "word " * 9000}])
-    with pytest.raises(litellm.NotFoundError, match="set hf_model_name"):
+    with pytest.raises(litellm.NotFoundError, match="set hf_model_name to it; in a proxy, its operator sets that"):
         await ask(hf_model_name="another-model")
 
 

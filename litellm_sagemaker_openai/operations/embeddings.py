@@ -19,7 +19,7 @@ from litellm_sagemaker_openai.sending.address import invocations_address
 from litellm_sagemaker_openai.sending.request import Signer
 from litellm_sagemaker_openai.settings import Settings
 from litellm_sagemaker_openai.target import Target
-from litellm_sagemaker_openai.upstream_errors import Route
+from litellm_sagemaker_openai.upstream_errors import IN_A_PROXY, Route
 
 # A missing field in the words of TEI's deserializer, and JumpStart's field.
 _OTHER_FORMAT = re.compile(r"missing field `inputs`|\btext_inputs\b")
@@ -28,7 +28,7 @@ ROUTE = Route(
     "the role needs sagemaker:InvokeEndpoint on the endpoint's ARN (and on the inference component's), and the clock "
     "of this machine must be right",
     "the container seems not to serve /invocations",
-    ((_OTHER_FORMAT, "its format is another: set aws_sagemaker_embedding_format"),),
+    ((_OTHER_FORMAT, f"its format is another: set aws_sagemaker_embedding_format{IN_A_PROXY}"),),
 )
 
 
