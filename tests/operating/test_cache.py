@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.operating.proxies import Proxy, proxy, until
-from tests.scripted import Answer, Scripted, Seen, completion, json_answer, scripted
+from tests.scripted import Answer, Scripted, Seen, chunk, completion, json_answer, scripted, sse, usage_chunk
 
 pytestmark = pytest.mark.slow(reason="starts LiteLLM's proxy")
 
@@ -45,14 +46,27 @@ def cached(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cached]:
 
     def script(seen: Seen) -> Answer:
         endpoint = seen.path.split("/")[2]
-        return json_answer(completion(f"{endpoint}'s answer {next(numbers)}"))
+        if endpoint == "down":
+            return json_answer({"error": {"message": "not now"}}, 503)
+        text, request_id = f"{endpoint}'s answer {next(numbers)}", {"x-amzn-RequestId": "served-1"}
+        if seen.json.get("stream"):
+            return Answer(
+                [sse(chunk({"content": text}), chunk({}, finish="stop"), usage_chunk(11, 7))], headers=request_id
+            )
+        return json_answer(completion(text), 200, **request_id)
 
-    def deployment(name: str, endpoint: str) -> dict[str, Any]:
-        params = {"model": f"sagemaker_openai/{endpoint}", "litellm_credential_name": "sagemaker"}
+    def deployment(name: str, endpoint: str, **more: Any) -> dict[str, Any]:
+        params = {"model": f"sagemaker_openai/{endpoint}", "litellm_credential_name": "sagemaker", **more}
         return {"model_name": name, "litellm_params": params}
 
     config = {
-        "model_list": [deployment("plain", "plain-endpoint"), deployment("secret", "secret-endpoint")],
+        "model_list": [
+            deployment("plain", "plain-endpoint"),
+            deployment("secret", "secret-endpoint"),
+            deployment("has-fallback", "down", cooldown_time=0),
+            deployment("priced", "priced-endpoint", input_cost_per_token=0.001, output_cost_per_token=0.001),
+        ],
+        "router_settings": {"num_retries": 0, "fallbacks": [{"has-fallback": ["plain"]}]},
         "litellm_settings": {"cache": True, "cache_params": {"type": "local"}},
     }
     with ExitStack() as stack:
@@ -83,3 +97,50 @@ def test_a_group_that_a_client_says_gives_no_other_models_answer(
     question = f"The other way: {question}"
     assert "plain-endpoint's answer" in cached.text(path, "plain", question, **said)
     assert "secret-endpoint's answer" in cached.from_the_cache(path, "secret", question)
+
+
+class TestWhatIsFromTheCache:
+    """As docs/caching.md says."""
+
+    def test_a_cached_answer_has_its_key_and_no_request_id_and_costs_nothing(self, cached: Cached) -> None:
+        cached.from_the_cache("/v1/chat/completions", "priced", "What does it cost?")
+        answer = cached.proxy.chat("priced", question="What does it cost?", max_tokens=9)
+        assert "x-litellm-cache-key" in answer.headers
+        assert "llm_provider-x-amzn-requestid" not in answer.headers
+        assert float(answer.headers["x-litellm-response-cost"]) > 0  # what it would have cost
+        logged = cached.proxy.reported(answer.headers["x-litellm-call-id"], "success")["logged"]
+        assert (logged["cache_hit"], logged["response_cost"]) == (True, 0)
+        assert logged["saved_cache_cost"] > 0
+
+    def test_whole_and_streamed_answers_are_kept_apart(self, cached: Cached) -> None:
+        cached.from_the_cache("/v1/chat/completions", "plain", "Whole?")
+        asked = len(cached.sagemaker.seen)
+        cached.text("/v1/chat/completions", "plain", "Whole?", stream=True)
+        assert len(cached.sagemaker.seen) == asked + 1
+        for _ in until("a stream from the cache"):
+            asked = len(cached.sagemaker.seen)
+            cached.text("/v1/chat/completions", "plain", "Whole?", stream=True)
+            if len(cached.sagemaker.seen) == asked:
+                break
+
+    @pytest.mark.parametrize(
+        "said", [{"temperature": 0.5}, {"max_tokens": 8}, {"user": "another"}, {"cache": {"no-cache": True}}], ids=str
+    )
+    def test_another_parameter_is_another_question(self, cached: Cached, said: dict[str, Any]) -> None:
+        cached.from_the_cache("/v1/chat/completions", "plain", "Which?")
+        asked = len(cached.sagemaker.seen)
+        cached.text("/v1/chat/completions", "plain", "Which?", **said)
+        assert len(cached.sagemaker.seen) == asked + 1
+
+    @pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+    def test_a_fallbacks_answer_is_kept_and_the_endpoint_is_asked_each_time(self, cached: Cached, stream: bool) -> None:
+        def asked() -> Counter[str]:
+            return Counter(seen.path.split("/")[2] for seen in cached.sagemaker.seen)
+
+        for _ in until("the fallback's answer from the cache"):
+            before = asked()
+            answer = cached.proxy.chat("has-fallback", question="Fall back.", stream=stream)
+            assert (answer.status_code, answer.headers["x-litellm-attempted-fallbacks"]) == (200, "1")
+            if asked()["plain-endpoint"] == before["plain-endpoint"]:
+                break
+        assert asked()["down"] == before["down"] + 1

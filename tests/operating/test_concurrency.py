@@ -1,4 +1,4 @@
-"""The pool of connections in the real proxy, as docs/concurrency.md describes it: with 5 connections in place of 500."""
+"""The pool of connections in the real proxy, with 5 connections in place of 500, as docs/concurrency.md has it."""
 
 from __future__ import annotations
 

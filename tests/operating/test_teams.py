@@ -182,9 +182,7 @@ class TestRoles:
 class TestKeys:
     @STREAM
     @pytest.mark.parametrize(("team", "model"), [("payments", "coder-search"), ("search", "coder-payments")])
-    def test_a_key_cannot_use_another_teams_model(
-        self, company: Company, team: str, model: str, stream: bool
-    ) -> None:
+    def test_a_key_cannot_use_another_teams_model(self, company: Company, team: str, model: str, stream: bool) -> None:
         answer = company.ask(KEYS[team], model, stream=stream)
         assert answer.status_code == 403
         assert company.sagemaker.seen == company.sts.seen == []
