@@ -16,6 +16,7 @@ MAKE = [block for block in _BASH if re.fullmatch(r'(make \w+( VERSIONS=(\S+|"[^"
 PIP = [block for block in _BASH if re.fullmatch(r"pip install \S+\n", block.text)]
 CURL = [block for block in _BASH if re.search(r"(?m)^ *curl ", block.text)]
 PROXY_START = [block for block in _BASH if block.text.endswith("\nlitellm --config proxy_config.yaml\n")]
+EXPORTS = [block for block in _BASH if re.fullmatch(r"(export AIOHTTP_\w+=\d+\n)+", block.text)]
 LOCAL = [block for block in _BASH if block.text.startswith("litellm-sagemaker-openai local ")]
 LISTING = [block for block in _BASH if block.text.startswith("litellm-sagemaker-openai endpoints ")]
 CONFIGURING = [block for block in _BASH if block.text.startswith("litellm-sagemaker-openai config ")]
@@ -25,5 +26,5 @@ DEPLOYING = [block for block in _BASH if "python examples/deploy_endpoint.py " i
 
 TESTED = [
     *(*PYTHON, *YAML, *JSON),
-    *(*MAKE, *PIP, *CURL, *PROXY_START, *LOCAL, *LISTING, *CONFIGURING, *CALLING, *CONTAINERS, *DEPLOYING),
+    *(*MAKE, *PIP, *CURL, *PROXY_START, *EXPORTS, *LOCAL, *LISTING, *CONFIGURING, *CALLING, *CONTAINERS, *DEPLOYING),
 ]

@@ -146,6 +146,20 @@ def test_public_names() -> None:
         assert name.startswith("__") or any(name in text for text in PAGES.values()), name
 
 
+@each(
+    ("column", "server", "kind"),
+    [(1, "vllm", "tool"), (2, "vllm", "reasoning"), (3, "sglang", "tool"), (4, "sglang", "reasoning")],
+)
+def test_parsers_are_ones_that_the_servers_know(column: int, server: str, kind: str) -> None:
+    known = json.loads((ROOT / "tests" / "wire" / "parsers.json").read_text(encoding="utf-8"))
+    registries = [set(parsers[kind]) for name, parsers in known.items() if name.startswith(f"{server} ")]
+    [rows] = tables("docs/model-settings.md", "The flags by model family")
+    named = {name for row in rows for name in code_in(row[column])}
+    assert len(registries) == 2
+    assert len(named) > 6
+    assert [name for name in named if not all(name in registry for registry in registries)] == []
+
+
 def test_a_row_has_as_many_cells_as_its_head() -> None:
     for page, text in PAGES.items():
         for head, *rows in lines_of_tables(text):

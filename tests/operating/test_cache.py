@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from tests.operating.proxies import Proxy, proxy, until
+from tests.operating.proxies import Proxy, config, proxy, until
+from tests.operating.redis import redis
 from tests.scripted import Answer, Scripted, Seen, chunk, completion, json_answer, scripted, sse, usage_chunk
 
 pytestmark = pytest.mark.slow(reason="starts LiteLLM's proxy")
@@ -59,7 +60,7 @@ def cached(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cached]:
         params = {"model": f"sagemaker_openai/{endpoint}", "litellm_credential_name": "sagemaker", **more}
         return {"model_name": name, "litellm_params": params}
 
-    config = {
+    models = {
         "model_list": [
             deployment("plain", "plain-endpoint"),
             deployment("secret", "secret-endpoint"),
@@ -67,12 +68,15 @@ def cached(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cached]:
             deployment("priced", "priced-endpoint", input_cost_per_token=0.001, output_cost_per_token=0.001),
         ],
         "router_settings": {"num_retries": 0, "fallbacks": [{"has-fallback": ["plain"]}]},
-        "litellm_settings": {"cache": True, "cache_params": {"type": "local"}},
     }
     with ExitStack() as stack:
-        sagemaker = stack.enter_context(scripted(script))
+        sagemaker, server = stack.enter_context(scripted(script)), stack.enter_context(redis())
+        environment = {"REDIS_HOST": "127.0.0.1", "REDIS_PORT": str(server.port), "REDIS_PASSWORD": "made-up"}
         folder = tmp_path_factory.mktemp("proxy")
-        yield Cached(stack.enter_context(proxy(folder, config, sagemaker=sagemaker.url)), sagemaker)
+        started = proxy(folder, models, config("caching.yaml"), sagemaker=sagemaker.url, environment=environment)
+        yield Cached(stack.enter_context(started), sagemaker)
+        assert server.unknown <= {b"EVALSHA"}  # LiteLLM's rate limits, which then count in memory
+        assert any(b"my-company" in key for key in server.kept)
 
 
 ROUTES = pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/messages", "/v1/responses"])

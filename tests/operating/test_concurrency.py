@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from tests.operating.bedrock import GPT_OSS, bedrock
-from tests.operating.proxies import Proxy, proxy, text_of, until
+from tests.operating.proxies import Proxy, config, proxy, text_of, until
 from tests.scripted import Answer, Scripted, Seen, chunk, scripted, sse, usage_chunk
 
 pytestmark = pytest.mark.slow(reason="starts LiteLLM's proxy")
@@ -54,7 +54,7 @@ def full(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Full]:
 
         return Answer(pieces())
 
-    config = {
+    models = {
         "model_list": [
             on_sagemaker("busy"),
             on_sagemaker("other"),
@@ -72,7 +72,14 @@ def full(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Full]:
         environment = {"AIOHTTP_CONNECTOR_LIMIT_PER_HOST": str(CONNECTIONS)}
         folder = tmp_path_factory.mktemp("proxy")
         started = stack.enter_context(
-            proxy(folder, config, sagemaker=sagemaker.url, bedrock=on_bedrock.url, environment=environment)
+            proxy(
+                folder,
+                models,
+                config("concurrency.yaml"),
+                sagemaker=sagemaker.url,
+                bedrock=on_bedrock.url,
+                environment=environment,
+            )
         )
         threads = stack.enter_context(ThreadPoolExecutor(CONNECTIONS + 1))
         stack.callback(finish.set)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.operating.conftest import fine
-from tests.operating.proxies import proxy, until
+from tests.operating.proxies import config, proxy, until
 from tests.scripted import Answer, Seen, json_answer, scripted
 
 pytestmark = pytest.mark.slow(reason="starts LiteLLM's proxy")
@@ -65,7 +65,7 @@ def written(folder: Path, *configs: Any, **environment: str) -> Written:
         reports = [started.reported(call.headers["x-litellm-call-id"], "success") for call in answered]
         reports.append(started.reported(refused.headers["x-litellm-call-id"], "failure"))
         spans: list[str] = []
-        for _ in until("the spans of these calls") if SPANS in configs else ():
+        for _ in until("the spans of these calls") if configs else ():
             spans = spans_in(started.log)
             if sum('"name": "litellm_request"' in span for span in spans) == 3:
                 break
@@ -86,7 +86,7 @@ def test_by_default_the_log_has_none_and_callbacks_have_all(tmp_path: Path) -> N
 
 
 def test_turned_off_callbacks_and_spans_have_none_either(tmp_path: Path) -> None:
-    found = written(tmp_path, SPANS, {"litellm_settings": {"turn_off_message_logging": True}})
+    found = written(tmp_path, config("prompts_in_logs.yaml"))
     assert found.spans
     assert (ANSWERED in found.all(), ANSWER in found.all()) == (False, False)
     for text in (found.log, found.callbacks, found.spans):

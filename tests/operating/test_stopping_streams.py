@@ -19,7 +19,7 @@ import httpx
 import openai
 import pytest
 
-from tests.operating.proxies import Proxy, proxy, until
+from tests.operating.proxies import Proxy, config, proxy, until
 from tests.scripted import Answer, Seen, chunk, scripted, sse, usage_chunk
 
 pytestmark = pytest.mark.slow(reason="starts LiteLLM's proxy")
@@ -32,7 +32,6 @@ CONFIG = {
         }
     ],
     "router_settings": {"num_retries": 0},
-    "general_settings": {"enable_drain_endpoint": True, "drain_endpoint_token": "made-up"},
 }
 
 
@@ -71,7 +70,14 @@ def streaming(folder: Path, workers: int = 1) -> Iterator[Streaming]:
 
     with (
         scripted(script) as sagemaker,
-        proxy(folder, CONFIG, sagemaker=sagemaker.url, workers=workers) as started,
+        proxy(
+            folder,
+            CONFIG,
+            config("stopping.yaml"),
+            sagemaker=sagemaker.url,
+            workers=workers,
+            environment={"DRAIN_ENDPOINT_TOKEN": "made-up"},
+        ) as started,
         ThreadPoolExecutor(1) as threads,
     ):
         stream = threads.submit(ask, started)
@@ -83,8 +89,8 @@ def streaming(folder: Path, workers: int = 1) -> Iterator[Streaming]:
 
 
 def new_connection(started: Proxy) -> socket.socket:
-    url = started.client.base_url
-    return socket.create_connection((url.host, url.port), timeout=10)
+    host, port = started.url.removeprefix("http://").split(":")
+    return socket.create_connection((host, int(port)), timeout=10)
 
 
 def test_one_that_is_stopping_takes_no_connections_and_killed_then_leaves_an_error(tmp_path: Path) -> None:
