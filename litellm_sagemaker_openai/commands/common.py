@@ -159,9 +159,14 @@ def failure_line(error: Exception) -> str:
 
 
 def in_options(message: str) -> str:
-    """The package's message for callers of LiteLLM, with the command's options in place of their parameters."""
+    """The package's message for callers of LiteLLM, with the command's options in place of their parameters, and
+    without what it says to clients of a proxy."""
     from litellm_sagemaker_openai.aws.credentials import NO_CREDENTIALS
+    from litellm_sagemaker_openai.refusals import NOT_SENT
+    from litellm_sagemaker_openai.upstream_errors import IN_A_PROXY
 
+    for words in (NOT_SENT, IN_A_PROXY):
+        message = message.replace(words, "")
     message = message.replace(NO_CREDENTIALS, _NO_CREDENTIALS)  # most of what it names has no option
     return re.sub("|".join(_OPTIONS), lambda named: _OPTIONS[named[0]], message)
 

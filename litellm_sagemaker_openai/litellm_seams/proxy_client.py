@@ -160,9 +160,9 @@ def deployment_name(litellm_params: Mapping[str, Any], model: str) -> str:
         model: what is asked, without ``sagemaker_openai/``.
     """
     deployment = _found(litellm_params)
-    group = lookup.attribute(deployment, "model_name")
-    model = str(_parameters(deployment).get("model") or f"{_PREFIX}{model}")
-    return f"the deployment {model} of model {group}" if group else f"the deployment {model}"
+    if deployment is None:
+        return f"the deployment {_PREFIX}{model}"
+    return f"the deployment {_parameters(deployment).get('model')} of model {deployment.model_name}"
 
 
 def _chooses_endpoint(litellm_params: Mapping[str, Any]) -> bool:
