@@ -37,7 +37,7 @@ SAID = {"commands.token": {"_expiry_time"}}  # botocore's
 
 PURE = [
     *("access", "aws.hosts", "aws.identity", "aws.s3_location", "aws.sigv4", "aws.token", "errors", "options"),
-    *("monitoring.connections", "monitoring.reasons", "monitoring.table"),
+    *("monitoring.connections", "monitoring.reasons", "monitoring.recorder", "monitoring.table"),
     *("formats.chat_request", "formats.chunks", "formats.embeddings", "formats.events", "formats.whole_answer"),
     *("operations.queued_inference.request", "refusals", "sending.timeouts", "settings", "target"),
     "upstream_errors",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from typing import Protocol
 
 from litellm_sagemaker_openai.monitoring.table import OTHER, Metric
@@ -20,7 +19,6 @@ class Publisher(Protocol):
 
 _publishers: tuple[Publisher, ...] = ()
 _seen: dict[Metric, set[tuple[str, ...]]] = {}
-_lock = threading.Lock()
 
 
 def publish_to(*publishers: Publisher) -> None:
@@ -50,9 +48,8 @@ def record(metric: Metric, value: float, *labels: str) -> None:
 
 def bounded(metric: Metric, labels: tuple[str, ...]) -> tuple[str, ...]:
     """The labels as they are, while the metric has few sets of them; then ``other`` for those without fixed values."""
-    with _lock:
-        seen = _seen.setdefault(metric, set())
-        if labels in seen or len(seen) < MOST_SERIES:
-            seen.add(labels)
-            return labels
+    seen = _seen.setdefault(metric, set())
+    if labels in seen or len(seen) < MOST_SERIES:  # without a lock: threads that come at once may make a few more
+        seen.add(labels)
+        return labels
     return tuple(value if fixed else OTHER for value, fixed in zip(labels, metric.labels.values(), strict=True))

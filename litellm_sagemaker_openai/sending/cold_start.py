@@ -105,7 +105,7 @@ class ColdStartPolicy:
 
     seconds: float
     gate: Gate
-    model_group: str = ""
+    model_group: str = ""  # for metrics
 
     @property
     def interval(self) -> float:
@@ -142,14 +142,14 @@ class Wait:
         """Seconds until the caller gives up."""
         return self._policy.seconds - (self._clock() - self._began)
 
-    @property
-    def is_cold(self) -> bool:
-        """Whether the target had no capacity when it last answered."""
-        self._met_cold = self._met_cold or self._policy.gate.is_cold
-        return self._policy.gate.is_cold
+    def note_cold(self) -> bool:
+        """Whether the target had no capacity when it last answered: then the caller waits for it."""
+        is_cold = self._policy.gate.is_cold
+        self._met_cold = self._met_cold or is_cold
+        return is_cold
 
-    def asks(self) -> None:
-        """The caller's request is sent."""
+    def note_request(self) -> None:
+        """The caller's own request is sent now."""
         self._asked_at = self._clock()
 
     def __enter__(self) -> Wait:

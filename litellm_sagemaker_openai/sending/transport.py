@@ -120,11 +120,11 @@ def _steps(request: Request, clock: Callable[[], float] = time.monotonic) -> Sen
 def _waiting(request: Request, cold_start: ColdStartPolicy, wait: Wait, clock: Callable[[], float]) -> SendSteps:
     while True:
         left = wait.left
-        if wait.is_cold and server_is_stopping():
+        if wait.note_cold() and server_is_stopping():
             raise ServerStopping
         pause = cold_start.gate.wait(clock())
         if pause == 0:
-            wait.asks()
+            wait.note_request()
             try:
                 response = yield from _tries(request)
             except BaseException:  # GeneratorExit too: the caller left, or was not answered

@@ -85,6 +85,14 @@ async def test_what_cannot_be_seen_is_not_shown(upstream: Upstream, monkeypatch:
     await closed([stream], server)
 
 
+async def test_without_aiohttp_there_is_nothing_to_see(upstream: Upstream, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(litellm, "disable_aiohttp_transport", True)
+    server = upstream(BEGUN)
+    stream = await opened()
+    assert read_connections() == []
+    await closed([stream], server)
+
+
 async def closed(streams: Iterable[Any], server: Scripted) -> None:
     for stream in streams:
         await stream.aclose()
