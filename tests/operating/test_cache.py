@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -107,8 +108,9 @@ class TestWhatIsFromTheCache:
     """As docs/caching.md says."""
 
     def test_a_cached_answer_has_its_key_and_no_request_id_and_costs_nothing(self, cached: Cached) -> None:
-        cached.from_the_cache("/v1/chat/completions", "priced", "What does it cost?")
+        first = json.loads(cached.from_the_cache("/v1/chat/completions", "priced", "What does it cost?"))
         answer = cached.proxy.chat("priced", question="What does it cost?", max_tokens=9)
+        assert answer.json()["id"] == first["id"]
         assert "x-litellm-cache-key" in answer.headers
         assert "llm_provider-x-amzn-requestid" not in answer.headers
         assert float(answer.headers["x-litellm-response-cost"]) > 0  # what it would have cost
