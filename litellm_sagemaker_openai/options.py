@@ -19,7 +19,7 @@ from litellm_sagemaker_openai.aws.s3_location import parse_prefix
 from litellm_sagemaker_openai.aws.token import DEFAULT_EXPIRY, expiry_in_seconds
 from litellm_sagemaker_openai.formats.embeddings import FORMATS
 from litellm_sagemaker_openai.operations.queued_inference.request import MEMBERS, Text
-from litellm_sagemaker_openai.refusals import Refusal, because_of
+from litellm_sagemaker_openai.refusals import AtFault, Refusal
 from litellm_sagemaker_openai.sending.cold_start import LONGEST_WAIT
 
 # Operations that some options are for, by their names: `Operation.name`, and the column of docs/parameters.md.
@@ -211,8 +211,9 @@ def read_options(given: Mapping[str, Any], operation: str) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for option in OPTIONS:
         value = given.get(option.name)
-        with because_of(option.name):
-            value = None if value is None else option.read(option.name, value)
+        if value is not None:
+            with AtFault(option.name):
+                value = option.read(option.name, value)
         values[option.name] = option.default if value is None else value
     if operation == CHAT and values["aws_sagemaker_async"]:
         operation = QUEUED_CHAT

@@ -24,7 +24,7 @@ from litellm_sagemaker_openai.monitoring.recorder import is_on, record
 from litellm_sagemaker_openai.monitoring.table import RETRIES
 from litellm_sagemaker_openai.operations.operation import Call, Operation
 from litellm_sagemaker_openai.operator_log import warn_seldom
-from litellm_sagemaker_openai.refusals import Mistake, because_of, whose_mistake
+from litellm_sagemaker_openai.refusals import AtFault, Mistake, whose_mistake
 from litellm_sagemaker_openai.sending.cold_start import cold_start_policy
 from litellm_sagemaker_openai.sending.request import Request, checked_client
 from litellm_sagemaker_openai.sending.retries import stream_retries
@@ -72,20 +72,20 @@ def prepare(
             api_key=call.get("api_key"),
             api_base=call.get("api_base"),
         )
-        with because_of(*_TARGET):
+        with AtFault(*_TARGET):
             target = parse_target(model, settings.model_id)
-        with because_of(*_ADDRESS):
+        with AtFault(*_ADDRESS):
             url, signer = operation.address(settings, target)
         ask_for_stream = stream and operation.streams and not settings.fake_stream
         body = operation.body(question.content, settings, stream=ask_for_stream)
         encoded = encode_body(body, max_bytes=operation.max_body_bytes)
-        with because_of("extra_headers", "headers"):
+        with AtFault("extra_headers", "headers"):
             headers = operation.headers(access.headers, settings, target, stream=ask_for_stream)
-        with because_of("timeout", "stream_timeout"):
+        with AtFault("timeout", "stream_timeout"):
             timeout = as_timeout(call.get("timeout"))
         # A health check says what is so now; a wait for what it started itself would end in "healthy".
         waits_for = 0.0 if is_health_check(litellm_params) else settings.cold_start_timeout
-        with because_of("client", "ssl_verify"):
+        with AtFault("client", "ssl_verify"):
             request = Request(
                 url=url,
                 signer=signer,

@@ -7,8 +7,8 @@ change in its request, and of a mistake in the deployment only that there is one
 from __future__ import annotations
 
 import enum
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Collection
+from typing import Any
 
 from litellm_sagemaker_openai.upstream_errors import PROVIDER
 
@@ -40,15 +40,21 @@ class Refusal(ValueError):
         self.parameters = parameters
 
 
-@contextmanager
-def because_of(*parameters: str) -> Iterator[None]:
-    """A ValueError inside becomes a Refusal for these parameters; one that says its own passes."""
-    try:
-        yield
-    except Refusal:
-        raise
-    except ValueError as error:
-        raise Refusal(str(error), *parameters) from error
+class AtFault:
+    """A context in which a ValueError becomes a Refusal, with these parameters at fault. One that says its own passes.
+
+    A class and no generator, since each call enters five.
+    """
+
+    def __init__(self, *parameters: str) -> None:
+        self._parameters = parameters
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _: Any, error: BaseException | None, __: Any) -> None:
+        if isinstance(error, ValueError) and not isinstance(error, Refusal):
+            raise Refusal(str(error), *self._parameters) from error
 
 
 def whose_mistake(error: ValueError, said: Collection[str] | None) -> Mistake:

@@ -367,7 +367,7 @@ def test_the_operators_mistake_is_named_in_the_operators_log_once(house: House, 
     for _ in until("the operator's warning"):
         if named in (logged := house.proxy.log[before:]):
             break
-    warnings = [line for line in logged.splitlines() if "is misconfigured, and its calls are refused" in line]
+    warnings = [line for line in logged.splitlines() if "is misconfigured, so that its calls are not sent" in line]
     assert len(warnings) == 1, logged
     assert named in warnings[0]
     assert f"of model {name}" in warnings[0]
