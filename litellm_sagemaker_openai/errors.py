@@ -79,7 +79,7 @@ def connection_error(error: httpx.HTTPError, *, model: str, begun: bool = False)
     # A LocalProtocolError quotes what could not be sent, which may be the Authorization header.
     said = "" if isinstance(error, httpx.LocalProtocolError) else str(error)
     what = f"{type(error).__name__}: {shortened(said)}" if said else type(error).__name__
-    if isinstance(error, httpx.ConnectTimeout):  # or no credentials: nothing was sent, and a longer timeout is no help
+    if isinstance(error, httpx.ConnectTimeout):  # nothing was sent: no connection, none free, or no credentials
         return litellm.Timeout(f"SageMaker could not be reached in time ({what})", model, PROVIDER)
     if isinstance(error, httpx.TimeoutException):
         return litellm.Timeout(f"SageMaker did not answer in time ({what})", model, PROVIDER)

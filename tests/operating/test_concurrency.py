@@ -95,7 +95,10 @@ def test_calls_to_any_endpoint_of_the_region_wait_for_a_connection(full: Full) -
     for kind in IMPATIENT:
         answer = full.proxy.chat(f"impatient-{kind}", stream=kind == "streamed")
         assert answer.status_code == 408
-        assert "could not be reached in time" in answer.json()["error"]["message"]
+        assert (
+            "SageMaker could not be reached in time (ConnectTimeout: Connection timeout to host "
+            in answer.json()["error"]["message"]
+        )
         assert len(full.sagemaker.seen) == CONNECTIONS  # it was never asked
 
         answer = full.proxy.chat(f"has-fallback-{kind}", stream=kind == "streamed")
