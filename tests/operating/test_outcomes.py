@@ -182,6 +182,9 @@ def outcome(running: Running, case: str, *, stream: bool, path: str = "/v1/chat/
         running.proxy.client.post(path, json=asked(path, case, stream))
     before = len(running.bedrock.seen)
     answer = running.proxy.client.post(path, json=asked(path, case, stream))
+    if answer.status_code != 200:
+        named = {name for name in answer.headers if name.startswith("x-litellm-model-")}
+        assert named <= ({"x-litellm-model-id"} if path in ("/v1/messages", "/v1/responses") else set())
     return Outcome(
         gets(answer),
         "yes" if len(running.bedrock.seen) > before else "no",
