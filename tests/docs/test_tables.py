@@ -135,7 +135,7 @@ def test_map_of_the_code() -> None:
 
 
 def test_make_targets() -> None:
-    [rows] = tables("docs/development.md", "Development")
+    rows, *_ = tables("docs/development.md", "Development")
     makefile = (ROOT / "Makefile").read_text()
     for row in rows:
         assert re.search(rf"(?m)^{row[0].strip('`').removeprefix('make ')}:", makefile), row
