@@ -129,6 +129,15 @@ class TestWhatIsFromTheCache:
             if len(cached.sagemaker.seen) == asked:
                 break
 
+    @pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+    def test_a_stream_that_is_not_has_no_request_id_either(self, cached: Cached, stream: bool) -> None:
+        """LiteLLM sends its headers, and keeps those for its callbacks, before it is open."""
+        answer = cached.proxy.chat("plain", question=f"Whose id, streamed: {stream}?", stream=stream)
+        in_headers = {"llm_provider-x-amzn-requestid", "x-litellm-overhead-duration-ms"} & {*answer.headers}
+        assert len(in_headers) == (0 if stream else 2)
+        logged = cached.proxy.reported(answer.headers["x-litellm-call-id"], "success")["logged"]
+        assert ("llm_provider-x-amzn-requestid" in logged["hidden_params"]["additional_headers"]) is not stream
+
     @pytest.mark.parametrize(
         "said", [{"temperature": 0.5}, {"max_tokens": 8}, {"user": "another"}, {"cache": {"no-cache": True}}], ids=str
     )
