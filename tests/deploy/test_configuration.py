@@ -19,7 +19,18 @@ from examples.bedrock import bedrock_stand_in
 from examples.demo import RUNTIME
 from litellm_sagemaker_openai.local.server import running
 from tests.conftest import CREDENTIALS, REGION
-from tests.deploy.files import COMPOSE, CONFIG, FALLBACK_ID, HELM, HELM_TEXT, ROOT, container, stack, variables
+from tests.deploy.files import (
+    COMPOSE,
+    CONFIG,
+    FALLBACK_ID,
+    HELM,
+    HELM_TEXT,
+    LONGEST_STREAM,
+    ROOT,
+    container,
+    stack,
+    variables,
+)
 from tests.operating.proxies import Proxy, proxy, text_of, without_notices
 
 slow = pytest.mark.slow(reason="starts LiteLLM's proxy")
@@ -50,6 +61,15 @@ def test_it_brings_the_provider_as_the_configuration_to_copy_does() -> None:
     shipped = yaml.safe_load((ROOT / "proxy_config.yaml").read_text())
     assert CONFIG["litellm_settings"] == shipped["litellm_settings"]
     assert CONFIG["credential_list"] == shipped["credential_list"]
+
+
+def test_a_call_ends_soon_after_sagemaker_would_have_ended_it() -> None:
+    """LiteLLM's default is 6,000 s, also for one that waits for a free connection."""
+    shipped = yaml.safe_load((ROOT / "proxy_config.yaml").read_text())
+    for deployment in (*CONFIG["model_list"], *shipped["model_list"]):
+        params = deployment["litellm_params"]
+        if "litellm_credential_name" in params:  # not Bedrock's, which has no such limits
+            assert (60 < params["timeout"] < 90, 60 < params["stream_timeout"] < LONGEST_STREAM) == (True, True)
 
 
 def given() -> dict[str, set[str]]:
