@@ -25,7 +25,7 @@ from tests.scripted import Answer, Seen, chunk, completion, json_answer, scripte
 
 PACKAGE = str(Path(litellm_sagemaker_openai.__file__).parent)
 CHUNKS, MANY_CHUNKS = 200, 2000
-_WARM_UP = 3  # calls
+_WARM_UP, _TIMES = 3, 2  # calls
 # Functions of their own before Python 3.12 (PEP 709), and none since.
 _COMPREHENSIONS = ("<listcomp>", "<dictcomp>", "<setcomp>")
 
@@ -106,10 +106,15 @@ def counts(work: Work) -> dict[str, int]:
     for kind, make in kinds.items():
         for _ in range(_WARM_UP):
             make()
-        with work.counted():
-            make()
-        counted[kind] = work.calls
+        # The fewest of some: on a busy machine, credentials that are held for 20 seconds are looked at anew meanwhile.
+        counted[kind] = min(_calls_of(make, work) for _ in range(_TIMES))
     return counted
+
+
+def _calls_of(make: Callable[[], Any], work: Work) -> int:
+    with work.counted():
+        make()
+    return work.calls
 
 
 def main() -> None:
