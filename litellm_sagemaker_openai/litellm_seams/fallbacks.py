@@ -26,13 +26,18 @@ from litellm_sagemaker_openai.litellm_seams.router_records import metadata_of
 from litellm_sagemaker_openai.litellm_seams.stream_opening import goes_to_this_provider
 from litellm_sagemaker_openai.operator_log import warn_seldom
 from litellm_sagemaker_openai.refusals import NOT_SENT
-from litellm_sagemaker_openai.upstream_errors import PROVIDER
+from litellm_sagemaker_openai.upstream_errors import PROVIDER, shortened
 
+_LITELLMS_WORDS = "litellm.BadRequestError: "
+# How a refusal of this callback begins. It counts as a mistake, too: LiteLLM remembers the last 4 failures of a request
+# (RETRY_BREADCRUMB_LIMIT in router.py, 1.106.2), and after some fallbacks all of these may be refusals.
+_NOT_ASKED = f"{_LITELLMS_WORDS}the fallback was not asked, since this is no failure: "
 # What `errors.to_exception` says of a 4xx, and `refusals` of what was never sent, behind LiteLLM's name for the
 # exception; and LiteLLM itself of a parameter that it does not know this provider to take. A prompt that is too long is
 # a ContextWindowExceededError, 408 a Timeout, 429 a RateLimitError. 424 is SageMaker's word for a container's failure.
 _MISTAKE = re.compile(
-    r"litellm\.(?:BadRequest|UnprocessableEntity|Authentication|PermissionDenied|NotFound)Error: "
+    rf"{re.escape(_NOT_ASKED)}"
+    r"|litellm\.(?:BadRequest|UnprocessableEntity|Authentication|PermissionDenied|NotFound)Error: "
     rf"(?:(?:SageMaker|the container) answered (?P<status>4(?!24)\d\d): |{re.escape(NOT_SENT)})"
     rf"|litellm\.UnsupportedParamsError: (?P<undeclared>{PROVIDER} does not support parameters|"
     rf"Setting .{{0,200}} is not supported by {PROVIDER})"
@@ -41,6 +46,7 @@ _MISTAKE = re.compile(
 _NONE_AVAILABLE = "No deployments available for selected model"
 _COOLED = frozenset({"401", "404"})  # of the statuses of mistakes: after which LiteLLM lets a deployment cool down
 _CONFIGURATION = frozenset({"401", "403", "404"})  # of the statuses: what callers can mostly do nothing about
+_LONGEST_GROUP = 500  # characters of a name that a wildcard may take
 
 
 class NoFallbackOnBadRequest(CustomLogger):
@@ -97,14 +103,16 @@ class Mistake:
     def is_group(self, model: str) -> bool:
         """Whether a group that is asked now is, or may be, the one that was asked then."""
         # LiteLLM 1.110 names a wildcard's group by its pattern.
-        return self.group in (model, self.alias) or fnmatchcase(self.group, str(model))
+        return self.group in (model, self.alias) or _takes(str(model), self.group)
 
     def refusal(self, model: str) -> litellm.BadRequestError:
         """What keeps ``model`` from being asked. The operator is told of what callers can mostly do nothing about."""
-        match = _MISTAKE.match(self.said)
+        said = self.said.removeprefix(_NOT_ASKED)
+        match = _MISTAKE.match(said)
         if match is not None and (match["undeclared"] or match["status"] in _CONFIGURATION):
-            warn_seldom(f"a request for {self.group} was refused, and {model} was not asked instead", self.said)
-        return litellm.BadRequestError(f"{model} was not asked, since this is no failure: {self.said}", model, PROVIDER)
+            warn_seldom(f"a request for {self.group} was refused, and {model} was not asked instead", said)
+        refusal = f"{_NOT_ASKED.removeprefix(_LITELLMS_WORDS)}{shortened(said)}"  # LiteLLM logs it
+        return litellm.BadRequestError(refusal, model, PROVIDER)
 
 
 def was_refused(request: Mapping[str, Any], model: str) -> bool:
@@ -164,6 +172,11 @@ async def _cooling_for_mistakes(request: Mapping[str, Any]) -> list[Mistake]:
             said = f"its deployments cool down after an answer of {' and '.join(sorted(set(causes)))}"
             cooling.append(Mistake(group, _metadata(request).get("model_group_alias"), said))
     return cooling
+
+
+def _takes(pattern: str, name: str) -> bool:
+    """Whether a wildcard takes a name. Either may be a client's, and long: to compile a pattern takes seconds then."""
+    return "*" in pattern and max(len(pattern), len(name)) <= _LONGEST_GROUP and fnmatchcase(name, pattern)
 
 
 def _metadata(request: Mapping[str, Any]) -> Mapping[str, Any]:

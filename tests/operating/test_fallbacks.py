@@ -9,6 +9,7 @@ import pytest
 from litellm.types.router import RetryPolicy
 
 from litellm_sagemaker_openai import no_fallback_on_bad_request
+from litellm_sagemaker_openai.litellm_seams.fallbacks import Mistake
 from tests.conftest import MESSAGES, litellm_is_before
 from tests.operating.bedrock import GPT_OSS
 from tests.operating.conftest import NO_CAPACITY, MakeRouter, MakeServer, deployment, fine, on_sagemaker, text_of
@@ -135,6 +136,32 @@ async def test_a_mistake_ends_the_fallbacks_wherever_it_is_found(
     else:
         assert await text_of(await router.acompletion("m", MESSAGES)) == ELSEWHERE
     assert (len(first.seen), len(second.seen), len(bedrock_server.seen)) == (1, 1, 0 if ends else 1)
+
+
+@STREAM
+async def test_many_fallbacks_do_not_hide_a_mistake(
+    router_of: MakeRouter, servers: MakeServer, bedrock_server: Scripted, stream: bool
+) -> None:
+    """LiteLLM remembers a request's last 4 failures, and here each fallback has fallbacks of its own."""
+    others = [f"n{number}" for number in range(6)]
+    unavailable = servers(refused(503))
+    router = with_fallbacks(
+        router_of,
+        bedrock_server,
+        on_sagemaker(servers(refused(400))),
+        *(on_sagemaker(unavailable, group=name) for name in others),
+        fallbacks=[{"*": [*others, "bedrock"]}],
+    )
+    with pytest.raises(litellm.BadRequestError, match=TOO_HOT):
+        await router.acompletion("m", MESSAGES, stream=stream)
+    assert (len(unavailable.seen), len(bedrock_server.seen)) == (0, 0)
+
+
+def test_a_very_long_name_is_no_wildcards() -> None:
+    """To compile a megabyte of a client's takes the event loop seconds."""
+    assert Mistake("sagemaker/e", None, "").is_group("sagemaker/*")
+    assert not Mistake("sagemaker/e", None, "").is_group("sagemaker/*" + "*" * 1000)
+    assert not Mistake("sagemaker/" + "e" * 1000, None, "").is_group("sagemaker/*")
 
 
 def test_litellm_does_not_ask_without_an_event_loop(
