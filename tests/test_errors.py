@@ -14,6 +14,7 @@ from litellm_sagemaker_openai.errors import connection_error, is_transient, to_e
 from litellm_sagemaker_openai.formats.events import StreamFormatError
 from litellm_sagemaker_openai.formats.whole_answer import parsed
 from litellm_sagemaker_openai.operations.chat import ROUTE as CHAT
+from litellm_sagemaker_openai.operator_log import warn_seldom
 from litellm_sagemaker_openai.upstream_errors import (
     FailureKind,
     MalformedAnswer,
@@ -497,3 +498,15 @@ def test_a_containers_words_are_not_sagemakers_limit(status: int, body: Any, wor
     assert type(error) is not litellm.Timeout
     assert upstream.from_container
     assert upstream.failure is FailureKind.REFUSED
+
+
+def test_a_warning_is_one_short_line_whatever_a_client_calls_its_model(caplog: pytest.LogCaptureFixture) -> None:
+    """LiteLLM looks through what is logged for secrets, which takes seconds for a megabyte."""
+    name = f"sagemaker/x\n12:00:00 - LiteLLM:ERROR: made up \x1b[2J{'y' * 1_000_000}"
+    with caplog.at_level("WARNING", "LiteLLM"):
+        for end in "ab":
+            warn_seldom(f"a request for {name}{end} was refused", "no\nmore")
+    (record,) = caplog.records
+    assert record.getMessage().isprintable()
+    assert record.getMessage().endswith("y: no more")
+    assert len(record.getMessage()) < 1000
