@@ -34,7 +34,8 @@ from litellm_sagemaker_openai.target import parse_target
 
 # By what is refused, the parameters that may be at fault.
 _TARGET = ("model", "model_id")
-_ADDRESS = (*_TARGET, "api_base", "base_url", "sagemaker_base_url", "api_key", "aws_region_name", "aws_profile_name")
+# Not the model: what a client names under a wildcard is checked with the target, and chooses neither region nor host.
+_ADDRESS = ("model_id", "api_base", "base_url", "sagemaker_base_url", "api_key", "aws_region_name", "aws_profile_name")
 
 
 def prepare(

@@ -13,6 +13,7 @@ from functools import lru_cache
 from urllib.parse import urlsplit
 
 from litellm_sagemaker_openai.aws.hosts import REGION, aws_region_of, origin_of, without_userinfo
+from litellm_sagemaker_openai.refusals import AtFault
 
 # botocore 1.44.5, service model sagemaker-runtime 2017-05-13: shapes EndpointName and InferenceComponentName.
 _NAME = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9])*")
@@ -74,12 +75,14 @@ def _with_model_id(target: Target, model_id: str | None) -> Target:
     if model_id is None or model_id == "":
         return target
     region, component = target.region, model_id
-    if model_id.startswith("arn:"):
-        arn_region, kind, component = _split_arn(model_id, "model_id")
-        if kind != "inference-component":
-            raise ValueError(f"model_id {model_id!r} is the ARN of an {kind}, not of an inference component")
-        region = agreed_region(region, arn_region, "the model's ARN", "model_id's ARN")
-    _checked_name(component, "inference component", model_id)
+    arn_region = None
+    with AtFault("model_id"):  # whatever the model is
+        if model_id.startswith("arn:"):
+            arn_region, kind, component = _split_arn(model_id, "model_id")
+            if kind != "inference-component":
+                raise ValueError(f"model_id {model_id!r} is the ARN of an {kind}, not of an inference component")
+        _checked_name(component, "inference component", model_id)
+    region = agreed_region(region, arn_region, "the model's ARN", "model_id's ARN")
     if target.component not in (None, component):
         raise ValueError(
             f"the model string names the inference component {target.component!r} and model_id names {component!r}; "

@@ -109,6 +109,10 @@ def deployment(name: str, model: str, *, info: Mapping[str, Any] | None = None, 
 
 # What is wrong on the deployment → what the operator's log names, and no client is told.
 MISCONFIGURED_DEPLOYMENTS: dict[str, tuple[dict[str, Any], str]] = {
+    "wild-profile/*": ({"model": "sagemaker_openai/*", "aws_profile_name": "theirs"}, "config profile (theirs)"),
+    "wild-host/*": ({"model": "sagemaker_openai/*", "sagemaker_base_url": "https://theirs.example"}, "theirs.example"),
+    "wild-region/*": ({"model": "sagemaker_openai/*", "aws_region_name": "their region"}, "'their region' is not an"),
+    "wild-component/*": ({"model": "sagemaker_openai/*", "model_id": "their_model"}, "'their_model' is not the name"),
     "two-components": ({"model": "sagemaker_openai/shared/coder", "model_id": "reviewer"}, "model_id names 'reviewer'"),
     "two-regions": (
         {"model": "sagemaker_openai/arn:aws:sagemaker:eu-west-1:123456789012:endpoint/shared"},
@@ -360,7 +364,7 @@ def test_the_operators_mistake_is_named_in_the_operators_log_once(house: House, 
     _, named = MISCONFIGURED_DEPLOYMENTS[name]
     before = len(house.proxy.log)
     for stream in (False, True, False):
-        response = house.chat(name, stream=stream, temperature=0.5)
+        response = house.chat(name.replace("*", "e"), stream=stream, temperature=0.5)
         assert response.status_code == 400, response.text
         assert refusals.MISCONFIGURED in response.text
         assert named not in response.text
