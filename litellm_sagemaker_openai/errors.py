@@ -116,7 +116,8 @@ def bad_request(error: ValueError, *, model: str, whose: Mistake = Mistake.CALLE
 def no_credentials(error: CredentialsError, *, model: str, whose: Mistake = Mistake.CALLERS) -> Exception:
     """For credentials that are missing or could not be resolved: a mistake, unless AWS failed."""
     if error.is_temporary:
-        return litellm.ServiceUnavailableError(shortened(f"{NOT_SENT}{error}"), PROVIDER, model)
+        said = str(error) if whose is Mistake.CALLERS else "AWS credentials could not be had"  # it may name a host
+        return litellm.ServiceUnavailableError(shortened(f"{NOT_SENT}{said}"), PROVIDER, model)
     return litellm.AuthenticationError(shortened(for_the_caller(error, whose)), PROVIDER, model)
 
 

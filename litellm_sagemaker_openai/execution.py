@@ -205,9 +205,10 @@ def _litellm_errors(
     except CredentialsError as error:
         _log(call, "credentials", repr(error.__cause__ or error))
         whose = Mistake.CALLERS
-        if not error.is_temporary and said_by_client(call.litellm_params) is not None:
+        if said_by_client(call.litellm_params) is not None:
             whose = Mistake.OPERATORS  # no client can give any
-            warn_seldom(f"{deployment_name(call.litellm_params, call.model)} has no credentials", str(error))
+            if not error.is_temporary:
+                warn_seldom(f"{deployment_name(call.litellm_params, call.model)} has no credentials", str(error))
         raise no_credentials(error, model=call.model, whose=whose) from error
 
 

@@ -26,6 +26,7 @@ from litellm_sagemaker_openai.aws.sigv4 import FrozenCredentials
 from litellm_sagemaker_openai.bounded_table import BoundedTable
 from litellm_sagemaker_openai.errors import no_credentials
 from litellm_sagemaker_openai.litellm_seams.aws_credentials import source_for
+from litellm_sagemaker_openai.refusals import Mistake
 from tests.conftest import CREDENTIALS, MESSAGES, REGION, Upstream
 from tests.scripted import Answer, Scripted, Seen, chunk, completion, json_answer, scripted, sse
 
@@ -333,6 +334,9 @@ class TestFailures:
         assert raised.value.is_temporary is passes
         failure = no_credentials(raised.value, model="e")
         assert type(failure) is (litellm.ServiceUnavailableError if passes else litellm.AuthenticationError)
+        told = str(no_credentials(raised.value, model="e", whose=Mistake.OPERATORS))  # a client of a proxy
+        assert server.url not in told
+        assert "AssumeRole" not in told
 
     @pytest.mark.parametrize(("status", "passes"), [(500, True), (404, True)])
     def test_of_a_containers_endpoint(self, monkeypatch: pytest.MonkeyPatch, status: int, passes: bool) -> None:

@@ -256,6 +256,15 @@ def test_a_misconfigured_deployment_is_the_operators_to_know(running: Running) -
     assert len(re.findall(warned, running.proxy.log)) == 1
 
 
+def test_why_there_are_no_credentials_is_the_operators_to_know(running: Running) -> None:
+    case = "AWS cannot be asked for credentials 0"
+    body = {**asked("", case, False), "disable_fallbacks": True}
+    answer = running.proxy.client.post("/v1/chat/completions", json=body)
+    assert answer.status_code == 503
+    assert "AWS credentials could not be had" in answer.text
+    assert "EndpointConnectionError" in running.proxy.log
+
+
 def test_so_is_what_sagemaker_refuses_a_deployment_for(running: Running) -> None:
     case = "403: a permission is missing 0"
     for _ in range(2):
