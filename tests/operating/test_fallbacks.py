@@ -6,6 +6,8 @@ from typing import Any
 
 import litellm
 import pytest
+from litellm.caching import Cache
+from litellm.types.caching import LiteLLMCacheType
 from litellm.types.router import RetryPolicy
 
 from litellm_sagemaker_openai import no_fallback_on_bad_request
@@ -89,6 +91,51 @@ async def test_another_deployment_of_the_group_is_still_asked(
         on_sagemaker(servers(fine), order=3),
     )
     assert await text_of(await router.acompletion("m", MESSAGES, stream=stream)) == "SageMaker's."
+    assert bedrock_server.seen == []
+
+
+@STREAM
+async def test_a_failure_of_another_order_does_not_undo_a_mistake(
+    router_of: MakeRouter, servers: MakeServer, bedrock_server: Scripted, stream: bool
+) -> None:
+    router = with_fallbacks(
+        router_of,
+        bedrock_server,
+        on_sagemaker(servers(refused(403)), order=1),
+        on_sagemaker(servers(refused(503)), order=2),
+    )
+    with pytest.raises(litellm.BadRequestError, match="answered 403"):
+        await router.acompletion("m", MESSAGES, stream=stream)
+    assert bedrock_server.seen == []
+
+
+@pytest.mark.parametrize(
+    ("answer", "raised"),
+    [
+        (refused(400, TOO_LONG), litellm.ContextWindowExceededError),
+        (Answer([], end="stall"), litellm.Timeout),
+        (refused(503), None),
+    ],
+    ids=["too long", "silent", "503"],
+)
+async def test_what_of_a_stream_falls_back_where_there_is_a_cache(
+    router_of: MakeRouter,
+    servers: MakeServer,
+    bedrock_server: Scripted,
+    monkeypatch: pytest.MonkeyPatch,
+    no_waiting: None,
+    answer: Answer,
+    raised: type[Exception] | None,
+) -> None:
+    """It opens with the first read, and there LiteLLM before 1.110 asks another group after 429 and 5xx alone."""
+    monkeypatch.setattr(litellm, "cache", Cache(type=LiteLLMCacheType.LOCAL))
+    router = with_fallbacks(router_of, bedrock_server, on_sagemaker(servers(answer), timeout=0.3))
+    stream = await router.acompletion("m", MESSAGES, stream=True)
+    if raised is None or not litellm_is_before("1.110"):
+        assert await text_of(stream) == ELSEWHERE
+        return
+    with pytest.raises(raised):
+        await text_of(stream)
     assert bedrock_server.seen == []
 
 
