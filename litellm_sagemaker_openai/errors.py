@@ -18,8 +18,7 @@ from litellm_sagemaker_openai.upstream_errors import (
     FailureKind,
     Route,
     UpstreamError,
-    advice_on,
-    describe,
+    advised,
     shortened,
 )
 
@@ -57,7 +56,7 @@ def to_exception(
     exception, status = _exception_class(upstream)
     response = httpx.Response(status, headers=_plain(headers or {}), request=httpx.Request("POST", url or "https://x"))
     error: Exception = exception(
-        message=_advised(upstream, route), model=model, llm_provider=PROVIDER, response=response
+        message=advised(upstream, route), model=model, llm_provider=PROVIDER, response=response
     )
     with_headers(error, response.headers)
     if upstream.failure is FailureKind.PENDING:
@@ -119,11 +118,6 @@ def no_credentials(error: CredentialsError, *, model: str, whose: Mistake = Mist
         said = str(error) if whose is Mistake.CALLERS else "AWS credentials could not be had"  # it may name a host
         return litellm.ServiceUnavailableError(shortened(f"{NOT_SENT}{said}"), PROVIDER, model)
     return litellm.AuthenticationError(shortened(for_the_caller(error, whose)), PROVIDER, model)
-
-
-def _advised(upstream: UpstreamError, route: Route | None) -> str:
-    advice = advice_on(upstream, route)
-    return f"{describe(upstream)} ({advice})" if advice else describe(upstream)
 
 
 def _exception_class(upstream: UpstreamError) -> tuple[Any, int]:

@@ -36,13 +36,10 @@ from litellm_sagemaker_openai.upstream_errors import (
     AnswerError,
     FailureKind,
     UpstreamError,
-    advice_on,
-    describe,
+    advised,
     for_the_log,
     read_error,
 )
-
-_REFUSE_DEPLOYMENT = frozenset({401, 403, 404})  # what a request can seldom do anything about
 
 
 def complete(call: Call) -> Any:
@@ -223,10 +220,17 @@ def _exception(
     headers = httpx.Headers(headers) if response is None else response.headers
     if upstream.operator_detail:
         _log(call, headers.get("x-amzn-requestid", "no request id"), upstream.operator_detail)
-    if upstream.status in _REFUSE_DEPLOYMENT and upstream.failure is FailureKind.REFUSED:
-        said = f"{describe(upstream)} {advice_on(upstream, call.operation.route)}"
-        warn_seldom(f"{PROVIDER}/{call.target} cannot be used as it is configured", said.strip())
+    if _refuses_deployment(upstream, call):
+        said = advised(upstream, call.operation.route)
+        warn_seldom(f"{PROVIDER}/{call.target} cannot be used as it is configured", said)
     return to_exception(upstream, model=call.model, headers=headers, url=call.request.url, route=call.operation.route)
+
+
+def _refuses_deployment(upstream: UpstreamError, call: Call) -> bool:
+    """Whether the operator has something to change. Under a wildcard, a proxy's client chose the endpoint."""
+    if upstream.failure is not FailureKind.REFUSED or upstream.status not in (401, 403, 404):
+        return False
+    return upstream.status == 401 or "model" not in (said_by_client(call.litellm_params) or ())
 
 
 def _log(call: Call, what: str, detail: str) -> None:

@@ -377,6 +377,12 @@ def describe(upstream: UpstreamError) -> str:
     return f"{who} {upstream.status}: {upstream.message}"
 
 
+def advised(upstream: UpstreamError, route: Route | None) -> str:
+    """What was answered, by whom, and what to do about it: ``describe`` and ``advice_on``."""
+    advice = advice_on(upstream, route)
+    return f"{describe(upstream)} ({advice})" if advice else describe(upstream)
+
+
 def advice_on(upstream: UpstreamError, route: Route | None = None) -> str:
     """What to do about it, where that can be told from the words; else nothing.
 

@@ -6,10 +6,10 @@ the reasoning that the finish chunk still carries. So finish reasons are held ba
 the order becomes: all deltas, the finish reasons of the choices after the first, usage, the first choice's finish
 reason. tests/formats/test_stream_fidelity.py shows each loss, and that it does not happen here.
 
-A chunk that has nothing but a role, such as vLLM's first, is given together with what follows it. Before that, nothing
-has reached the caller, and the Router's retries and fallbacks still count and are told of in the response headers: with
-the role alone, LiteLLM would let another deployment go on with the stream, under the headers of the first
-(``stream_with_fallbacks`` in router.py, 1.106.2; tests/operating/test_outcomes.py).
+Chunks without content, such as vLLM's first, which has a role, are given together with the first that has some. Before
+that, nothing has reached the caller, and the Router's retries and fallbacks still count and are told of in the response
+headers: after an empty chunk, LiteLLM would let another deployment go on with the stream, under the headers of the
+first (``stream_with_fallbacks`` in router.py, 1.106.2; tests/operating/test_outcomes.py).
 """
 
 from __future__ import annotations
@@ -43,6 +43,8 @@ from litellm_sagemaker_openai.upstream_errors import (
 )
 
 _TEXT = {"content"}  # what the delta of most chunks has, and nothing else
+# Chunks without content that wait: a role for each choice, of which OpenAI's API has 128 at most.
+_MOST_HELD = 200
 _NOT_EXTRA = frozenset({*IDENTIFYING, "choices", "usage", "model"})
 
 
@@ -86,7 +88,7 @@ class ChunkStream:
         self._open: set[int] = set()  # choices that have begun and not finished
         self._usage: Mapping[str, Any] | None = None
         self._text: tuple[dict[str, Any], ModelResponseStream] | None = None  # see _text_chunk
-        self._roles: list[ModelResponseStream] = []  # chunks that wait for what follows the role
+        self._held: list[ModelResponseStream] = []  # chunks that wait for one with content
         self._done = False
         self.begun = False  # whether a chunk was given
 
@@ -152,10 +154,9 @@ class ChunkStream:
         if identity != self._identity:
             self._identity, self._text = identity, None
         extra = {name: value for name, value in event.items() if name not in _NOT_EXTRA and value is not None}
-        known = len(self._open)
         going = [kept for choice in choices if (kept := self._without_finish(choice)) is not None]
-        if going and not self.begun and len(self._open) == known + len(going) and all(map(_is_role, going)):
-            self._roles.append(self._chunk(going, extra))  # once for each choice
+        if going and not self.begun and len(self._held) < _MOST_HELD and not any(map(_has_content, going)):
+            self._held.append(self._chunk(going, extra))
         elif going:
             yield from self._given(self._chunk(going, extra))
         else:
@@ -165,7 +166,7 @@ class ChunkStream:
         """The chunks that waited, and then these."""
         if not self.begun:
             self.begun = True
-            yield from self._roles
+            yield from self._held
         yield from chunks
 
     def _without_finish(self, choice: Any) -> dict[str, Any] | None:
@@ -222,10 +223,10 @@ class ChunkStream:
             raise MalformedAnswer(f"a chunk that is not OpenAI's: {quoted(str(error))}") from error
 
 
-def _is_role(choice: Mapping[str, Any]) -> bool:
-    """Whether a choice, without its finish reason, says who speaks and nothing else."""
-    says = {name: value for part in (choice, choice["delta"]) for name, value in part.items() if value}
-    return says.keys() <= {"index", "delta", "role"} and "role" in says
+def _has_content(choice: Mapping[str, Any]) -> bool:
+    """Whether a choice, without its finish reason, says more than who speaks."""
+    said = {name for part in (choice, choice["delta"]) for name, value in part.items() if value}
+    return not said <= {"index", "delta", "role"}
 
 
 def _identity(event: Mapping[str, Any]) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from litellm_sagemaker_openai.litellm_seams import lookup
 from litellm_sagemaker_openai.litellm_seams.router_records import metadata_of
 from litellm_sagemaker_openai.litellm_seams.stream_opening import goes_to_this_provider
 from litellm_sagemaker_openai.operator_log import warn_seldom
-from litellm_sagemaker_openai.refusals import NOT_SENT
+from litellm_sagemaker_openai.refusals import MISCONFIGURED, NOT_SENT
 from litellm_sagemaker_openai.upstream_errors import PROVIDER, shortened
 
 _LITELLMS_WORDS = "litellm.BadRequestError: "
@@ -38,14 +38,14 @@ _NOT_ASKED = f"{_LITELLMS_WORDS}the fallback was not asked, since this is no fai
 _MISTAKE = re.compile(
     rf"{re.escape(_NOT_ASKED)}"
     r"|litellm\.(?:BadRequest|UnprocessableEntity|Authentication|PermissionDenied|NotFound)Error: "
-    rf"(?:(?:SageMaker|the container) answered (?P<status>4(?!24)\d\d): |{re.escape(NOT_SENT)})"
+    r"(?:(?:SageMaker|the container) answered (?:(?P<refuses_deployment>40[134])|4(?!24)\d\d): |"
+    rf"(?P<misconfigured>{re.escape(MISCONFIGURED)})|{re.escape(NOT_SENT)})"
     rf"|litellm\.UnsupportedParamsError: (?P<undeclared>{PROVIDER} does not support parameters|"
     rf"Setting .{{0,200}} is not supported by {PROVIDER})"
 )
 # litellm.types.router.RouterErrors.no_deployments_available, 1.106.2.
 _NONE_AVAILABLE = "No deployments available for selected model"
 _COOLED = frozenset({"401", "404"})  # of the statuses of mistakes: after which LiteLLM lets a deployment cool down
-_CONFIGURATION = frozenset({"401", "403", "404"})  # of the statuses: what callers can mostly do nothing about
 _LONGEST_GROUP = 500  # characters of a name that a wildcard may take
 
 
@@ -54,8 +54,9 @@ class NoFallbackOnBadRequest(CustomLogger):
 
     That is: what is refused before anything is sent, and each answer of 400 to 499 but for 408, 424, 429, no capacity
     and a prompt that is too long. The caller gets the refusal. Within a model group, only this provider's deployments
-    are asked again. ``context_window_fallbacks``, and fallbacks of other failures and of other providers, stay as they
-    are. LiteLLM does not ask its callbacks in ``Router.completion``: there fallbacks run.
+    are asked again; where one is configured wrongly and another one fails, that is a failure.
+    ``context_window_fallbacks``, and fallbacks of other failures and of other providers, stay as they are. LiteLLM does
+    not ask its callbacks in ``Router.completion``: there fallbacks run.
     """
 
     async def async_filter_deployments(
@@ -106,10 +107,10 @@ class Mistake:
         return self.group in (model, self.alias) or _takes(str(model), self.group)
 
     def refusal(self, model: str) -> litellm.BadRequestError:
-        """What keeps ``model`` from being asked. The operator is told of what callers can mostly do nothing about."""
+        """What keeps ``model`` from being asked. The operator is told of a parameter that a deployment may lack; who
+        refuses a deployment itself has told of that (``execution.py``, ``preparation.py``)."""
         said = self.said.removeprefix(_NOT_ASKED)
-        match = _MISTAKE.match(said)
-        if match is not None and (match["undeclared"] or match["status"] in _CONFIGURATION):
+        if (match := _MISTAKE.match(said)) is not None and match["undeclared"]:
             warn_seldom(f"a request for {self.group} was refused, and {model} was not asked instead", said)
         refusal = f"{_NOT_ASKED.removeprefix(_LITELLMS_WORDS)}{shortened(said)}"  # LiteLLM logs it
         return litellm.BadRequestError(refusal, model, PROVIDER)
@@ -146,11 +147,15 @@ def mistakes_before(request: Mapping[str, Any], model: Any) -> Iterator[Mistake]
     """
     metadata = _metadata(request)
     begins = not request.get("fallback_depth") and metadata.get("model_group", model) == model
-    for group, said in _failures(metadata):
-        failed = Mistake(group, metadata.get("model_group_alias"), said)
+    failures = list(_failures(metadata))
+    failed = {group for group, said in failures if not (_MISTAKE.match(said) or said.startswith(_NONE_AVAILABLE))}
+    for group, said in failures:
+        mistake, match = Mistake(group, metadata.get("model_group_alias"), said), _MISTAKE.match(said)
+        if match is None or (group in failed and (match["refuses_deployment"] or match["misconfigured"])):
+            continue
         # A request that begins has none for another group: LiteLLM writes into metadata that its caller may use again.
-        if _MISTAKE.match(said) and (failed.is_group(model) or not begins):
-            yield failed
+        if mistake.is_group(model) or not begins:
+            yield mistake
 
 
 async def _cooling_for_mistakes(request: Mapping[str, Any]) -> list[Mistake]:

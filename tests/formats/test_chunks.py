@@ -178,17 +178,23 @@ def test_a_role_waits_for_content(role: dict[str, Any]) -> None:
     assert stream.begun
 
 
-@pytest.mark.parametrize("delta", [{"role": "assistant", "content": "Hi"}, {"content": ""}, {"reasoning": "Hm"}])
-def test_all_else_is_given_at_once(delta: dict[str, Any]) -> None:
+@pytest.mark.parametrize("delta", [{"role": "assistant", "content": "Hi"}, {"reasoning": "Hm"}, {"refusal": "No."}])
+def test_content_is_given_at_once(delta: dict[str, Any]) -> None:
     stream = ChunkStream(decoder_for(SSE), "e")
     assert len(list(stream.feed(sse(chunk(delta), done=False)))) == 1
 
 
-def test_a_role_that_is_repeated_does_not_wait() -> None:
-    """A container that keeps a stream alive by it is not silenced."""
+def test_so_are_log_probabilities() -> None:
     stream = ChunkStream(decoder_for(SSE), "e")
-    role = chunk({"role": "assistant", "content": ""})
-    assert len(list(stream.feed(sse(role, role, done=False)))) == 2
+    event = chunk({"role": "assistant", "content": ""})
+    event["choices"][0]["logprobs"] = {"content": []}
+    assert len(list(stream.feed(sse(event, done=False)))) == 1
+
+
+def test_a_container_that_keeps_a_stream_alive_without_content_is_not_silenced_for_good() -> None:
+    stream = ChunkStream(decoder_for(SSE), "e")
+    given_ = [len(list(stream.feed(sse(chunk({"content": ""}), done=False)))) for _ in range(202)]
+    assert given_ == [0] * 200 + [201, 1]
 
 
 def test_a_role_is_given_where_nothing_follows() -> None:

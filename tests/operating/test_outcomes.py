@@ -269,7 +269,9 @@ def test_so_is_what_sagemaker_refuses_a_deployment_for(running: Running) -> None
     case = "403: a permission is missing 0"
     for _ in range(2):
         running.proxy.client.post("/v1/chat/completions", json=asked("", case, False))
-    warned = f"sagemaker_openai/{name_of(case)} cannot be used as it is configured: SageMaker answered 403: no the role"
+    warned = (
+        f"sagemaker_openai/{name_of(case)} cannot be used as it is configured: SageMaker answered 403: no (the role"
+    )
     assert running.proxy.log.count(warned) == 1
 
 
