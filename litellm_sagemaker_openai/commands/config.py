@@ -147,13 +147,20 @@ def _quoted(text: str) -> str:
     return json.dumps(text, ensure_ascii=False).encode("ascii", "backslashreplace").decode()
 
 
+# As in proxy_config.yaml: SageMaker ends a whole answer after 60 seconds, and LiteLLM waits 6000 by default.
+_LIMITS = """
+      timeout: 65 # seconds
+      stream_timeout: 120 # the longest silence of a stream"""
+_ASYNCHRONOUS = """
+      aws_sagemaker_async: true # it takes nothing else"""
+
+
 def _deployment(name: str, target: Target, asynchronous: bool) -> str:
-    only_asynchronous = "\n      aws_sagemaker_async: true # it takes nothing else" if asynchronous else ""
     return f"""\
   - model_name: {json.dumps(name)} # what callers ask for
     litellm_params:
       model: sagemaker_openai/{target}
-      litellm_credential_name: sagemaker{only_asynchronous}"""
+      litellm_credential_name: sagemaker{_ASYNCHRONOUS if asynchronous else _LIMITS}"""
 
 
 def model_names(targets: Iterable[Target]) -> dict[Target, str]:

@@ -39,6 +39,7 @@ def models(configuration: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def deployment(model: str, **more: Any) -> dict[str, Any]:
+    more = more or {"timeout": 65, "stream_timeout": 120}
     return {"model": model, "litellm_credential_name": "sagemaker", **more}
 
 
