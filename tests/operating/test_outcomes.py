@@ -13,6 +13,7 @@ from typing import Any, Literal, NamedTuple
 import httpx
 import pytest
 
+from tests.conftest import litellm_is_before
 from tests.docs.pages import DOCS
 from tests.operating.bedrock import GPT_OSS, bedrock
 from tests.operating.conftest import NO_CAPACITY, Script, deployment, fine
@@ -184,13 +185,19 @@ def outcome(running: Running, case: str, *, stream: bool, path: str = "/v1/chat/
     answer = running.proxy.client.post(path, json=asked(path, case, stream))
     if answer.status_code != 200:
         named = {name for name in answer.headers if name.startswith("x-litellm-model-")}
-        assert named <= ({"x-litellm-model-id"} if path in ("/v1/messages", "/v1/responses") else set())
+        assert named <= headers_of_an_error(path)
     return Outcome(
         gets(answer),
         "yes" if len(running.bedrock.seen) > before else "no",
         answer.headers.get("x-litellm-attempted-fallbacks", "none"),
         group_of(answer),
     )
+
+
+def headers_of_an_error(path: str) -> set[str]:
+    if not litellm_is_before("1.110"):
+        return {"x-litellm-model-id", "x-litellm-model-name"}
+    return {"x-litellm-model-id"} if path in ("/v1/messages", "/v1/responses") else set()
 
 
 def asked(path: str, case: str, stream: bool) -> dict[str, Any]:
