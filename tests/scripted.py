@@ -162,18 +162,21 @@ class Scripted:
         if isinstance(answer, bytes):
             connection.sendall(answer)
             return False
-        connection.sendall(answer.head())
-        for piece in filter(None, answer.pieces):  # an empty chunk would end the body
-            connection.sendall(b"%x\r\n%b\r\n" % (len(piece), piece))
-        if answer.end == "whole":
-            connection.sendall(b"0\r\n\r\n")
-            return True
-        if answer.end == "reset":
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        elif answer.end == "stall":
-            connection.recv(1)  # nothing, once the client closed
-            self.left.release()
-        return False
+        try:
+            connection.sendall(answer.head())
+            for piece in filter(None, answer.pieces):  # an empty chunk would end the body
+                connection.sendall(b"%x\r\n%b\r\n" % (len(piece), piece))
+            if answer.end == "whole":
+                connection.sendall(b"0\r\n\r\n")
+                return True
+            if answer.end == "reset":
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            elif answer.end == "stall":
+                connection.recv(1)  # nothing, once the client closed
+            return False
+        finally:
+            if answer.end == "stall":  # also where the client left before all of it was sent, or by a reset
+                self.left.release()
 
 
 def _common_name(certificate: Any) -> str | None:
