@@ -26,6 +26,7 @@ from litellm_sagemaker_openai.monitoring.table import (
     Kind,
     Metric,
 )
+from litellm_sagemaker_openai.operator_log import warn_seldom
 
 _WRITE_SECONDS = 5.0
 
@@ -51,8 +52,11 @@ class PrometheusPublisher:
             registry.register(_ConnectionsCollector(read_connections))
 
     def publish(self, metric: Metric, value: float, labels: tuple[str, ...]) -> None:
-        series = self._metrics[metric].labels(*labels)
-        series.observe(value) if metric.kind is Kind.HISTOGRAM else series.inc(value)
+        try:
+            series = self._metrics[metric].labels(*labels)
+            series.observe(value) if metric.kind is Kind.HISTOGRAM else series.inc(value)
+        except OSError as error:  # of the files of several workers: a full disk must not fail the call that is counted
+            warn_seldom("metrics cannot be written", repr(error))
 
     def _write_connections(self, read_connections: ReadConnections) -> None:
         while True:

@@ -9,7 +9,7 @@ import litellm
 import pytest
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
-from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client import CollectorRegistry, Counter, generate_latest
 
 from litellm_sagemaker_openai.litellm_seams import metrics_callback
 from litellm_sagemaker_openai.monitoring.connections import Connections
@@ -57,6 +57,21 @@ def test_what_is_refused_is_0_from_the_start() -> None:
     registry = CollectorRegistry()
     PrometheusPublisher(connections, registry)
     assert registry.get_sample_value("litellm_sagemaker_openai_credentials_refused_total", {"outcome": "refused"}) == 0
+
+
+def test_a_full_disk_fails_no_call(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """What prometheus_client writes for several workers; no disk is filled here."""
+
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Counter, "inc", full)
+    publish_to(PrometheusPublisher(connections, CollectorRegistry()))
+    for _ in range(2):
+        record(RETRIES, 1, "g", "router")
+    assert [each.message for each in caplog.records if "metrics cannot be written" in each.message] == [
+        "metrics cannot be written: OSError(28, 'No space left on device')"
+    ]
 
 
 def test_series_are_bounded() -> None:

@@ -290,6 +290,17 @@ def test_so_is_a_parameter_that_it_does_not_declare(running: Running) -> None:
     assert running.proxy.log.count(warned) == 1
 
 
+@pytest.mark.parametrize("field", ["metadata", "litellm_metadata"])
+def test_a_client_cannot_make_up_another_failure(running: Running, field: str) -> None:
+    """A real one of the group's would make the mistake count as a failure."""
+    case = name_of("403: a permission is missing 0")
+    record = {"model_group": case, "exception_string": "litellm.ServiceUnavailableError: x", "exception_type": "x"}
+    before = len(running.bedrock.seen)
+    forged: dict[str, Any] = {field: {"previous_models": [record]}}
+    answer = running.proxy.chat(case, **forged)
+    assert (answer.status_code, len(running.bedrock.seen)) == (403, before)
+
+
 def test_a_group_with_another_failure_is_no_mistake(running: Running) -> None:
     """One of its two deployments cools down after 404, the other after 429."""
     for _ in range(3):
