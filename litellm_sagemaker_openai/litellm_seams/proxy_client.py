@@ -65,7 +65,12 @@ def note_client(data: Mapping[str, Any]) -> None:
     """Note what the proxy's client itself said, before the operator's hooks and credential overrides add to it.
 
     Without the note, what they add counts as the client's, and is refused where a client may not say it.
+    The Router's records of tries that a client made up are taken out, as LiteLLM does since 1.106: it adds its own to
+    them, and ``fallbacks.py`` goes by them.
     """
+    for metadata in metadata_of(data):
+        if isinstance(metadata, dict):
+            metadata.pop("previous_models", None)
     request = data.get(_REQUEST)
     if isinstance(request, dict) and isinstance(request.get("body"), Mapping):
         request[_NAMES] = _names_said(request)
