@@ -5,11 +5,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import difflib
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+from litellm_sagemaker_openai.target import parse_target
+from litellm_sagemaker_openai.upstream_errors import PROVIDER
+
 Value: TypeAlias = "bool | int | float | str | list[str]"
+
+_MODES = ("chat", "embedding")  # what this provider serves
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,3 +38,63 @@ Facts: TypeAlias = Mapping[str, Fact]
 def values_of(facts: Facts) -> dict[str, Any]:
     """The facts as LiteLLM's ``model_info``."""
     return {name: fact.value for name, fact in facts.items()}
+
+
+def entry_for(model: str, stated: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:
+    """What LiteLLM is told of a model: what is stated, and what follows from it.
+
+    ``mode`` is ``chat`` where it is not stated, and ``max_tokens`` the limit of an answer, or else of a prompt, as
+    LiteLLM defines it (``model_prices_and_context_window.json``). Tokens from the container's prefix cache cost what
+    others do: LiteLLM counts the same where no price is stated for them, and warns (1.106.2).
+
+    Args:
+        model: as LiteLLM takes it, with or without ``sagemaker_openai/``.
+        stated: LiteLLM's names → values.
+        names: the names that LiteLLM knows; none: any name is taken.
+
+    Raises:
+        ValueError: not a model, an unknown name, or a value that the name cannot have.
+    """
+    try:
+        parse_target(model.removeprefix(f"{PROVIDER}/"))
+        for name, value in stated.items():
+            _check_name(name, names)
+            _check_value(name, value)
+    except ValueError as error:
+        raise ValueError(f"models[{model!r}]: {error}") from error
+    entry: dict[str, Any] = {"litellm_provider": PROVIDER, "mode": "chat", **stated}
+    limit = stated.get("max_output_tokens", stated.get("max_input_tokens"))
+    if limit is not None:
+        entry.setdefault("max_tokens", limit)
+    if "input_cost_per_token" in stated or "output_cost_per_token" in stated:
+        for name in ("cache_creation_input_token_cost", "cache_read_input_token_cost"):
+            entry.setdefault(name, stated.get("input_cost_per_token", 0.0))
+    return entry
+
+
+def _check_name(name: str, names: Collection[str]) -> None:
+    if not names or name in names:
+        return
+    nearest = difflib.get_close_matches(str(name), names, n=1, cutoff=0)
+    raise ValueError(f"{name!r} is none of LiteLLM's names for what a model can do; write {nearest[0]!r}?")
+
+
+def _check_value(name: str, value: Any) -> None:
+    if name == "mode":
+        fits, wanted = value in _MODES, " or ".join(map(repr, _MODES))
+    elif name == "litellm_provider":
+        fits, wanted = value == PROVIDER, repr(PROVIDER)
+    elif name.startswith("supports_"):
+        fits, wanted = isinstance(value, bool), "True or False"
+    elif "_cost" in name:
+        fits, wanted = _is_number(value) and value >= 0, "a number of US dollars, and not below 0"
+    elif name.startswith("max_") or name == "output_vector_size":
+        fits, wanted = type(value) is int and value > 0, "a whole number above 0"
+    else:
+        return
+    if not fits:
+        raise ValueError(f"{name} must be {wanted}, and is {value!r:.100}")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)

@@ -13,8 +13,15 @@ from litellm.types.utils import ModelResponseStream
 
 from litellm_sagemaker_openai import execution
 from litellm_sagemaker_openai.errors import bad_request
-from litellm_sagemaker_openai.litellm_seams import callback, response_cache, stream_opening, stream_wrapper
+from litellm_sagemaker_openai.litellm_seams import (
+    callback,
+    reasoning_effort,
+    response_cache,
+    stream_opening,
+    stream_wrapper,
+)
 from litellm_sagemaker_openai.litellm_seams.callback_view import keep_secrets_out
+from litellm_sagemaker_openai.litellm_seams.model_info import register_models
 from litellm_sagemaker_openai.litellm_seams.registration import add_provider
 from litellm_sagemaker_openai.litellm_version import too_old
 from litellm_sagemaker_openai.operations.chat import chat
@@ -101,6 +108,7 @@ def _install() -> None:
     callback.install()
     response_cache.install()
     stream_wrapper.install()
+    reasoning_effort.install()
 
 
 sagemaker_openai = SageMakerOpenAI()
@@ -110,10 +118,22 @@ if (warning := too_old()) is not None:
     operator_log.warning("%s", warning)
 
 
-def register() -> None:
-    """Add the provider to LiteLLM, for ``litellm.completion(model="sagemaker_openai/…")``. Idempotent."""
+def register(*, models: Mapping[str, Mapping[str, Any]] | None = None) -> None:
+    """Add the provider to LiteLLM, for ``litellm.completion(model="sagemaker_openai/…")``. Idempotent.
+
+    Args:
+        models: what models can do and cost, by the name that LiteLLM takes as model, with or without
+            ``sagemaker_openai/``; each as LiteLLM's ``model_info``: ``{"my-endpoint": {"supports_function_calling":
+            True, "max_input_tokens": 32768}}``. LiteLLM answers ``supports_function_calling``, ``get_model_info``,
+            ``completion_cost`` and the like by it, and frameworks ask that. What a further call states is added.
+
+    Raises:
+        ValueError: a name that LiteLLM does not know, or a value that it cannot have. No model is registered then.
+    """
     _install()
     add_provider(sagemaker_openai)
+    if models:
+        register_models(models)
 
 
 class _LazyCoroutine(Coroutine[Any, Any, Any]):

@@ -21,7 +21,7 @@ SEAMS = "litellm_seams"
 PUBLIC = {
     "litellm": {
         *("CustomLLM", "CustomStreamWrapper", "EmbeddingResponse", "ModelResponse"),
-        *("completion", "get_llm_provider", "token_counter"),
+        *("completion", "get_llm_provider", "model_cost", "register_model", "token_counter"),
         *("cache", "callbacks", "custom_provider_map", "model_alias_map", "model_fallbacks", "num_retries"),
         *("ssl_certificate", "ssl_verify", "suppress_debug_info"),
     },
@@ -36,10 +36,10 @@ DOCUMENTED_ATTRIBUTES = {"_hidden_params", "_replace"}
 SAID = {"commands.token": {"_expiry_time"}}  # botocore's
 
 PURE = [
-    *("access", "aws.hosts", "aws.identity", "aws.s3_location", "aws.sigv4", "aws.token", "errors", "options"),
+    *("access", "aws.hosts", "aws.identity", "aws.s3_location", "aws.sigv4", "aws.token", "capabilities", "errors"),
     *("monitoring.connections", "monitoring.reasons", "monitoring.recorder", "monitoring.table"),
     *("formats.chat_request", "formats.chunks", "formats.embeddings", "formats.events", "formats.whole_answer"),
-    *("operations.queued_inference.request", "refusals", "sending.timeouts", "settings", "target"),
+    *("operations.queued_inference.request", "options", "refusals", "sending.timeouts", "settings", "target"),
     "upstream_errors",
 ]
 IO = {"aiohttp", "asyncio", "boto3", "concurrent", "os", "pathlib", "socket", "subprocess", "threading", "time"}

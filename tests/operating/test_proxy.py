@@ -403,6 +403,12 @@ class TestModels:
         names = ("mode", "max_input_tokens", "supports_function_calling", "supports_reasoning", "supports_vision")
         assert {name: found[name] for name in names} == {name: self.STATED[name] for name in names}
 
+    def test_a_model_that_reasons_takes_reasoning_effort(self, running: Started) -> None:
+        assert running.proxy.chat("vision", reasoning_effort="low").status_code == 200
+        assert running.sagemaker.seen[0].json["reasoning_effort"] == "low"
+        assert running.proxy.chat("always-on", reasoning_effort="low").status_code == 400
+        assert len(running.sagemaker.seen) == 1
+
     def test_what_is_not_stated_is_not_claimed(self, running: Started) -> None:
         groups = running.proxy.get("/model_group/info").json()["data"]
         found = next(each for each in groups if each["model_group"] == "always-on")
