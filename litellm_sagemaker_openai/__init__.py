@@ -1,7 +1,8 @@
 """LiteLLM provider for the models on your own Amazon SageMaker AI endpoints, over ``/openai/v1``.
 
 ``register()`` adds the provider ``sagemaker_openai/`` to LiteLLM; a proxy config names ``sagemaker_openai`` as its
-``custom_handler``. ``generate_token`` and ``SageMakerAuth`` serve other clients, and do not import LiteLLM.
+``custom_handler``. ``generate_token`` and ``SageMakerAuth`` serve other clients, and ``describe`` says what is deployed;
+they do not import LiteLLM.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from litellm_sagemaker_openai._version import __version__
 if TYPE_CHECKING:
     from litellm_sagemaker_openai.aws.auth import SageMakerAuth, generate_token
     from litellm_sagemaker_openai.aws.credentials import CredentialsError
+    from litellm_sagemaker_openai.aws.description import Description, describe
     from litellm_sagemaker_openai.litellm_seams.fallbacks import no_fallback_on_bad_request
     from litellm_sagemaker_openai.litellm_seams.metrics_callback import metrics
     from litellm_sagemaker_openai.operations.queued_inference.results import (
@@ -25,10 +27,12 @@ if TYPE_CHECKING:
 __all__ = [
     "AsyncResultNotReady",
     "CredentialsError",
+    "Description",
     "SageMakerAuth",
     "SageMakerOpenAI",
     "__version__",
     "afetch_async_result",
+    "describe",
     "fetch_async_result",
     "generate_token",
     "metrics",
@@ -41,9 +45,11 @@ __all__ = [
 _LAZY_EXPORTS = {
     "AsyncResultNotReady": "operations.queued_inference.results",
     "CredentialsError": "aws.credentials",
+    "Description": "aws.description",
     "SageMakerAuth": "aws.auth",
     "SageMakerOpenAI": "provider",
     "afetch_async_result": "operations.queued_inference.results",
+    "describe": "aws.description",
     "fetch_async_result": "operations.queued_inference.results",
     "generate_token": "aws.auth",
     "metrics": "litellm_seams.metrics_callback",

@@ -16,6 +16,7 @@ from litellm_sagemaker_openai.upstream_errors import PROVIDER
 Value: TypeAlias = "bool | int | float | str | list[str]"
 
 _MODES = ("chat", "embedding")  # what this provider serves
+_LONGEST_SOURCE = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,11 +25,16 @@ class Fact:
 
     Attributes:
         value: such as ``True`` or ``32768``.
-        source: such as ``SM_VLLM_MAX_MODEL_LEN=32768``. No secrets, and one line.
+        source: such as ``SM_VLLM_MAX_MODEL_LEN=32768``. No secrets. It is made one short line of printable characters,
+            as it is shown in terminals and in comments.
     """
 
     value: Value
     source: str
+
+    def __post_init__(self) -> None:
+        line = "".join(each for each in " ".join(self.source.split()) if each.isprintable())
+        object.__setattr__(self, "source", line if len(line) <= _LONGEST_SOURCE else f"{line[:_LONGEST_SOURCE]}…")
 
 
 # LiteLLM's names (litellm.types.utils.ModelInfo) → facts. What is not known is not there.

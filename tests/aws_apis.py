@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -38,6 +38,7 @@ class Aws:
         region: str = REGION,
         image: str = IMAGE,
         instances: int | None = 1,
+        environment: Mapping[str, str] | None = None,
         **config: Any,
     ) -> None:
         """An endpoint, its configuration and its model; with components, these, and no model.
@@ -45,16 +46,18 @@ class Aws:
         Args:
             image: the containers'.
             instances: how many of ``ml.g6.2xlarge``; None: serverless.
+            environment: the containers' variables.
             config: further parameters of CreateEndpointConfig.
         """
         client, role = self.client("sagemaker", region), "arn:aws:iam::123456789012:role/sagemaker"
         variant: dict[str, Any] = {"VariantName": "AllTraffic"}
+        container = {"Image": image, **({"Environment": dict(environment)} if environment else {})}
         if instances is None:
             variant["ServerlessConfig"] = {"MemorySizeInMB": 4096, "MaxConcurrency": 2}
         else:
             variant |= {"InstanceType": "ml.g6.2xlarge", "InitialInstanceCount": instances}
         if not components:
-            client.create_model(ModelName=name, ExecutionRoleArn=role, PrimaryContainer={"Image": image})
+            client.create_model(ModelName=name, ExecutionRoleArn=role, PrimaryContainer=container)
             variant["ModelName"] = name
         client.create_endpoint_config(
             EndpointConfigName=name, ExecutionRoleArn=role, ProductionVariants=[variant], **config
@@ -65,7 +68,7 @@ class Aws:
                 InferenceComponentName=component,
                 EndpointName=name,
                 Specification={
-                    "Container": {"Image": image},
+                    "Container": container,
                     "ComputeResourceRequirements": {"MinMemoryRequiredInMb": 1024},
                 },
                 RuntimeConfig={"CopyCount": 1},

@@ -281,7 +281,8 @@ def _summary_of(specification: Mapping[str, Any], now: datetime) -> dict[str, An
     summary = dict(specification)
     if container := specification.get("Container"):
         others = {name: value for name, value in container.items() if name != "Image"}
-        summary["Container"] = {**others, "DeployedImage": _deployed(container["Image"], now)}
+        deployed = {"DeployedImage": _deployed(container["Image"], now)} if "Image" in container else {}
+        summary["Container"] = {**others, **deployed}
     return summary
 
 

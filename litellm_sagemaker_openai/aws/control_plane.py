@@ -1,6 +1,8 @@
-"""SageMaker's control plane: which endpoints and inference components there are, and which can be called.
+"""SageMaker's control plane: which endpoints and inference components there are, which can be called, and what they are
+set to.
 
-``find`` asks, in threads and no more than it must; what the answers mean is decided by pure functions over them.
+``find`` asks about all of them, in threads and no more than it must, ``look_up`` about one; what the answers mean is
+decided by pure functions over them.
 Does not import LiteLLM.
 """
 
@@ -8,14 +10,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
 import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+from litellm_sagemaker_openai.aws.container_settings import Container, ModelSettings, agreed, read_settings
+from litellm_sagemaker_openai.aws.credentials import quiet_botocore
 from litellm_sagemaker_openai.aws.region import configured_region
+from litellm_sagemaker_openai.capabilities import Fact
 from litellm_sagemaker_openai.target import Target
 
 # At a time, within one region. SageMaker throttles Describe calls by account; botocore asks again where it does.
@@ -24,6 +29,7 @@ _REGIONS = 16
 # A region that cannot be reached is given up within a minute; botocore's own limit is a minute for each of 5 tries.
 _CONFIG = Config(connect_timeout=5, read_timeout=20, max_pool_connections=_CALLS)
 
+_NOT_FOUND = "Could not find"
 _IN_SERVICE = "InService"  # botocore 1.44.5, shapes EndpointStatus and InferenceComponentStatus
 
 Answer: TypeAlias = Mapping[str, Any]
@@ -31,7 +37,7 @@ Answer: TypeAlias = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """An endpoint, or an inference component on one. The fields are the keys of ``endpoints --json``.
+    """An endpoint, or an inference component on one. The fields are keys of ``endpoints --json``.
 
     Attributes:
         inference_component: None for an endpoint.
@@ -45,6 +51,7 @@ class Listed:
         current: how many instances there are, or copies of a component. None: not known, or serverless.
         desired: how many there are to be.
         images: the containers', as they were specified; none where that is not known.
+        settings: what the model is deployed with.
     """
 
     region: str
@@ -60,6 +67,7 @@ class Listed:
     current: int | None
     desired: int | None
     images: tuple[str, ...]
+    settings: ModelSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +82,15 @@ class Found:
     region: str
     listed: tuple[Listed, ...] = ()
     not_permitted: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Deployed:
+    """What one model is: its containers' images, what they are set to, and the permissions that are missing."""
+
+    images: tuple[str, ...]
+    settings: ModelSettings
+    not_permitted: tuple[str, ...]
 
 
 def client(region: str, profile: str | None = None) -> Any:
@@ -105,6 +122,30 @@ def find(client: Any, endpoint: str | None = None) -> Found:
         components = list(pool.map(ask.component, ask.components(endpoint)))
         listed = _listed(region, list(endpoints), components)
     return Found(region, listed, tuple(sorted(ask.denied)))
+
+
+def look_up(client: Any, target: Target) -> Deployed:
+    """What an endpoint, or an inference component on one, is deployed with.
+
+    Raises:
+        ValueError: the endpoint hosts components and none is named, or the component is on another endpoint.
+        botocore.exceptions.ClientError: there is no such endpoint or component, or AWS throttles. What is not
+            permitted is only noted.
+        botocore.exceptions.BotoCoreError: there are no credentials, or AWS cannot be reached.
+    """
+    ask = _Ask(client)
+    endpoint = ask.endpoint({"EndpointName": target.endpoint}, must_exist=True)
+    if target.component is None:
+        if endpoint.hosts_components:
+            raise ValueError(f"{target} hosts inference components: name one, as in {target}/my-component")
+        return Deployed(endpoint.images, endpoint.settings, tuple(sorted(ask.denied)))
+    component = ask.component({"InferenceComponentName": target.component}, must_exist=True)
+    host = component.described.get("EndpointName", target.endpoint)
+    if host != target.endpoint:
+        raise ValueError(f"the inference component {target.component} is on the endpoint {host}, not {target.endpoint}")
+    base = ask.component({"InferenceComponentName": component.base}) if component.base else component
+    settings = replace(base.settings, routing=endpoint.settings.routing)
+    return Deployed(base.images, settings, tuple(sorted(ask.denied)))
 
 
 def find_in_regions(regions: Iterable[str], profile: str | None = None) -> dict[str, Found | Exception]:
@@ -139,31 +180,77 @@ def regions(profile: str | None = None) -> list[str]:
     return sorted(session.get_available_regions("sagemaker", partition_name=partition))
 
 
+Containers: TypeAlias = tuple[Container, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class _Endpoint:
-    """What was answered about an endpoint; what could not be asked is empty."""
+    """What was answered about an endpoint; what could not be asked is empty.
+
+    Attributes:
+        containers: those of each production variant.
+    """
 
     summary: Answer
     described: Answer
     config: Answer
-    images: tuple[str, ...]
+    containers: tuple[Containers, ...]
 
     @property
     def name(self) -> str:
         return str(self.summary["EndpointName"])
 
+    @property
+    def images(self) -> tuple[str, ...]:
+        deployed = [image for variant in _variants(self.described) for image in variant.get("DeployedImages", ())]
+        return _distinct(image.get("SpecifiedImage") for image in deployed) or _images(self.containers)
+
+    @property
+    def has_model(self) -> bool:
+        return bool(self.images) or any("ModelName" in each for each in _variants(self.config))
+
+    @property
+    def hosts_components(self) -> bool:
+        """It is made for components: it has no model and no image of its own, and at first no components either."""
+        return bool(_variants(self.config)) and not self.has_model
+
+    @property
+    def settings(self) -> ModelSettings:
+        strategies = {
+            each.get("RoutingConfig", {}).get("RoutingStrategy")
+            for each in _variants(self.described) or _variants(self.config)
+        }
+        settings = _settings(self.containers)
+        if len(strategies) == 1 and (strategy := strategies.pop()):
+            return replace(settings, routing=Fact(strategy, f"RoutingStrategy={strategy}"))
+        return settings
+
 
 @dataclass(frozen=True, slots=True)
 class _Component:
-    """The same about a component."""
+    """The same about a component.
+
+    Attributes:
+        containers: those of each of its specifications.
+        base: the component whose containers it uses, where it is a LoRA adapter.
+    """
 
     summary: Answer
     described: Answer
-    images: tuple[str, ...]
+    containers: tuple[Containers, ...]
+    base: str | None
 
     @property
     def name(self) -> str:
         return str(self.summary["InferenceComponentName"])
+
+    @property
+    def images(self) -> tuple[str, ...]:
+        return _images(self.containers)
+
+    @property
+    def settings(self) -> ModelSettings:
+        return _settings(self.containers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,16 +260,18 @@ class _Ask:
     client: Any
     denied: set[str] = field(default_factory=set)
 
-    def endpoint(self, summary: Answer) -> _Endpoint:
+    def endpoint(self, summary: Answer, *, must_exist: bool = False) -> _Endpoint:
         described = summary  # where it is DescribeEndpoint's answer already
         if "EndpointConfigName" not in summary:
-            described = self._may(self.client.describe_endpoint, EndpointName=summary["EndpointName"])
+            name = summary["EndpointName"]
+            described = self._may(self.client.describe_endpoint, must_exist=must_exist, EndpointName=name)
         config: Answer = {}
         if config_name := described.get("EndpointConfigName"):
             config = self._may(self.client.describe_endpoint_config, EndpointConfigName=config_name)
-        deployed = [image for variant in _variants(described) for image in variant.get("DeployedImages", ())]
-        images = _distinct(image.get("SpecifiedImage") for image in deployed)
-        return _Endpoint(summary, described, config, images or self._images_of_models(_variants(config)))
+        models = {each["VariantName"]: each.get("ModelName") for each in _variants(config)}
+        variants = _variants(described) or _variants(config)
+        containers = [self._containers(models.get(each["VariantName"])) or _only_images(each) for each in variants]
+        return _Endpoint(summary, described, config, tuple(containers))
 
     def components(self, endpoint: str | None) -> Sequence[Answer]:
         only = {"EndpointNameEquals": endpoint} if endpoint else {}
@@ -190,34 +279,38 @@ class _Ask:
         components: Sequence[Answer] = self._may(pages.build_full_result).get("InferenceComponents", ())
         return components
 
-    def component(self, summary: Answer) -> _Component:
+    def component(self, summary: Answer, *, must_exist: bool = False) -> _Component:
         name = summary["InferenceComponentName"]
-        described = self._may(self.client.describe_inference_component, InferenceComponentName=name)
+        ask = self.client.describe_inference_component
+        described = self._may(ask, must_exist=must_exist, InferenceComponentName=name)
         # The plural: a component that is specified for each of several instance types.
-        specified = [described.get("Specification", {}), *described.get("Specifications", ())]
-        deployed = [each.get("Container", {}).get("DeployedImage", {}) for each in specified]
-        images = _distinct(image.get("SpecifiedImage") for image in deployed)
-        return _Component(summary, described, images or self._images_of_models(specified))
+        specified = [each for each in (described.get("Specification"), *described.get("Specifications", ())) if each]
+        base = next(
+            (each["BaseInferenceComponentName"] for each in specified if "BaseInferenceComponentName" in each), None
+        )
+        containers = [_own_container(each) or self._containers(each.get("ModelName")) for each in specified]
+        return _Component(summary, described, tuple(containers), base)
 
-    def _images_of_models(self, specified: Iterable[Answer]) -> tuple[str, ...]:
-        """For what does not tell its images itself: a component made of a model, an endpoint that is being created."""
-        names = _distinct(each.get("ModelName") for each in specified)
-        models = [self._may(self.client.describe_model, ModelName=name) for name in names]
-        containers = [
-            each for model in models for each in (model.get("PrimaryContainer", {}), *model.get("Containers", ()))
-        ]
-        return _distinct(container.get("Image") for container in containers)
+    def _containers(self, model: str | None) -> Containers:
+        """A model's; none where that is not known."""
+        if model is None:
+            return ()
+        answer = self._may(self.client.describe_model, ModelName=model)
+        first = [answer["PrimaryContainer"]] if "PrimaryContainer" in answer else []
+        return tuple(_container(each) for each in (*first, *answer.get("Containers", ())))
 
-    def _may(self, call: Callable[..., Answer], **parameters: str) -> Answer:
+    def _may(self, call: Callable[..., Answer], *, must_exist: bool = False, **parameters: str) -> Answer:
         """The answer, or an empty one where the credentials may not ask, or there is nothing of that name: a model or
-        an endpoint's configuration can be deleted while the endpoint runs on, and the endpoint since it was listed."""
+        an endpoint's configuration can be deleted while the endpoint runs on, and the endpoint since it was listed.
+        """
         try:
-            return call(**parameters)
+            with quiet_botocore():  # at DEBUG it logs the answers, and in them each variable of the containers
+                return call(**parameters)
         except ClientError as error:
             said = error.response.get("Error", {})
             if said.get("Code") == "AccessDeniedException":
                 self.denied.add(f"sagemaker:{error.operation_name}")
-            elif said.get("Code") != "ValidationException" or "Could not find" not in said.get("Message", ""):
+            elif must_exist or said.get("Code") != "ValidationException" or _NOT_FOUND not in said.get("Message", ""):
                 raise
             return {}
 
@@ -225,20 +318,22 @@ class _Ask:
 def _listed(region: str, endpoints: Iterable[_Endpoint], components: Iterable[_Component]) -> tuple[Listed, ...]:
     listed: list[Listed] = []
     by_name = sorted(components, key=lambda each: each.name)
+    settings = {each.name: each.settings for each in by_name}
     for endpoint in sorted(endpoints, key=lambda each: each.name):
         hosted = [each for each in by_name if each.summary["EndpointName"] == endpoint.name]
         host = _listed_endpoint(region, endpoint, has_components=bool(hosted))
-        listed += [host, *(_listed_component(host, each) for each in hosted)]
+        listed.append(host)
+        for each in hosted:  # an adapter is answered by its base, with what that is set to
+            own = settings.get(each.base, ModelSettings()) if each.base else settings[each.name]
+            listed.append(_listed_component(host, each, replace(own, routing=endpoint.settings.routing)))
     return tuple(listed)
 
 
 def _listed_endpoint(region: str, endpoint: _Endpoint, *, has_components: bool) -> Listed:
     described, variants, configured = endpoint.described, _variants(endpoint.described), _variants(endpoint.config)
     status = described.get("EndpointStatus") or endpoint.summary["EndpointStatus"]
-    # An endpoint that is made for components has no model and no image of its own, and at first no components either.
-    has_model = bool(endpoint.images) or any("ModelName" in each for each in configured)
-    hosts_components = has_components or (bool(configured) and not has_model)
-    is_callable = not hosts_components if hosts_components or has_model else None
+    hosts_components = has_components or endpoint.hosts_components
+    is_callable = not hosts_components if hosts_components or endpoint.has_model else None
     return Listed(
         region=region,
         endpoint=endpoint.name,
@@ -257,10 +352,11 @@ def _listed_endpoint(region: str, endpoint: _Endpoint, *, has_components: bool) 
         current=_total(each.get("CurrentInstanceCount") for each in variants),
         desired=_total(each.get("DesiredInstanceCount") for each in variants),
         images=endpoint.images,
+        settings=endpoint.settings,
     )
 
 
-def _listed_component(host: Listed, component: _Component) -> Listed:
+def _listed_component(host: Listed, component: _Component, settings: ModelSettings) -> Listed:
     described, copies = component.described, component.described.get("RuntimeConfig", {})
     status = described.get("InferenceComponentStatus") or component.summary["InferenceComponentStatus"]
     return Listed(
@@ -277,6 +373,7 @@ def _listed_component(host: Listed, component: _Component) -> Listed:
         current=copies.get("CurrentCopyCount"),
         desired=copies.get("DesiredCopyCount"),
         images=component.images,
+        settings=settings,
     )
 
 
@@ -287,6 +384,36 @@ def _model(target: Target) -> str:
 def _variants(answer: Answer) -> Sequence[Answer]:
     variants: Sequence[Answer] = answer.get("ProductionVariants", ())
     return variants
+
+
+def _container(defined: Answer) -> Container:
+    """Of a model's ContainerDefinition."""
+    source = defined.get("ModelDataSource", {}).get("S3DataSource", {}).get("S3Uri")
+    # No Environment is an empty one.
+    return Container(defined.get("Image"), defined.get("Environment", {}), defined.get("ModelDataUrl") or source)
+
+
+def _own_container(specified: Answer) -> Containers:
+    """Of a component's specification; none where it is made of a model, or is an adapter."""
+    container = specified.get("Container", {})
+    if "BaseInferenceComponentName" in specified or not container:
+        return ()
+    image = container.get("DeployedImage", {}).get("SpecifiedImage")
+    return (Container(image, container.get("Environment", {}), container.get("ArtifactUrl")),)
+
+
+def _only_images(variant: Answer) -> Containers:
+    """Of a variant whose model is not known."""
+    return tuple(Container(each.get("SpecifiedImage")) for each in variant.get("DeployedImages", ()))
+
+
+def _images(containers: Iterable[Containers]) -> tuple[str, ...]:
+    return _distinct(each.image for together in containers for each in together)
+
+
+def _settings(containers: Sequence[Containers]) -> ModelSettings:
+    """What all of them are set to. A model of several containers is a pipeline, of which nothing is claimed."""
+    return agreed(read_settings(each[0]) if len(each) == 1 else ModelSettings() for each in containers)
 
 
 def _distinct(values: Iterable[str | None]) -> tuple[str, ...]:

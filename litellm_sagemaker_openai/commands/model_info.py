@@ -1,0 +1,21 @@
+"""What a proxy's configuration says of a model. Pure."""
+
+from __future__ import annotations
+
+import json
+
+from litellm_sagemaker_openai.capabilities import Facts
+
+
+def model_info_lines(facts: Facts, indent: int) -> str:
+    """The lines of ``model_info:``, each with its source as a comment; empty where nothing is known.
+
+    Args:
+        facts: LiteLLM's names → what is known.
+        indent: how many blanks stand before ``model_info:``.
+    """
+    if not facts:
+        return ""
+    margin = " " * indent
+    lines = [f"{margin}  {name}: {json.dumps(fact.value)} # {fact.source}" for name, fact in facts.items()]
+    return "\n".join([f"{margin}model_info:", *lines])
