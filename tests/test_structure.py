@@ -35,38 +35,16 @@ DOCUMENTED_ATTRIBUTES = {"_hidden_params", "_replace"}
 # The others' private names that are said to be used, outside the seams: each with its reason there.
 SAID = {"commands.token": {"_expiry_time"}}  # botocore's
 
-PURE = [
-<<<<<<< HEAD
-    *("access", "aws.hosts", "aws.identity", "aws.s3_location", "aws.sigv4", "aws.token", "capabilities", "errors"),
-    *("monitoring.connections", "monitoring.reasons", "monitoring.recorder", "monitoring.table"),
-    *("formats.chat_request", "formats.chunks", "formats.embeddings", "formats.events", "formats.whole_answer"),
-    *("operations.queued_inference.request", "options", "refusals", "sending.timeouts", "settings", "target"),
-=======
-    *(
-        "access",
-        "aws.container_settings",
-        "aws.hosts",
-        "aws.identity",
-        "aws.s3_location",
-        "aws.sigv4",
-        "aws.token",
-        "errors",
-        "options",
-    ),
-    *("monitoring.connections", "monitoring.reasons", "monitoring.recorder", "monitoring.table"),
-    *("formats.chat_request", "formats.chunks", "formats.embeddings", "formats.events", "formats.whole_answer"),
-    *(
-        "capabilities",
-        "commands.model_info",
-        "operations.queued_inference.request",
-        "refusals",
-        "sending.timeouts",
-        "settings",
-        "target",
-    ),
->>>>>>> c0cb943 (describe() says what an endpoint is deployed with, and which setting tells each value)
-    "upstream_errors",
-]
+PURE = """
+access capabilities errors options refusals settings target upstream_errors
+aws.container_settings aws.hosts aws.identity aws.s3_location aws.sigv4 aws.token
+commands.model_info
+formats.chat_request formats.chunks formats.embeddings formats.events formats.whole_answer
+local.described
+monitoring.connections monitoring.reasons monitoring.recorder monitoring.table
+operations.queued_inference.request
+sending.timeouts
+""".split()
 IO = {"aiohttp", "asyncio", "boto3", "concurrent", "os", "pathlib", "socket", "subprocess", "threading", "time"}
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from litellm_sagemaker_openai.aws.region import REGION_VARIABLES, region_in
+from litellm_sagemaker_openai.local import DEFAULT_CONTEXT_LENGTH
 from litellm_sagemaker_openai.target import NAME_RULE, is_name
 
 if TYPE_CHECKING:
@@ -50,6 +51,14 @@ _DEFAULT_ENDPOINT = "my-endpoint"
     type=click.FloatRange(0, min_open=True),
     help="End a stream of the upstream's after SECONDS.",
 )
+@click.option(
+    "--context-length",
+    metavar="TOKENS",
+    default=DEFAULT_CONTEXT_LENGTH,
+    show_default=True,
+    type=click.IntRange(1),
+    help="How many TOKENS prompt and answer of the echo container may have together.",
+)
 @click.option("--region", help=f"The region to play.  [default: {', '.join(REGION_VARIABLES)}, {_DEFAULT_REGION}]")
 def local(
     names: tuple[str, ...],
@@ -59,6 +68,7 @@ def local(
     cold_start: float,
     answer_limit: float,
     stream_limit: float,
+    context_length: int,
     region: str | None,
 ) -> None:
     """Run a SageMaker runtime on this machine.
@@ -73,6 +83,7 @@ def local(
         raise click.BadParameter("must begin with http:// or https://", param_hint="--upstream")
     credentials, exports = _credentials(os.environ)
     try:
+        from litellm_sagemaker_openai.local.echo import EchoConfig
         from litellm_sagemaker_openai.local.runtime import RuntimeConfig
         from litellm_sagemaker_openai.local.server import listen, serve_forever, url_of
     except ModuleNotFoundError as error:
@@ -93,6 +104,7 @@ def local(
         cold_start=cold_start,
         answer_seconds=answer_limit,
         stream_seconds=stream_limit,
+        echo=EchoConfig(context_length=context_length),
         remembered=0,
     )
     exports = [f"export AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME={url_of(listener)}", f"export AWS_REGION={region}", *exports]

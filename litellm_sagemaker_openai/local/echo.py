@@ -15,6 +15,8 @@ from dataclasses import dataclass, replace
 from itertools import zip_longest
 from typing import Any
 
+from litellm_sagemaker_openai.local import DEFAULT_CONTEXT_LENGTH
+from litellm_sagemaker_openai.local.described import described, without_objects
 from litellm_sagemaker_openai.local.echo_checks import (
     MAX_TOP_LOGPROBS,
     TEXT_TYPES,
@@ -40,12 +42,12 @@ class EchoConfig:
 
     Attributes:
         served_name: the only non-empty ``model`` that it answers to. Default: ``echo``.
-        context_length: tokens of prompt and answer together. Default: 8192.
+        context_length: tokens of prompt and answer together. Default: 131072.
         reasoning_field: ``reasoning_content``, or ``reasoning`` as newer vLLM has it. Default: ``reasoning_content``.
     """
 
     served_name: str = "echo"
-    context_length: int = 8192
+    context_length: int = DEFAULT_CONTEXT_LENGTH
     reasoning_field: str = "reasoning_content"
 
 
@@ -228,7 +230,7 @@ def _content(body: Body, index: int) -> str:
     if response_format.get("type") == "json_schema":
         return json.dumps(example(response_format["json_schema"]["schema"], source), ensure_ascii=False)
     if response_format.get("type") == "json_object":
-        return json.dumps({"echo": source.text, "is_model": False}, ensure_ascii=False)
+        return json.dumps(_json_object(body, source.text), ensure_ascii=False)
     results = _trailing_tool_results(body)
     if results:
         subject = "The tool answered" if len(results) == 1 else f"The {len(results)} tools answered"
@@ -236,6 +238,21 @@ def _content(body: Body, index: int) -> str:
     else:
         answer = f"Echo container, not a model. You said: {source.text}{_attachments(body)}{_conversation(body)}"
     return f"{answer} (Choice {index + 1}.)" if index else answer
+
+
+def _json_object(body: Body, text: str) -> Any:
+    """An object as the prompt describes it, else one with the user's words."""
+    plain = {"echo": text, "is_model": False}
+    # The system messages last: they say what is asked for, and a user's may have JSON that is asked about.
+    messages = sorted(body["messages"], key=lambda message: message["role"] in ("system", "developer"))
+    schema = described(_text(message) for message in messages if message["role"] not in ("assistant", "tool"))
+    if schema is None:
+        return plain
+    try:
+        made = example(schema, TextSource(without_objects(text)))
+    except UnsatisfiableSchemaError:
+        return plain  # what stands in a prompt may be anything, and is no reason to refuse it
+    return made if isinstance(made, dict) else plain
 
 
 def _conversation(body: Body) -> str:

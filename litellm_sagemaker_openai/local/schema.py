@@ -24,6 +24,7 @@ import regex  # for a client's patterns: it matches as `re` does, and has a time
 _SOFT_DEPTH = 4
 _DEPTH_LIMIT = 40
 _MAX_VALUES = 10_000
+_MAX_CHARACTERS = 10_000_000  # in all strings of a value: each may be the whole text
 # What a client's patterns may cost, for one value. Most take microseconds; "(x+x+)+y" can take years.
 _MAX_PATTERN_LENGTH = 2_000
 _PATTERN_SECONDS = 0.2
@@ -123,6 +124,7 @@ class _Generator:
         self.root = root
         self.source = source
         self._values_left = _MAX_VALUES
+        self._characters_left = _MAX_CHARACTERS
         self._pattern_seconds_left = _PATTERN_SECONDS
 
     def value(self, schema: Any, depth: int = 0, others: Sequence[Any] = ()) -> Any:
@@ -232,6 +234,9 @@ class _Generator:
             return least <= len(text) <= most and text not in others and matches(text)
 
         text = self.source.text
+        self._characters_left -= len(text)
+        if self._characters_left < 0:
+            raise UnsatisfiableSchemaError("the schema asks for too many strings for so long a text")
         of_format = _FORMATS.get(schema.get("format", ""))
         if of_format is not None and fits(of_format):
             return of_format

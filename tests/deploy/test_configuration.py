@@ -17,6 +17,7 @@ import yaml  # type: ignore[import-untyped]
 
 from examples.bedrock import bedrock_stand_in
 from examples.demo import RUNTIME
+from litellm_sagemaker_openai.local.echo import EchoConfig
 from litellm_sagemaker_openai.local.server import running
 from tests.conftest import CREDENTIALS, REGION
 from tests.deploy.files import (
@@ -35,6 +36,7 @@ from tests.operating.proxies import Proxy, proxy, text_of, without_notices
 
 slow = pytest.mark.slow(reason="starts LiteLLM's proxy")
 
+SMALL = replace(RUNTIME, credentials=CREDENTIALS, region=REGION, echo=EchoConfig(context_length=8192))
 WITH, WITHOUT = stack(FallbackModelId=FALLBACK_ID), stack()
 NAMED = set(re.findall(r"os\.environ/(\w+)", yaml.safe_dump(CONFIG)))
 REDIS = {"REDIS_HOST", "REDIS_PORT", "REDIS_PASSWORD"}  # where there is none, each process keeps its own state
@@ -127,7 +129,7 @@ def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Started]:
         check=True,
     )
     with (
-        running(replace(RUNTIME, credentials=CREDENTIALS, region=REGION)) as runtime,
+        running(SMALL) as runtime,
         bedrock_stand_in() as bedrock,
         proxy(
             folder,
@@ -158,7 +160,7 @@ def test_it_answers(started: Started, stream: bool) -> None:
 @slow
 @pytest.mark.parametrize("stream", [False, True])
 def test_it_falls_back(started: Started, stream: bool) -> None:
-    too_long = " ".join(map(str, range(RUNTIME.echo.context_length)))  # no word twice: LiteLLM ends such a stream
+    too_long = " ".join(map(str, range(SMALL.echo.context_length)))  # no word twice: LiteLLM ends such a stream
     answer = started.proxy.chat("chat", question=too_long, stream=stream)
     assert text_of(answer).startswith("Bedrock stand-in.")
 

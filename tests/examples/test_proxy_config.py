@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import httpx
@@ -14,9 +14,12 @@ import pytest
 
 from examples.bedrock import bedrock_stand_in
 from examples.demo import CHAT_PATH, CODER_PATH, CONFIG, REVIEWER_PATH, RUNTIME, Proxy, Talk, litellm_proxy
+from litellm_sagemaker_openai.local.echo import EchoConfig
 from litellm_sagemaker_openai.local.server import running
 
 pytestmark = pytest.mark.slow(reason="starts LiteLLM's proxy")
+
+SMALL = replace(RUNTIME, echo=EchoConfig(context_length=8192))
 
 
 @dataclass(frozen=True)
@@ -29,7 +32,7 @@ class Started:
 @contextmanager
 def started(config: Path) -> Iterator[Started]:
     with (
-        running(RUNTIME) as runtime,
+        running(SMALL) as runtime,
         bedrock_stand_in() as bedrock_url,
         litellm_proxy(config, runtime.url, bedrock_url) as proxy,
     ):
@@ -109,7 +112,7 @@ def test_reasoning_effort(shipped: Started, stream: bool) -> None:
 
 def test_a_conversation_too_long_for_the_model_goes_to_bedrock(shipped: Started) -> None:
     answer = shipped.talk.client.chat.completions.create(
-        model="coder", messages=[{"role": "user", "content": "word " * RUNTIME.echo.context_length}]
+        model="coder", messages=[{"role": "user", "content": "word " * SMALL.echo.context_length}]
     )
     assert (answer.choices[0].message.content or "").startswith("Bedrock stand-in.")
     assert shipped.talk.paths == [CODER_PATH]

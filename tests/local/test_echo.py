@@ -340,6 +340,13 @@ def test_values_come_from_the_text() -> None:
     assert (strings, numbers) == (["table one", "table two"], [2, 4.5])
 
 
+def test_strings_that_are_the_whole_text_are_bounded() -> None:
+    """Each of ten thousand strings may be the whole text."""
+    schema = {"type": "object", "properties": {str(number): {"type": "string"} for number in range(9_000)}}
+    with pytest.raises(UnsatisfiableSchemaError, match="too many strings for so long a text"):
+        example(schema, TextSource("word " * 100_000))
+
+
 @pytest.mark.parametrize(
     "schema",
     [
@@ -398,9 +405,15 @@ def test_refusals_have_vllms_words() -> None:
         "param": "max_tokens",
         "code": 400,
     }
-    assert refusal_of(ask("word " * 9000))["message"].startswith(
+    config = EchoConfig(context_length=8192)
+    assert refusal_of(ask("word " * 9000), config)["message"].startswith(
         "This model's maximum context length is 8192 tokens. However, you requested 9006 tokens in the messages"
     )
+
+
+def test_by_default_there_is_room_for_a_coding_agent() -> None:
+    """Claude Code begins with 20,835 of the echo's tokens, and asks for 32,000."""
+    assert complete(ask("word " * 20_835, max_tokens=32_000))["usage"]["prompt_tokens"] > 20_835
 
 
 @pytest.mark.parametrize("model", [None, "", "echo"])
@@ -426,8 +439,8 @@ def test_models_that_are_served(model: str | None) -> None:
         ({"temperature": True}, "temperature"),
         ({"top_p": 0}, "top_p"),
         ({"max_tokens": 0}, "max_tokens"),
-        ({"max_tokens": 8190}, "maximum context length"),
-        ({"max_completion_tokens": 9000}, "max_completion_tokens=9000"),
+        ({"max_tokens": 131_070}, "maximum context length"),
+        ({"max_completion_tokens": 132_000}, "max_completion_tokens=132000"),
         ({"n": 0}, "n must"),
         ({"n": 1000}, "n must"),
         ({"stop": [1]}, "stop"),

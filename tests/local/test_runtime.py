@@ -491,6 +491,13 @@ class TestCommand:
         assert exported.keys() == {"AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME", "AWS_REGION"}
         assert exported["AWS_REGION"] == "eu-west-1"
 
+    def test_context_length(self) -> None:
+        with started("--context-length", "5") as exported:
+            credentials = FrozenCredentials(exported["AWS_ACCESS_KEY_ID"], exported["AWS_SECRET_ACCESS_KEY"])
+            refusal = post(exported, CHAT, credentials)
+        assert refusal.status_code == 400
+        assert "This model's maximum context length is 5 tokens." in refusal.text
+
     @pytest.mark.parametrize(
         ("arguments", "names"),
         [
@@ -503,6 +510,7 @@ class TestCommand:
             (["--upstream", "127.0.0.1:8000"], "http://"),
             (["--cold-start", "-1"], "--cold-start"),
             (["--port", "70000"], "--port"),
+            (["--context-length", "0"], "--context-length"),
         ],
     )
     def test_wrong_arguments(self, arguments: list[str], names: str) -> None:
