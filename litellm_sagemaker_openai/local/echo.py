@@ -303,13 +303,21 @@ def _tool_calls(body: Body, index: int) -> list[ToolCall]:
 def _functions_to_call(
     functions: Sequence[dict[str, Any]], choice: Any, text: str, body: Body
 ) -> Sequence[dict[str, Any]]:
-    """The one that the tool choice names, those that the text mentions, or the first."""
+    """The one that the tool choice names, those that the text mentions, or the first.
+
+    Where a call is required, the first that the assistant has not called yet: smolagents requires calls until its
+    ``final_answer`` is called, and writes earlier ones into the assistant's text.
+    """
     if isinstance(choice, dict):
         return [function for function in functions if function["name"] == choice["function"]["name"]][:1]
     names = set(mentioned({function["name"] for function in functions}, text))
     called = [function for function in functions if function["name"] in names]
     if body.get("parallel_tool_calls") is False:
         called = called[:1]
+    if choice == "required" and not called:
+        said = [_text(each) + _calls_text(each) for each in body["messages"] if each["role"] == "assistant"]
+        before = set(mentioned({function["name"] for function in functions}, " ".join(said)))
+        called = [function for function in functions if function["name"] not in before][:1]
     return called or functions[:1]
 
 

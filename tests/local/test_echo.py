@@ -225,6 +225,16 @@ def test_tool_result_is_answered() -> None:
     assert message_of({"messages": TOOL_TURN, "tools": [WEATHER], "tool_choice": "required"})["tool_calls"]
 
 
+@pytest.mark.parametrize("told", [{"tool_calls": TOOL_TURN[1]["tool_calls"]}, {"content": "Called: 'get_weather'"}])
+def test_a_required_call_is_of_what_was_not_called_yet(told: Json) -> None:
+    """Else an agent whose final answer is a tool would never end."""
+    messages = [*ask("Hm")["messages"], {"role": "assistant", **told}, {"role": "user", "content": "21 degrees"}]
+    asked = {"messages": messages, "tools": [WEATHER, TIME]}
+    required, free = (message_of({**asked, "tool_choice": choice})["tool_calls"] for choice in ("required", "auto"))
+    assert [call["function"]["name"] for call in required] == ["get_time"]
+    assert [call["function"]["name"] for call in free] == ["get_weather"]
+
+
 @pytest.mark.parametrize(
     ("more", "reasons"),
     [
