@@ -1,8 +1,8 @@
 """LiteLLM provider for the models on your own Amazon SageMaker AI endpoints, over ``/openai/v1``.
 
 ``register()`` adds the provider ``sagemaker_openai/`` to LiteLLM; a proxy config names ``sagemaker_openai`` as its
-``custom_handler``. ``generate_token`` and ``SageMakerAuth`` serve other clients, and ``describe`` says what is deployed;
-they do not import LiteLLM.
+``custom_handler``. ``generate_token`` and ``SageMakerAuth`` serve other clients, and ``describe`` says what is
+deployed; they do not import LiteLLM.
 """
 
 from __future__ import annotations

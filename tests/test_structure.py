@@ -35,16 +35,15 @@ DOCUMENTED_ATTRIBUTES = {"_hidden_params", "_replace"}
 # The others' private names that are said to be used, outside the seams: each with its reason there.
 SAID = {"commands.token": {"_expiry_time"}}  # botocore's
 
-PURE = """
-access capabilities errors options refusals settings target upstream_errors
-aws.container_settings aws.hosts aws.identity aws.s3_location aws.sigv4 aws.token
-commands.model_info
-formats.chat_request formats.chunks formats.embeddings formats.events formats.whole_answer
-local.described
-monitoring.connections monitoring.reasons monitoring.recorder monitoring.table
-operations.queued_inference.request
-sending.timeouts
-""".split()
+PURE = [
+    *("access", "capabilities", "errors", "options", "refusals", "settings", "target", "upstream_errors"),
+    *("aws.container_settings", "aws.hosts", "aws.identity", "aws.s3_location", "aws.sigv4", "aws.token"),
+    *("commands.model_info",),
+    *("formats.chat_request", "formats.chunks", "formats.embeddings", "formats.events", "formats.whole_answer"),
+    *("local.described",),
+    *("monitoring.connections", "monitoring.reasons", "monitoring.recorder", "monitoring.table"),
+    *("operations.queued_inference.request", "sending.timeouts"),
+]
 IO = {"aiohttp", "asyncio", "boto3", "concurrent", "os", "pathlib", "socket", "subprocess", "threading", "time"}
 
 
