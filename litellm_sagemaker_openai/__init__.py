@@ -1,7 +1,7 @@
 """LiteLLM provider for the models on your own Amazon SageMaker AI endpoints, over ``/openai/v1``.
 
 ``register()`` adds the provider ``sagemaker_openai/`` to LiteLLM; a proxy config names ``sagemaker_openai`` as its
-``custom_handler``. ``generate_token`` and ``SageMakerAuth`` serve other clients, and ``describe`` says what is
+``custom_handler``. ``generate_token`` and ``SageMakerAuth`` serve other clients, and ``describe`` says how a model is
 deployed; they do not import LiteLLM.
 """
 

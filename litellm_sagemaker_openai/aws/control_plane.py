@@ -29,7 +29,6 @@ _REGIONS = 16
 # A region that cannot be reached is given up within a minute; botocore's own limit is a minute for each of 5 tries.
 _CONFIG = Config(connect_timeout=5, read_timeout=20, max_pool_connections=_CALLS)
 
-_NOT_FOUND = "Could not find"
 _IN_SERVICE = "InService"  # botocore 1.44.5, shapes EndpointStatus and InferenceComponentStatus
 
 Answer: TypeAlias = Mapping[str, Any]
@@ -93,13 +92,17 @@ class Deployed:
     not_permitted: tuple[str, ...]
 
 
-def client(region: str, profile: str | None = None) -> Any:
+def client(region: str, profile: str | None = None, *, attempts: int | None = None) -> Any:
     """A boto3 client of a region's control plane, with a profile's credentials or, for None, the default AWS chain's.
+
+    Args:
+        attempts: how often a call is tried. None: as often as AWS's configuration says.
 
     Raises:
         botocore.exceptions.BotoCoreError: there is no such profile.
     """
-    return boto3.session.Session(profile_name=profile).client("sagemaker", region_name=region, config=_CONFIG)
+    config = _CONFIG if attempts is None else _CONFIG.merge(Config(retries={"total_max_attempts": attempts}))
+    return boto3.session.Session(profile_name=profile).client("sagemaker", region_name=region, config=config)
 
 
 def find(client: Any, endpoint: str | None = None) -> Found:
@@ -253,6 +256,12 @@ class _Component:
         return _settings(self.containers)
 
 
+def is_not_found(error: ClientError) -> bool:
+    """Whether SageMaker says that there is nothing of that name."""
+    said = error.response.get("Error", {})
+    return said.get("Code") == "ValidationException" and "Could not find" in said.get("Message", "")
+
+
 @dataclass(frozen=True, slots=True)
 class _Ask:
     """Asks what the credentials may ask; ``denied`` has what they may not. For several threads."""
@@ -288,7 +297,7 @@ class _Ask:
         base = next(
             (each["BaseInferenceComponentName"] for each in specified if "BaseInferenceComponentName" in each), None
         )
-        containers = [_own_container(each) or self._containers(each.get("ModelName")) for each in specified]
+        containers = [self._containers(each.get("ModelName")) or _own_container(each) for each in specified]
         return _Component(summary, described, tuple(containers), base)
 
     def _containers(self, model: str | None) -> Containers:
@@ -307,10 +316,9 @@ class _Ask:
             with quiet_botocore():  # at DEBUG it logs the answers, and in them each variable of the containers
                 return call(**parameters)
         except ClientError as error:
-            said = error.response.get("Error", {})
-            if said.get("Code") == "AccessDeniedException":
+            if error.response.get("Error", {}).get("Code") == "AccessDeniedException":
                 self.denied.add(f"sagemaker:{error.operation_name}")
-            elif must_exist or said.get("Code") != "ValidationException" or _NOT_FOUND not in said.get("Message", ""):
+            elif must_exist or not is_not_found(error):
                 raise
             return {}
 
@@ -394,12 +402,12 @@ def _container(defined: Answer) -> Container:
 
 
 def _own_container(specified: Answer) -> Containers:
-    """Of a component's specification; none where it is made of a model, or is an adapter."""
+    """Of a component's specification; none where that tells none, as an adapter's."""
     container = specified.get("Container", {})
-    if "BaseInferenceComponentName" in specified or not container:
-        return ()
     image = container.get("DeployedImage", {}).get("SpecifiedImage")
-    return (Container(image, container.get("Environment", {}), container.get("ArtifactUrl")),)
+    # A model has the environment where there is one.
+    environment = None if "ModelName" in specified else container.get("Environment", {})
+    return (Container(image, environment, container.get("ArtifactUrl")),) if image else ()
 
 
 def _only_images(variant: Answer) -> Containers:

@@ -5,11 +5,20 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import click
 
-from litellm_sagemaker_openai.commands.common import aws_options, expected_failures, parsed_target, resolve_region
+from litellm_sagemaker_openai.capabilities import Facts
+from litellm_sagemaker_openai.commands.common import (
+    aws_options,
+    expected_failures,
+    parsed_target,
+    reason,
+    resolve_region,
+)
+from litellm_sagemaker_openai.commands.model_info import model_info_lines
 from litellm_sagemaker_openai.target import Target, agreed_region, checked_region
 
 
@@ -24,7 +33,7 @@ Examples:
   litellm-sagemaker-openai config my-endpoint my-gpus/coder > proxy_config.yaml
 
 IAM, where no names are given: sagemaker:ListEndpoints, ListInferenceComponents, DescribeEndpoint and
-DescribeEndpointConfig.
+DescribeEndpointConfig; for model_info also DescribeInferenceComponent and DescribeModel. With names none is needed.
 
 Exit status: 0 written; 1 nothing in service, the file exists, AWS refused or could not be reached; 2 wrong usage."""
 )
@@ -37,8 +46,9 @@ def config(
 ) -> None:
     """Write a configuration for LiteLLM's proxy.
 
-    It has all that is in service in the region; or what you name, without asking AWS, and then without --region the
-    proxy reads AWS_REGION. Callers ask for a model by the name of its inference component or endpoint.
+    It has all that is in service in the region; or what you name, deployed or not, and then without --region the proxy
+    reads AWS_REGION. Callers ask for a model by the name of its inference component or endpoint. Its model_info says
+    what the container is set to, as far as AWS tells.
     """
     if force and output is None:
         raise click.UsageError("--force goes with --output")
@@ -60,8 +70,39 @@ def config(
 def _for_names(targets: Iterable[Target], region: str | None, profile: str | None) -> str:
     for target in targets:
         region = agreed_region(region, target.region, "--region or another ARN", f"the ARN of {target}")
-    models = {Target(target.endpoint, target.component): False for target in targets}
-    return proxy_config(models, region=region and checked_region(region), profile=profile)
+    region = region and checked_region(region)
+    models = {Target(target.endpoint, target.component): Served() for target in targets}
+    models |= {target: Served(facts=facts) for target, facts in _described(list(models), region, profile).items()}
+    return proxy_config(models, region=region, profile=profile)
+
+
+def _described(targets: Sequence[Target], region: str | None, profile: str | None) -> dict[Target, Facts]:
+    """What AWS tells of those that are named. What it does not is said on stderr, and they are served all the same: a
+    configuration can be written before its endpoints, and where AWS cannot be asked."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    from litellm_sagemaker_openai.aws.control_plane import client, is_not_found, look_up
+    from litellm_sagemaker_openai.commands.endpoints import not_all_is_known
+
+    described: dict[Target, Facts] = {}
+    missing: set[str] = set()
+    try:
+        control_plane = client(resolve_region(region, profile)[0], profile, attempts=2)
+        for target in targets:
+            try:
+                found = look_up(control_plane, target)
+            except (ClientError, ValueError) as error:
+                if isinstance(error, ClientError) and not is_not_found(error):
+                    raise
+                click.echo(f"{target}: {reason(error)}", err=True)
+            else:
+                described[target] = found.settings.model_info()
+                missing.update(found.not_permitted)
+    except (BotoCoreError, ClientError, ValueError) as error:
+        click.echo(f"no model_info, since AWS was not asked or did not answer: {reason(error)}", err=True)
+    if missing:
+        click.echo(not_all_is_known(missing), err=True)
+    return described
 
 
 def _for_what_is_in_service(region: str | None, profile: str | None) -> str:
@@ -76,7 +117,7 @@ def _for_what_is_in_service(region: str | None, profile: str | None) -> str:
     for each in found.listed:
         target = Target(each.endpoint, each.inference_component)
         if each.callable:
-            models[target] = bool(each.asynchronous)
+            models[target] = Served(bool(each.asynchronous), each.settings.model_info())
         elif each.callable is None:
             others[target] = "whether it hosts inference components is not known"
         elif each.model:
@@ -86,8 +127,21 @@ def _for_what_is_in_service(region: str | None, profile: str | None) -> str:
     return proxy_config(models, others, region=region, profile=profile)
 
 
+@dataclass(frozen=True, slots=True)
+class Served:
+    """How a model is served.
+
+    Attributes:
+        asynchronous: on an Asynchronous Inference endpoint.
+        facts: what is known of it, by LiteLLM's names.
+    """
+
+    asynchronous: bool = False
+    facts: Facts = field(default_factory=dict)
+
+
 def proxy_config(
-    models: Mapping[Target, bool],
+    models: Mapping[Target, Served],
     left_out: Mapping[Target, str] | None = None,
     *,
     region: str | None,
@@ -96,13 +150,14 @@ def proxy_config(
     """The configuration, as YAML.
 
     Args:
-        models: what the proxy serves, and whether it is an Asynchronous Inference endpoint.
+        models: what the proxy serves, and how.
         left_out: what only a comment names, and why.
         region: the endpoints' region. None: the proxy reads ``AWS_REGION``.
         profile: a profile of the AWS configuration. None: the default AWS chain.
     """
     names = model_names(models)
-    served = "\n".join(_deployment(names[target], target, asynchronous) for target, asynchronous in models.items())
+    deployments = "\n".join(_deployment(names[target], target, served) for target, served in models.items())
+    embeddings = "" if all("mode" in served.facts for served in models.values()) else _HOW_TO_SAY_EMBEDDINGS
     others = "".join(f"#   sagemaker_openai/{target}: {state}\n" for target, state in (left_out or {}).items())
     comments = f"# Left out, by their state when this was written:\n{others}" if others else ""
     export_region = "" if region else "#   export AWS_REGION=us-west-2       # where the endpoints are\n"
@@ -118,11 +173,8 @@ def proxy_config(
 # sagemaker:CallWithBearerToken.
 
 model_list:
-{served}
-# For a model that makes embeddings, add after its litellm_params:
-#   model_info:
-#     mode: embedding
-{comments}
+{deployments}
+{embeddings}{comments}
 # Region and credentials of the models, in one place.
 credential_list:
   - credential_name: sagemaker
@@ -155,12 +207,23 @@ _ASYNCHRONOUS = """
       aws_sagemaker_async: true # it takes nothing else"""
 
 
-def _deployment(name: str, target: Target, asynchronous: bool) -> str:
+_HOW_TO_SAY_EMBEDDINGS = """\
+# For a model that makes embeddings and has no mode here, add after its litellm_params:
+#   model_info:
+#     mode: embedding
+"""
+
+
+def _deployment(name: str, target: Target, served: Served) -> str:
+    reasons = served.facts.get("supports_reasoning")
+    # LiteLLM refuses it otherwise, whatever model_info says.
+    reasoning = f'\n      allowed_openai_params: ["reasoning_effort"] # {reasons.source}' if reasons else ""
+    model_info = "".join(f"\n{line}" for line in model_info_lines(served.facts, 4).splitlines())
     return f"""\
   - model_name: {json.dumps(name)} # what callers ask for
     litellm_params:
       model: sagemaker_openai/{target}
-      litellm_credential_name: sagemaker{_ASYNCHRONOUS if asynchronous else _LIMITS}"""
+      litellm_credential_name: sagemaker{_ASYNCHRONOUS if served.asynchronous else _LIMITS}{reasoning}{model_info}"""
 
 
 def model_names(targets: Iterable[Target]) -> dict[Target, str]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -23,12 +23,15 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
 
+    from litellm_sagemaker_openai.aws.container_settings import ModelSettings
     from litellm_sagemaker_openai.aws.control_plane import Found, Listed
+    from litellm_sagemaker_openai.capabilities import Facts
 
 _GAP = 2  # characters between two columns of the table
 _LEAST_IMAGE_WIDTH = 16
 _NONE = "-"
 _DETAILS = ("REGION", "STATUS", "INSTANCES", "IMAGE")
+_LEFT_OUT = ((), ("SETTINGS",), ("SETTINGS", "ENDPOINT", "COMPONENT"))  # where the terminal is too narrow for the rest
 _STATUS_STYLES = {"InService": "green", "Failed": "red", "OutOfService": "red", "UpdateRollbackFailed": "red"}
 
 
@@ -59,7 +62,7 @@ def endpoints(region: str | None, profile: str | None, all_regions: bool, as_jso
         found = _everywhere(profile) if all_regions else [_in_region(region, profile)]
     listed = [each for one in found for each in one.listed]
     if as_json:
-        click.echo(json.dumps([asdict(each) for each in listed], indent=2))
+        click.echo(json.dumps([as_json_object(each) for each in listed], indent=2))
     elif listed:
         show(console(), listed, with_region=all_regions)
     for note in notes_on(found):
@@ -98,8 +101,13 @@ def notes_on(found: Sequence[Found]) -> Iterator[str]:
             if each.failure_reason:
                 target = Target(each.endpoint, each.inference_component)
                 yield f"{target}: {each.status}: {' '.join(each.failure_reason.split())}"
-    if missing := sorted({action for one in found for action in one.not_permitted}):
-        yield f"not all is known, since the credentials lack {', '.join(missing)}"
+    if missing := {action for one in found for action in one.not_permitted}:
+        yield not_all_is_known(missing)
+
+
+def not_all_is_known(missing: Iterable[str]) -> str:
+    """The note on IAM actions that the credentials lack."""
+    return f"not all is known, since the credentials lack {', '.join(sorted(missing))}"
 
 
 def show(console: Console, listed: Sequence[Listed], *, with_region: bool) -> None:
@@ -110,12 +118,14 @@ def show(console: Console, listed: Sequence[Listed], *, with_region: bool) -> No
     from rich.table import Table
 
     rows = [cells(each) for each in listed]
-    columns = [column for column in rows[0] if with_region or column != "REGION"]
+    unused = {"REGION": not with_region, "SETTINGS": not any(row["SETTINGS"] != _NONE for row in rows)}
+    columns = [column for column in rows[0] if not unused.get(column)]
     widths = {column: max(len(column), *(len(row[column]) for row in rows)) for column in columns}
     if not console.is_terminal:
         console.width = sum(widths.values()) + _GAP * len(widths)
     least = {**widths, "IMAGE": min(widths["IMAGE"], _LEAST_IMAGE_WIDTH)}
-    for names in (columns, [column for column in columns if column not in ("ENDPOINT", "COMPONENT")]):
+    for left_out in _LEFT_OUT:
+        names = [column for column in columns if column not in left_out]
         if sum(least[name] + _GAP for name in names) - _GAP <= console.width:
             table = Table(box=None, pad_edge=False, padding=(0, _GAP, 0, 0))
             for name in names:
@@ -140,8 +150,37 @@ def cells(each: Listed) -> dict[str, str]:
         "INSTANCES": _instances(each),
         # Without the registry, which is the longest part and tells the least.
         "IMAGE": ", ".join(image.rpartition("/")[2] for image in each.images) or _NONE,
+        "SETTINGS": _settings(each.settings),
         "MODEL": each.model or f"{each.endpoint}: call its components",
     }
+
+
+def as_json_object(each: Listed) -> dict[str, Any]:
+    """The object of an endpoint or a component in ``--json``. Of its settings it has what is known."""
+
+    def known(facts: Facts) -> dict[str, dict[str, Any]]:
+        return {name: asdict(fact) for name, fact in facts.items()}
+
+    settings = {"settings": known(each.settings.known()), "model_info": known(each.settings.model_info())}
+    return {**{name: value for name, value in asdict(each).items() if name != "settings"}, **settings}
+
+
+def _settings(settings: ModelSettings) -> str:
+    """What a platform engineer compares models by, in a few words."""
+    tokens = settings.longest_prompt or settings.context_length
+    words = [
+        _thousands(int(str(tokens.value))) if tokens else "",
+        "embeddings" if settings.mode and settings.mode.value == "embedding" else "",
+        "tools" if settings.tool_calls else "",
+        "reasoning" if settings.reasoning else "",
+        "LoRA" if settings.lora else "",
+    ]
+    return " ".join(filter(None, words)) or _NONE
+
+
+def _thousands(number: int) -> str:
+    """``32768`` → ``32k``, ``32000`` → ``32k``, ``1500`` → ``1500``."""
+    return next((f"{number // unit}k" for unit in (1024, 1000) if number % unit == 0), str(number))
 
 
 def _instances(each: Listed) -> str:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 
-from litellm_sagemaker_openai.capabilities import Facts
+from litellm_sagemaker_openai.capabilities import Facts, Value
+
+_MODES = ("chat", "embedding")
 
 
 def model_info_lines(facts: Facts, indent: int) -> str:
@@ -17,5 +19,10 @@ def model_info_lines(facts: Facts, indent: int) -> str:
     if not facts:
         return ""
     margin = " " * indent
-    lines = [f"{margin}  {name}: {json.dumps(fact.value)} # {fact.source}" for name, fact in facts.items()]
+    lines = [f"{margin}  {name}: {_as_yaml(fact.value)} # {fact.source}" for name, fact in facts.items()]
     return "\n".join([f"{margin}model_info:", *lines])
+
+
+def _as_yaml(value: Value) -> str:
+    """JSON is YAML; a mode is a word that YAML takes for nothing else."""
+    return str(value) if value in _MODES else json.dumps(value)

@@ -15,10 +15,27 @@ from examples.demo import RUNTIME, litellm_proxy
 from litellm_sagemaker_openai.cli import main
 from litellm_sagemaker_openai.local.server import running
 from litellm_sagemaker_openai.settings import sort_settings
+from tests.aws.test_description import ENVIRONMENT
 from tests.aws_apis import Aws
 from tests.commands.test_endpoints import ASYNCHRONOUS
 from tests.conftest import MESSAGES, REGION
 from tests.examples.test_proxy_config import warnings_in
+
+TEI = "763104351884.dkr.ecr.us-west-2.amazonaws.com/tei:2.0.1-tei1.9.3-gpu-py310-cu129-ubuntu24.04"
+MODEL_INFO = {
+    "mode": "chat",
+    "max_input_tokens": 32768,
+    "supports_function_calling": True,
+    "supports_tool_choice": True,
+    "supports_response_schema": True,
+    "supports_reasoning": True,
+}
+REASONING = {"timeout": 65, "stream_timeout": 120, "allowed_openai_params": ["reasoning_effort"]}
+
+
+@pytest.fixture(autouse=True)
+def _no_endpoints(aws_apis: Aws) -> None:
+    """AWS is asked also of what is named."""
 
 
 def run(*arguments: str) -> Result:
@@ -38,6 +55,10 @@ def models(configuration: dict[str, Any]) -> dict[str, dict[str, Any]]:
     return {each["model_name"]: each["litellm_params"] for each in configuration["model_list"]}
 
 
+def infos(configuration: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    return {each["model_name"]: each["model_info"] for each in configuration["model_list"] if "model_info" in each}
+
+
 def deployment(model: str, **more: Any) -> dict[str, Any]:
     more = more or {"timeout": 65, "stream_timeout": 120}
     return {"model": model, "litellm_credential_name": "sagemaker", **more}
@@ -46,7 +67,7 @@ def deployment(model: str, **more: Any) -> dict[str, Any]:
 @pytest.fixture
 def account(aws_apis: Aws) -> Aws:
     """What the local runtime of the demo serves, and what is not to be served."""
-    aws_apis.make_endpoint("my-gpus", "coder", "reviewer", "starting")
+    aws_apis.make_endpoint("my-gpus", "coder", "reviewer", "starting", environment=ENVIRONMENT)
     aws_apis.make_endpoint("my-endpoint")
     aws_apis.make_endpoint("reports", **ASYNCHRONOUS)
     aws_apis.make_endpoint("broken")
@@ -61,12 +82,13 @@ def test_what_is_in_service(account: Aws) -> None:
     result = run()
     configuration = yaml.safe_load(result.stdout)
     assert models(configuration) == {
-        "coder": deployment("sagemaker_openai/my-gpus/coder"),
-        "reviewer": deployment("sagemaker_openai/my-gpus/reviewer"),
+        "coder": deployment("sagemaker_openai/my-gpus/coder", **REASONING),
+        "reviewer": deployment("sagemaker_openai/my-gpus/reviewer", **REASONING),
         "my-endpoint": deployment("sagemaker_openai/my-endpoint"),
         "reports": deployment("sagemaker_openai/reports", aws_sagemaker_async=True),
     }
     assert sort_settings(models(configuration)["reports"], {}).queue is not None
+    assert infos(configuration) == {"coder": MODEL_INFO, "reviewer": MODEL_INFO}
     del configuration["model_list"]
     assert configuration == {
         "credential_list": [
@@ -100,8 +122,12 @@ def test_the_proxy_serves_all_of_it(account: Aws, tmp_path: Path) -> None:
         with httpx.Client(
             base_url=proxy.url, headers={"Authorization": f"Bearer {proxy.master_key}"}, trust_env=False, timeout=60
         ) as caller:
-            names = [model["id"] for model in caller.get("/v1/models").json()["data"]]
-            assert sorted(names) == ["coder", "my-endpoint", "reports", "reviewer"]
+            listed = {model["id"]: model for model in caller.get("/v1/models").json()["data"]}
+            assert sorted(listed) == ["coder", "my-endpoint", "reports", "reviewer"]
+            assert listed["coder"]["max_input_tokens"] == 32768
+            shown = {each["model_name"]: each["model_info"] for each in caller.get("/model/info").json()["data"]}
+            assert {name: shown["coder"][name] for name in MODEL_INFO} == MODEL_INFO
+            assert not {*MODEL_INFO} & {name for name, value in shown["my-endpoint"].items() if value}
             for name, path in (
                 ("my-endpoint", "/endpoints/my-endpoint"),
                 ("coder", "/endpoints/my-gpus/inference-components/coder"),
@@ -110,21 +136,113 @@ def test_the_proxy_serves_all_of_it(account: Aws, tmp_path: Path) -> None:
                 answer = caller.post("/v1/chat/completions", json={"model": name, "messages": MESSAGES}).json()
                 assert answer["choices"][0]["message"]["content"].endswith("You said: Hello?")
                 assert runtime.app.state.received[-1].path == f"{path}/openai/v1/chat/completions"
+            asked = {"messages": MESSAGES, "reasoning_effort": "low"}
+            assert caller.post("/v1/chat/completions", json={"model": "coder", **asked}).status_code == 200
+            assert runtime.app.state.received[-1].body["reasoning_effort"] == "low"
+            assert caller.post("/v1/chat/completions", json={"model": "my-endpoint", **asked}).status_code == 400
 
 
-def test_names_need_no_aws(aws_apis: Aws, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_REGION"):
-        monkeypatch.delenv(name)
+def test_each_line_of_model_info_says_why(aws_apis: Aws) -> None:
+    aws_apis.make_endpoint("my-endpoint", environment=ENVIRONMENT)
+    aws_apis.make_endpoint("embedder", image=TEI)
+    result = run()
+    assert "never-shown" not in result.output
+    assert (
+        """\
+      stream_timeout: 120 # the longest silence of a stream
+      allowed_openai_params: ["reasoning_effort"] # SM_VLLM_REASONING_PARSER=qwen3
+    model_info:
+      mode: chat # SM_VLLM_TOOL_CALL_PARSER=hermes
+      max_input_tokens: 32768 # SM_VLLM_MAX_MODEL_LEN=32768
+      supports_function_calling: true # SM_VLLM_ENABLE_AUTO_TOOL_CHOICE=true, SM_VLLM_TOOL_CALL_PARSER=hermes
+      supports_tool_choice: true # SM_VLLM_ENABLE_AUTO_TOOL_CHOICE=true, SM_VLLM_TOOL_CALL_PARSER=hermes
+      supports_response_schema: true # vLLM takes response_format
+      supports_reasoning: true # SM_VLLM_REASONING_PARSER=qwen3
+"""
+        in result.stdout
+    )
+    assert infos(yaml.safe_load(result.stdout)) == {"my-endpoint": MODEL_INFO, "embedder": {"mode": "embedding"}}
+    assert "# For a model that makes embeddings" not in result.stdout  # of each it is known
+    assert result.stdout.partition("# Region and")[2] == run("e").stdout.partition("# Region and")[2].replace(
+        "os.environ/AWS_REGION", REGION
+    )
+
+
+def test_who_deploys_a_model_does_not_write_the_configuration(aws_apis: Aws) -> None:
+    evil = "x\nlitellm_settings:\n  drop_params: true\u2028general_settings: {}\x85a: b"
+    aws_apis.make_endpoint("my-endpoint", environment={**ENVIRONMENT, "SM_VLLM_REASONING_PARSER": evil})
+    configuration = written()
+    assert configuration["litellm_settings"] == written("e")["litellm_settings"]
+    assert configuration["general_settings"] == written("e")["general_settings"]
+    assert infos(configuration) == {"my-endpoint": MODEL_INFO}
+
+
+def test_without_the_permission_there_is_no_model_info(account: Aws) -> None:
+    account.sagemaker.refuses("DescribeInferenceComponent")
+    result = run()
+    assert infos(yaml.safe_load(result.stdout)) == {}
+    assert "not all is known, since the credentials lack sagemaker:DescribeInferenceComponent\n" in result.stderr
+
+
+# What is named
+
+
+def test_what_is_named_is_looked_up(account: Aws) -> None:
     result = run("my-endpoint", "sagemaker_openai/my-gpus/coder", "my-endpoint")
     configuration = yaml.safe_load(result.stdout)
     assert models(configuration) == {
         "my-endpoint": deployment("sagemaker_openai/my-endpoint"),
-        "coder": deployment("sagemaker_openai/my-gpus/coder"),
+        "coder": deployment("sagemaker_openai/my-gpus/coder", **REASONING),
     }
+    assert infos(configuration) == {"coder": MODEL_INFO}
     assert configuration["credential_list"][0]["credential_values"] == {"aws_region_name": "os.environ/AWS_REGION"}
     assert "export AWS_REGION=" in result.stdout
     assert "Left out" not in result.stdout
-    assert (result.stderr, aws_apis.sagemaker.calls) == ("", {})
+    assert result.stderr == ""
+    assert not [operation for operation, _ in account.sagemaker.calls if operation.startswith("List")]
+
+
+_NO_KEYS = {"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": "", "AWS_SESSION_TOKEN": ""}
+
+
+@pytest.mark.parametrize(
+    ("environment", "said"),
+    [
+        ({"AWS_REGION": ""}, "no AWS region: give --region, or set AWS_REGION or the profile's region"),
+        (_NO_KEYS, "no AWS credentials found: set AWS_ACCESS_KEY_ID"),
+        ({"AWS_ENDPOINT_URL_SAGEMAKER": "http://127.0.0.1:9"}, "Could not connect to the endpoint URL"),
+        ({"AWS_PROFILE": "nobody"}, "The config profile (nobody) could not be found"),
+    ],
+)
+def test_names_need_no_aws(
+    account: Aws, environment: dict[str, str], said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    account.sagemaker.calls.clear()
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value) if value else monkeypatch.delenv(name)
+    result = run("my-gpus/coder", "my-endpoint")
+    configuration = yaml.safe_load(result.stdout)
+    assert (result.exit_code, infos(configuration), list(models(configuration))) == (0, {}, ["coder", "my-endpoint"])
+    assert result.stderr.startswith(f"no model_info, since AWS was not asked or did not answer: {said}")
+    assert result.stderr.count("\n") == 1
+    assert account.sagemaker.calls == {}
+
+
+def test_names_of_what_is_not_there(account: Aws) -> None:
+    account.sagemaker.refuses("DescribeModel")
+    result = run("nowhere", "my-gpus", "my-gpus/coder", "my-endpoint")
+    assert list(infos(yaml.safe_load(result.stdout))) == ["coder"]
+    nowhere, hosting, missing = result.stderr.splitlines()
+    assert nowhere.startswith("nowhere: DescribeEndpoint: ValidationException: Could not find endpoint")
+    assert hosting == "my-gpus: my-gpus hosts inference components: name one, as in my-gpus/my-component"
+    assert missing == "not all is known, since the credentials lack sagemaker:DescribeModel"
+    account.sagemaker.refuses("*", code="ExpiredTokenException")
+    result = run("my-gpus/coder", "my-endpoint")
+    assert list(models(yaml.safe_load(result.stdout))) == ["coder", "my-endpoint"]
+    assert result.stderr.startswith(
+        "no model_info, since AWS was not asked or did not answer: DescribeEndpoint: Expired"
+    )
+    assert result.stderr.count("\n") == 1
 
 
 @pytest.mark.parametrize(
@@ -183,13 +301,13 @@ def test_a_file_is_not_overwritten(tmp_path: Path) -> None:
     file = tmp_path / "proxy.yaml"
     result = run("e", "--output", str(file))
     assert (result.exit_code, result.stdout) == (0, "")
-    assert result.stderr.startswith(f"wrote {file}")
+    assert result.stderr.splitlines()[-1].startswith(f"wrote {file}")
     before = file.read_text()
     assert before == run("e").stdout
 
     result = run("other", "--output", str(file))
     assert (result.exit_code, result.stdout) == (1, "")
-    assert result.stderr == f"Error: {file} is there already; --force overwrites it\n"
+    assert result.stderr.endswith(f"\nError: {file} is there already; --force overwrites it\n")
     assert file.read_text() == before
 
     assert run("other", "--output", str(file), "--force").exit_code == 0

@@ -18,12 +18,19 @@ from litellm_sagemaker_openai.aws.control_plane import Found, client, find
 from litellm_sagemaker_openai.aws.credentials import NO_CREDENTIALS, CredentialsError
 from litellm_sagemaker_openai.cli import main
 from litellm_sagemaker_openai.commands.common import reason
+from tests.aws.test_description import ENVIRONMENT
 from tests.aws_apis import IMAGE, Aws
 from tests.conftest import REGION
 from tests.terminal import in_terminal
 
 pytestmark = pytest.mark.medium(reason="asks moto's control plane")
 
+# What is known without any variable.
+SETTINGS = {
+    "container": {"value": "vllm", "source": "image vllm"},
+    "version": {"value": "0.11.2", "source": "image tag 0.11.2-gpu-py312"},
+}
+ROUTING = {"value": "PREFIX_AWARE", "source": "RoutingStrategy=PREFIX_AWARE"}
 ASYNCHRONOUS: dict[str, Any] = {"AsyncInferenceConfig": {"OutputConfig": {"S3OutputPath": "s3://bucket/prefix"}}}
 
 
@@ -98,6 +105,8 @@ def test_json(account: Aws) -> None:
         "current": 1,
         "desired": 1,
         "images": [IMAGE],
+        "settings": SETTINGS,
+        "model_info": {},
     }
     assert entries["my-gpus/coder"] == {
         "region": REGION,
@@ -113,6 +122,8 @@ def test_json(account: Aws) -> None:
         "current": 1,
         "desired": 1,
         "images": [IMAGE],
+        "settings": SETTINGS,
+        "model_info": {},
     }
     assert [name for name, each in entries.items() if not each["callable"]] == ["broken", "my-gpus"]
     assert entries["my-gpus"]["model"] is None
@@ -131,6 +142,7 @@ def test_no_more_calls_than_it_takes(account: Aws) -> None:
         "DescribeEndpoint": 5,
         "DescribeEndpointConfig": 5,
         "DescribeInferenceComponent": 2,
+        "DescribeModel": 4,
     }
 
 
@@ -219,6 +231,40 @@ def test_what_was_deleted_under_a_running_endpoint(aws_apis: Aws) -> None:
     assert (result.exit_code, result.stderr) == (0, "")
     assert result.stdout.splitlines()[1].split() == [
         *("my-endpoint", "-", "InService", "1/1", "vllm:0.11.2-gpu-py312", "sagemaker_openai/my-endpoint")
+    ]
+
+
+def test_settings(aws_apis: Aws) -> None:
+    """What each is set to, and which variable says so; a LoRA adapter is answered by its base."""
+    aws_apis.make_endpoint("my-endpoint", environment={"SM_VLLM_MAX_MODEL_LEN": "100k", "HF_TOKEN": "hf_never-shown"})
+    aws_apis.make_endpoint("my-gpus", "coder", environment={**ENVIRONMENT, "SM_VLLM_ENABLE_LORA": "true"})
+    aws_apis.make_endpoint("plain")
+    tei = "763104351884.dkr.ecr.us-west-2.amazonaws.com/tei:2.0.1-tei1.9.3-gpu-py310"
+    aws_apis.make_endpoint("tei", image=tei)
+    adapter = {"BaseInferenceComponentName": "coder", "Container": {"ArtifactUrl": "s3://bucket/adapter.tar.gz"}}
+    aws_apis.client("sagemaker").create_inference_component(
+        InferenceComponentName="adapter", EndpointName="my-gpus", Specification=adapter
+    )
+    variant = {"VariantName": "AllTraffic", "RoutingConfig": {"RoutingStrategy": "PREFIX_AWARE"}}
+    aws_apis.sagemaker.shows("endpoint/my-gpus", {"ProductionVariants": [variant]})
+    entries = listed()
+    length = {"value": 100000, "source": "SM_VLLM_MAX_MODEL_LEN=100k"}
+    assert entries["my-endpoint"]["settings"] == {**SETTINGS, "context_length": length}
+    assert entries["my-endpoint"]["model_info"] == {"max_input_tokens": length}
+    assert entries["my-gpus"]["settings"] == {"routing": ROUTING}
+    assert entries["my-gpus/coder"]["settings"]["routing"] == ROUTING
+    assert entries["my-gpus/adapter"]["settings"] == entries["my-gpus/coder"]["settings"]
+    assert entries["my-gpus/adapter"]["model_info"] == entries["my-gpus/coder"]["model_info"]
+    assert set(entries["my-gpus/coder"]["model_info"]) == {
+        *("mode", "max_input_tokens", "supports_function_calling", "supports_tool_choice"),
+        *("supports_response_schema", "supports_reasoning"),
+    }
+    result = run()
+    assert "never-shown" not in f"{entries} {result.output}"
+    heading, *rows = result.stdout.splitlines()
+    start, end = heading.index("SETTINGS"), heading.index("MODEL")
+    assert [row[start:end].strip() for row in rows] == [
+        *("100k", "-", "32k tools reasoning LoRA", "32k tools reasoning LoRA", "-", "embeddings")
     ]
 
 
@@ -334,11 +380,14 @@ def test_all_regions_refused(aws_apis: Aws) -> None:
 UNKNOWN: dict[str, tuple[str, dict[str, Any]]] = {
     "DescribeEndpoint": (
         "endpoint",
-        {"failure_reason": None, "instance_types": [], "current": None, "desired": None, "images": []},  # and below
+        {
+            **{"failure_reason": None, "instance_types": [], "current": None, "desired": None, "images": []},
+            "settings": {},
+        },  # and below
     ),
     "DescribeEndpointConfig": ("endpoint", {"instance_types": []}),
-    "DescribeInferenceComponent": ("component", {"current": None, "desired": None, "images": []}),
-    "DescribeModel": ("my-gpus/writer", {"images": []}),
+    "DescribeInferenceComponent": ("component", {"current": None, "desired": None, "images": [], "settings": {}}),
+    "DescribeModel": ("my-gpus/writer", {"images": [], "settings": {}}),
 }
 
 
@@ -497,6 +546,14 @@ def test_only_the_image_is_cut(account: Aws) -> None:
     assert lines[0].split() == ["ENDPOINT", "COMPONENT", "STATUS", "INSTANCES", "IMAGE", "MODEL"]
     assert [line.split()[-1] for line in lines if "sagemaker_openai/" in line] == models_of(account)
     assert any("xxx…" in line for line in lines)
+
+
+def test_settings_where_there_is_room(aws_apis: Aws) -> None:
+    aws_apis.make_endpoint("my-gpus", "coder", environment=ENVIRONMENT)
+    for columns, shown in ((140, True), (112, False)):
+        lines, _ = on_screen(columns)
+        assert lines[0].split()[-3:] == (["IMAGE", "SETTINGS", "MODEL"] if shown else ["INSTANCES", "IMAGE", "MODEL"])
+        assert ("32k tools reasoning" in lines[2]) is shown
 
 
 def test_fewer_columns_for_long_names(account: Aws) -> None:
