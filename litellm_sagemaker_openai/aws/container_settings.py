@@ -103,8 +103,8 @@ class ModelSettings:
         """The part that LiteLLM has names for.
 
         The context length is LiteLLM's ``max_input_tokens``. ``max_output_tokens`` and ``max_tokens`` are not there:
-        no setting limits the answer, and clients that read them ask for that many tokens in each call (OpenHands does),
-        which vLLM refuses where the prompt and they together are longer than the context.
+        no setting limits the answer, and clients that read them ask for that many tokens in each call (OpenHands, its
+        llm.py of 2026). Of the whole context, vLLM says "'max_tokens' or 'max_completion_tokens' is too large".
         """
         facts = {
             "mode": self.mode,

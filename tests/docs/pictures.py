@@ -56,7 +56,7 @@ def converse(terminal: Terminal) -> None:
 
 
 PICTURES = {
-    "endpoints": Picture(["endpoints", "--region", REGION], 119),
+    "endpoints": Picture(["endpoints", "--region", REGION], 138),
     "check": Picture(["check", "my-gpus/coder", "--region", REGION], 104),
     "chat": Picture(["chat", "my-gpus/coder", "--region", REGION], 84, converse),
 }

@@ -28,8 +28,15 @@ MARK = "\n=== the next block's output ==="
 
 def make_listed_endpoints(aws: Aws) -> None:
     """What the pages list."""
-    aws.make_endpoint("my-endpoint")
-    aws.make_endpoint("my-gpus", "coder", "reviewer", instances=2)
+    tools = {
+        "SM_VLLM_MODEL": "Qwen/Qwen3-4B",
+        "SM_VLLM_MAX_MODEL_LEN": "32768",
+        "SM_VLLM_ENABLE_AUTO_TOOL_CHOICE": "true",
+        "SM_VLLM_TOOL_CALL_PARSER": "hermes",
+    }
+    reasoning = {**tools, "SM_VLLM_REASONING_PARSER": "qwen3"}
+    aws.make_endpoint("my-endpoint", environment=tools)
+    aws.make_endpoint("my-gpus", "coder", "reviewer", instances=2, environment=reasoning)
     aws.make_endpoint("reports", AsyncInferenceConfig={"OutputConfig": {"S3OutputPath": "s3://bucket/prefix"}})
     aws.make_endpoint("new-one")
     variant = {"VariantName": "AllTraffic", "CurrentInstanceCount": 0, "DesiredInstanceCount": 1}

@@ -19,9 +19,20 @@ import yaml  # type: ignore[import-untyped]
 from examples.bedrock import bedrock_stand_in
 from examples.demo import CONFIG, MODELS, RUNTIME, Proxy, litellm_proxy
 from litellm_sagemaker_openai.local.server import Running, running
+from tests.aws_apis import Aws
 from tests.docs.blocks import CURL, EXPORTS, JSON, MAKE, PIP, PROXY_START, PYTHON, TESTED, YAML
 from tests.docs.pages import BLOCKS, PAGES, ROOT, Block
-from tests.docs.reader import ECHO, MARK, PROXY_URL, SAGEMAKER_URL, add_tool, bash, environment, run
+from tests.docs.reader import (
+    ECHO,
+    MARK,
+    PROXY_URL,
+    SAGEMAKER_URL,
+    add_tool,
+    bash,
+    environment,
+    make_listed_endpoints,
+    run,
+)
 
 pytestmark = pytest.mark.slow(reason="runs each snippet of the docs")
 
@@ -50,12 +61,14 @@ def test_every_block_has_one_test() -> None:
 
 
 @each("page", dict.fromkeys(block.page for block in PYTHON))
-def test_python(page: str, with_a_key: dict[str, str], local_runtime: Running, proxy: Proxy) -> None:
+def test_python(page: str, with_a_key: dict[str, str], local_runtime: Running, proxy: Proxy, aws_apis: Aws) -> None:
     """A page's blocks run one after the other, as one program, and print what the page says."""
+    make_listed_endpoints(aws_apis)
     blocks = [block for block in PYTHON if block.page == page]
     code = f"print({MARK!r})\n".join(block.text for block in blocks)
     code = code.replace(SAGEMAKER_URL, local_runtime.url).replace(PROXY_URL, proxy.url)
-    outputs = run([sys.executable, "-c", code], with_a_key).split(f"{MARK}\n")
+    env = with_a_key | {"AWS_ENDPOINT_URL_SAGEMAKER": aws_apis.url}
+    outputs = run([sys.executable, "-c", code], env).split(f"{MARK}\n")
     assert [output.strip() for output in outputs] == [(block.output or "").strip() for block in blocks]
 
 

@@ -5,15 +5,18 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import fields
-from typing import Any
+from typing import Any, get_type_hints
 
 import litellm
 import pytest
+from litellm.types.utils import ModelInfo
 
 import litellm_sagemaker_openai
 from examples.deploy_endpoint import main as deploy
+from litellm_sagemaker_openai.aws.container_settings import Container, ModelSettings, read_settings
 from litellm_sagemaker_openai.aws.control_plane import Listed
 from litellm_sagemaker_openai.aws.identity import AwsIdentity
+from litellm_sagemaker_openai.capabilities import Fact
 from litellm_sagemaker_openai.commands.local import local
 from litellm_sagemaker_openai.errors import to_exception
 from litellm_sagemaker_openai.monitoring.table import METRICS
@@ -63,7 +66,29 @@ def test_options(page: str, title: str, command: Any) -> None:
 
 def test_keys_of_the_list() -> None:
     [rows] = tables("docs/finding-and-deploying.md", "Listing them")
-    assert {name for row in rows for name in code_in(row[0])} == {field.name for field in fields(Listed)}
+    keys = {name for row in rows for name in code_in(row[0])}
+    assert keys == {*(field.name for field in fields(Listed)), "model_info"}
+
+
+def test_what_is_read_from_the_endpoint() -> None:
+    """Each of the settings is read as its row says; and LiteLLM's names, all of them, are those that come of it."""
+    images = ["vllm", "sglang", "djl-inference", "huggingface-pytorch-tgi-inference", "tei"]
+    [rows] = tables("docs/model-settings.md", "What is read from the endpoint")
+    named = set()
+    for row in rows:
+        [setting], (_, _, mode) = code_in(row[0]), row[0].partition(": ")
+        named |= {*code_in(row[1])}
+        for image, cell in zip(images, row[2:], strict=True):
+            for way in re.split(r", | or ", cell):
+                variables = dict(each.split("=", 1) for each in code_in(way))
+                if not variables or "unless" in way:
+                    continue
+                known = read_settings(Container(image, variables)).known()
+                assert setting in known, (image, way)
+                assert not mode or known[setting].value == mode, (image, way)
+    everything = ModelSettings(**{field.name: Fact(True, "") for field in fields(ModelSettings)})
+    assert named == set(everything.model_info())
+    assert named <= set(get_type_hints(ModelInfo))
 
 
 def test_errors() -> None:
