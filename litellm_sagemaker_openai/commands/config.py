@@ -216,14 +216,16 @@ _HOW_TO_SAY_EMBEDDINGS = """\
 
 def _deployment(name: str, target: Target, served: Served) -> str:
     reasons = served.facts.get("supports_reasoning")
-    # LiteLLM refuses it otherwise, whatever model_info says.
-    reasoning = f'\n      allowed_openai_params: ["reasoning_effort"] # {reasons.source}' if reasons else ""
+    # LiteLLM alone refuses it, whatever model_info says (litellm_seams/reasoning_effort.py).
+    allowed = (
+        f'\n      allowed_openai_params: ["reasoning_effort"] # {reasons.source}' if reasons and reasons.value else ""
+    )
     model_info = "".join(f"\n{line}" for line in model_info_lines(served.facts, 4).splitlines())
     return f"""\
   - model_name: {json.dumps(name)} # what callers ask for
     litellm_params:
       model: sagemaker_openai/{target}
-      litellm_credential_name: sagemaker{_ASYNCHRONOUS if served.asynchronous else _LIMITS}{reasoning}{model_info}"""
+      litellm_credential_name: sagemaker{_ASYNCHRONOUS if served.asynchronous else _LIMITS}{allowed}{model_info}"""
 
 
 def model_names(targets: Iterable[Target]) -> dict[Target, str]:
