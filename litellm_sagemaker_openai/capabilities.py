@@ -55,12 +55,13 @@ def entry_for(model: str, stated: Mapping[str, Any], names: Collection[str]) -> 
 
     Args:
         model: as LiteLLM takes it, with or without ``sagemaker_openai/``.
-        stated: LiteLLM's names → values.
+        stated: LiteLLM's names → values, or ``Fact``s.
         names: the names that LiteLLM knows; none: any name is taken.
 
     Raises:
         ValueError: not a model, an unknown name, or a value that the name cannot have.
     """
+    stated = {name: value.value if isinstance(value, Fact) else value for name, value in stated.items()}
     try:
         parse_target(model.removeprefix(f"{PROVIDER}/"))
         for name, value in stated.items():

@@ -14,6 +14,7 @@ from litellm import Router, Usage
 from litellm.types.utils import PromptTokensDetailsWrapper
 
 from litellm_sagemaker_openai import register
+from litellm_sagemaker_openai.capabilities import Fact
 from litellm_sagemaker_openai.litellm_seams import model_info, reasoning_effort
 from litellm_sagemaker_openai.local.server import Running
 from tests.conftest import MESSAGES, litellm_is_before
@@ -131,6 +132,13 @@ def test_what_a_further_call_states_is_added() -> None:
     register()
     info = litellm.get_model_info(f"{PROVIDER}/my-endpoint")
     assert (info["max_input_tokens"], info["supports_vision"]) == (8, True)
+
+
+def test_facts_as_describe_gives_them() -> None:
+    context = Fact(32768, "SM_VLLM_MAX_MODEL_LEN=32768")
+    register(models={"my-endpoint": {"max_input_tokens": context, "supports_vision": True}})
+    info = litellm.get_model_info(f"{PROVIDER}/my-endpoint")
+    assert (info["max_input_tokens"], info["supports_vision"]) == (32768, True)
 
 
 def test_an_embedding_model() -> None:
