@@ -124,8 +124,9 @@ def register(*, models: Mapping[str, Mapping[str, Any]] | None = None) -> None:
     Args:
         models: what models can do and cost, by the name that LiteLLM takes as model, with or without
             ``sagemaker_openai/``; each as LiteLLM's ``model_info``: ``{"my-endpoint": {"supports_function_calling":
-            True, "max_input_tokens": 32768}}``, or ``describe("my-endpoint").model_info()``. LiteLLM answers ``supports_function_calling``, ``get_model_info``,
-            ``completion_cost`` and the like by it, and frameworks ask that. What a further call states is added.
+            True, "max_input_tokens": 32768}}``, or ``{"my-endpoint": describe("my-endpoint").model_info()}``.
+            LiteLLM answers ``supports_function_calling``, ``get_model_info``, ``completion_cost`` and the like by it,
+            and frameworks ask that. What a further call states is added.
 
     Raises:
         ValueError: a name that LiteLLM does not know, or a value that it cannot have. No model is registered then.
