@@ -35,7 +35,7 @@ _SPECIFIC_PREFIXES = ("SM_VLLM_", "SM_SGLANG_")  # nothing else reads them, what
 _VERSION = r"(\d+\.\d+[\w.]*)"
 _VERSIONS = {"vllm": rf"v?{_VERSION}", "sglang": rf"v?{_VERSION}"}
 
-# What a model is started for → LiteLLM's mode. vLLM's --task (up to 0.12), --runner and --convert; LMI's option.task;
+# What a model is started for → LiteLLM's mode. vLLM's --task (older ones), --runner and --convert; LMI's option.task;
 # Hugging Face's names of tasks. "pooling" may also be a reranker, which LiteLLM cannot call at a custom provider.
 _MODES = {
     **dict.fromkeys(("embed", "embedding", "pooling", "text-embedding"), "embedding"),

@@ -105,15 +105,20 @@ def client(region: str, profile: str | None = None, *, attempts: int | None = No
     return boto3.session.Session(profile_name=profile).client("sagemaker", region_name=region, config=config)
 
 
-def find(client: Any, endpoint: str | None = None) -> Found:
+def find(client: Any, endpoint: str | None = None, *, settings: bool = True) -> Found:
     """All endpoints and components in the client's region, or one endpoint with its components.
+
+    Args:
+        client: of the region's control plane.
+        endpoint: the one.
+        settings: whether to ask what only ``Listed.settings`` needs, which is DescribeModel for each endpoint.
 
     Raises:
         botocore.exceptions.ClientError: AWS refuses ListEndpoints, or DescribeEndpoint for the endpoint named (also
             where there is none of that name), or throttles. Other calls that are not permitted are only noted.
         botocore.exceptions.BotoCoreError: there are no credentials, or AWS cannot be reached.
     """
-    region, ask = client.meta.region_name, _Ask(client)
+    region, ask = client.meta.region_name, _Ask(client, settings)
     if endpoint is None:
         summaries = client.get_paginator("list_endpoints").paginate().build_full_result()["Endpoints"]
     else:
@@ -267,6 +272,7 @@ class _Ask:
     """Asks what the credentials may ask; ``denied`` has what they may not. For several threads."""
 
     client: Any
+    settings: bool = True
     denied: set[str] = field(default_factory=set)
 
     def endpoint(self, summary: Answer, *, must_exist: bool = False) -> _Endpoint:
@@ -279,7 +285,11 @@ class _Ask:
             config = self._may(self.client.describe_endpoint_config, EndpointConfigName=config_name)
         models = {each["VariantName"]: each.get("ModelName") for each in _variants(config)}
         variants = _variants(described) or _variants(config)
-        containers = [self._containers(models.get(each["VariantName"])) or _only_images(each) for each in variants]
+        containers = []
+        for each in variants:
+            deployed = _only_images(each)
+            ask_model = self.settings or not deployed
+            containers.append((self._containers(models.get(each["VariantName"])) if ask_model else ()) or deployed)
         return _Endpoint(summary, described, config, tuple(containers))
 
     def components(self, endpoint: str | None) -> Sequence[Answer]:

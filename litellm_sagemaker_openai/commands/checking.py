@@ -124,7 +124,7 @@ def _steps(options: CheckOptions, show_progress: ShowProgress) -> Iterator[Step]
         return
 
     show_progress(f"Looking for {options.target}")
-    found = _ask_aws(endpoint, sagemaker, lambda: find(sagemaker, options.target.endpoint))
+    found = _ask_aws(endpoint, sagemaker, lambda: find(sagemaker, options.target.endpoint, settings=False))
     for step in diagnosis.in_service(options.target, region, found):
         yield step
         if step.status == "failed":

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 
-from litellm_sagemaker_openai.capabilities import Facts, Value
-
-_MODES = ("chat", "embedding")
+from litellm_sagemaker_openai.capabilities import Facts
 
 
 def model_info_lines(facts: Facts, indent: int) -> str:
@@ -19,10 +17,7 @@ def model_info_lines(facts: Facts, indent: int) -> str:
     if not facts:
         return ""
     margin = " " * indent
-    lines = [f"{margin}  {name}: {_as_yaml(fact.value)} # {fact.source}" for name, fact in facts.items()]
+    # JSON is YAML; a mode is a word that YAML takes for nothing else.
+    values = {name: fact.value if name == "mode" else json.dumps(fact.value) for name, fact in facts.items()}
+    lines = [f"{margin}  {name}: {values[name]} # {fact.source}" for name, fact in facts.items()]
     return "\n".join([f"{margin}model_info:", *lines])
-
-
-def _as_yaml(value: Value) -> str:
-    """JSON is YAML; a mode is a word that YAML takes for nothing else."""
-    return str(value) if value in _MODES else json.dumps(value)

@@ -596,6 +596,14 @@ def test_find_one_endpoint(account: Aws) -> None:
     assert find(client(REGION), "my-gpus").not_permitted == ("sagemaker:ListInferenceComponents",)
 
 
+def test_find_without_settings_asks_no_models(account: Aws) -> None:
+    """Where their images are known without. A proxy that asks every few minutes leaves no refusals in CloudTrail."""
+    found = find(client(REGION), settings=False)
+    assert "DescribeModel" not in {operation for operation, _ in account.sagemaker.calls}
+    assert [each.callable for each in found.listed] == [each.callable for each in find(client(REGION)).listed]
+    assert all(each.images for each in found.listed if each.model)
+
+
 def test_find_no_such_endpoint(account: Aws) -> None:
     with pytest.raises(ClientError, match="Could not find endpoint"):
         find(client(REGION), "nowhere")
