@@ -49,8 +49,8 @@ def values_of(facts: Facts) -> dict[str, Any]:
 def entry_for(model: str, stated: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:
     """What LiteLLM is told of a model: what is stated, and what follows from it.
 
-    ``mode`` is ``chat`` where it is not stated, and ``max_tokens`` the limit of an answer, or else of a prompt, as
-    LiteLLM defines it (``model_prices_and_context_window.json``). Tokens from the container's prefix cache cost what
+    ``mode`` is ``chat`` where it is not stated, and ``max_tokens`` LiteLLM's older name for ``max_output_tokens``; the
+    context is neither, for clients ask for so long an answer. Tokens from the container's prefix cache cost what
     others do: LiteLLM counts the same where no price is stated for them, and warns (1.106.2).
 
     Args:
@@ -70,9 +70,8 @@ def entry_for(model: str, stated: Mapping[str, Any], names: Collection[str]) -> 
     except ValueError as error:
         raise ValueError(f"models[{model!r}]: {error}") from error
     entry: dict[str, Any] = {"litellm_provider": PROVIDER, "mode": "chat", **stated}
-    limit = stated.get("max_output_tokens", stated.get("max_input_tokens"))
-    if limit is not None:
-        entry.setdefault("max_tokens", limit)
+    if "max_output_tokens" in stated:
+        entry.setdefault("max_tokens", stated["max_output_tokens"])
     if "input_cost_per_token" in stated or "output_cost_per_token" in stated:
         for name in ("cache_creation_input_token_cost", "cache_read_input_token_cost"):
             entry.setdefault(name, stated.get("input_cost_per_token", 0.0))

@@ -17,7 +17,7 @@ from litellm_sagemaker_openai import register
 from litellm_sagemaker_openai.capabilities import Fact
 from litellm_sagemaker_openai.litellm_seams import model_info, reasoning_effort
 from litellm_sagemaker_openai.local.server import Running
-from tests.conftest import MESSAGES, litellm_is_before
+from tests.conftest import MESSAGES
 
 PROVIDER = "sagemaker_openai"
 ARN = "arn:aws:sagemaker:us-west-2:123456789012:endpoint/my-endpoint"
@@ -103,16 +103,13 @@ def test_tokens_from_the_containers_cache_cost_what_others_do(alone: bool) -> No
     assert litellm.completion_cost(answer, model=f"{PROVIDER}/my-endpoint") == pytest.approx(1e-3)
 
 
-@pytest.mark.parametrize(
-    ("stated", "limit"), [({"max_input_tokens": 8}, 8), ({"max_input_tokens": 8, "max_tokens": 2}, 2)]
-)
-def test_the_limit_where_none_is_stated_for_an_answer(stated: dict[str, int], limit: int) -> None:
-    register(models={"my-endpoint": stated})
-    if litellm_is_before("1.107"):
-        assert litellm.get_max_tokens(f"{PROVIDER}/my-endpoint") == limit
-    else:  # LiteLLM looks for max_output_tokens alone
-        with pytest.raises(Exception, match="isn't mapped"):
-            litellm.get_max_tokens(f"{PROVIDER}/my-endpoint")
+def test_a_context_is_no_limit_of_an_answer() -> None:
+    """Clients ask for an answer of so many tokens, and a container refuses that beside any prompt."""
+    register(models={"my-endpoint": {"max_input_tokens": 8}})
+    info = litellm.get_model_info(f"{PROVIDER}/my-endpoint")
+    assert (info["max_input_tokens"], info["max_output_tokens"]) == (8, None)
+    with pytest.raises(Exception, match="isn't mapped"):
+        litellm.get_max_tokens(f"{PROVIDER}/my-endpoint")
 
 
 def test_a_name_that_litellm_knows_claims_nothing() -> None:
