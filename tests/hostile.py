@@ -23,7 +23,7 @@ from litellm import EmbeddingResponse, ModelResponse
 
 from litellm_sagemaker_openai.aws.s3_location import parse_location, parse_prefix
 from litellm_sagemaker_openai.aws.sigv4 import FrozenCredentials
-from litellm_sagemaker_openai.commands import diagnosis
+from litellm_sagemaker_openai.commands import diagnosis, probing
 from litellm_sagemaker_openai.commands.common import failure_line
 from litellm_sagemaker_openai.errors import bad_request, connection_error, to_exception
 from litellm_sagemaker_openai.formats.chunks import ChunkStream
@@ -47,6 +47,7 @@ from litellm_sagemaker_openai.upstream_errors import (
     for_the_log,
     read_error,
     read_failure,
+    shortened,
 )
 
 CPU_SECONDS = 60
@@ -147,6 +148,16 @@ def _embedded(content: bytes) -> None:
     )
 
 
+def _probed(reply: probing.Reply) -> str:
+    """The longest of what ``check --probe`` finds where each question is answered alike."""
+    findings = [each for probe in probing.PROBES for each in probe.findings([reply] * len(probe.questions))]
+    return max((f"{each.detail}{each.facts}" for each in findings), key=len)
+
+
+def _probed_answer(**message: Any) -> str:
+    return _probed(probing.Answered({"choices": [{"message": message}]}))
+
+
 def _echoed(**body: Any) -> None:
     request = {"messages": [{"role": "user", "content": "Hello"}], **body}
     echo.complete(echo.parse_body(_json(request)))
@@ -176,6 +187,9 @@ TAKES: Mapping[str, Callable[[str], str | None]] = {
     "OpenAI's error": lambda text: _of(read_error(400, _json({"error": {"message": text, "type": text}}))),
     "an error's code": lambda text: _of(read_error(400, _json({"error": {"message": "m", "code": text}}))),
     "a detail": lambda text: _of(read_error(422, _json({"detail": [{"msg": text}]}))),
+    "a probe's refusal": lambda text: _probed(probing.Refused(shortened(text))),
+    "a probe's answer": lambda text: _probed_answer(content=text, reasoning=text),
+    "a probe's tool call": lambda text: _probed_answer(tool_calls=[{"function": {"name": text, "arguments": text}}]),
     "a quotation": lambda text: _of(read_error(400, _quotation(text, escaped=False))),
     "an escaped quotation": lambda text: _of(read_error(400, _quotation(text, escaped=True))),
     "a quotation of JSON": lambda text: _of(

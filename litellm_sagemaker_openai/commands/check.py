@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -39,10 +40,21 @@ _NAME_WIDTH = len("inference component")
     help="To wait for each answer, and for each piece of a stream.",
 )
 @click.option("--hf-model-name", metavar="NAME", default="", help="For a container that insists on its served name.")
+@click.option("--probe", is_flag=True, help="Ask the model what it can do, too.")
+@click.option(
+    "--model-info", is_flag=True, help="With --probe: print what it can do as YAML, for a proxy's model_list."
+)
 @aws_options
 @json_option("the steps")
 def check(
-    target: Target, timeout: float, hf_model_name: str, region: str | None, profile: str | None, as_json: bool
+    target: Target,
+    timeout: float,
+    hf_model_name: str,
+    probe: bool,
+    model_info: bool,
+    region: str | None,
+    profile: str | None,
+    as_json: bool,
 ) -> None:
     """Find out whether an endpoint, or an inference component on one, can be called.
 
@@ -50,6 +62,10 @@ def check(
     endpoint is in service, and then calls the model: one chat, one stream, one chat with a tool; some hundred tokens
     in all. Where AWS refuses the token it asks once more with a signature, which tells which permission is missing.
     A component that is scaled to zero is started by it.
+
+    --probe asks on: for tools, a schema, an image, reasoning, and the length of the context. It says first how many
+    questions that are. What an answer shows is found (✓); ! is what the container refuses, or no answer showed, which
+    is no proof; ✗ is what is not as it was read from the endpoint. A model that makes embeddings is asked for one.
 
     \b
       ✓  went well
@@ -59,28 +75,71 @@ def check(
 
     The exit status is 1 if a step failed, and 0 otherwise: neither ! nor – changes it. STS and the control plane need
     not be reachable, nor permitted. --json prints a list of {name, status, detail, advice}; a status is ok, warning,
-    failed or skipped.
+    failed or skipped. With --probe it prints {steps, facts, litellm_params}: that list, a list of {name, value,
+    source} in LiteLLM's names, and the parameters that a proxy's deployment needs. --model-info prints the last two
+    alone, and the steps on stderr.
     """  # noqa: RUF002
-    output, steps = console(), []
+    if model_info and not probe:
+        raise click.UsageError("--model-info goes with --probe")
+    if model_info and as_json:
+        raise click.UsageError("--model-info and --json are two ways to print the same; give one")
+    output, steps = console(stderr=model_info), []
     with nullcontext() if as_json else output.status("Importing LiteLLM") as status:
         quiet_litellm()
         from litellm_sagemaker_openai.commands.checking import CheckOptions, run_check
+
+        options = CheckOptions(target, timeout, hf_model_name, region, profile, probe)
 
         def show_progress(text: str) -> None:
             if status is not None:
                 status.update(text)
 
-        for step in run_check(CheckOptions(target, timeout, hf_model_name, region, profile), show_progress):
+        if probe:
+            _say_what_it_costs(console(stderr=True) if as_json else output)
+        for step in run_check(options, show_progress):
             steps.append(step)
             if not as_json:
                 _show(output, step)
     failed = [step.name for step in steps if step.status == "failed"]
     if as_json:
-        click.echo(json.dumps([asdict(step) for step in steps], indent=2))
+        click.echo(json.dumps(_as_json(steps) if probe else [_step(step) for step in steps], indent=2))
     else:
         result = f"Failed: {', '.join(failed)}." if failed else f"It works: model=sagemaker_openai/{target}"
         output.print(result, soft_wrap=True, markup=False)
+    if model_info:
+        click.echo(_as_yaml(steps), nl=False)
     click.get_current_context().exit(1 if failed else 0)
+
+
+def _say_what_it_costs(output: Console) -> None:
+    from litellm_sagemaker_openai.commands.probing import MOST_REQUESTS, MOST_TOKENS
+
+    most = f"{MOST_REQUESTS} questions more, for answers of {MOST_TOKENS:,} tokens at most and mostly far fewer"
+    output.print(f"Asks up to {most}.", soft_wrap=True, markup=False)
+
+
+def _step(step: Step) -> dict[str, str]:
+    return {"name": step.name, "status": step.status, "detail": step.detail, "advice": step.advice}
+
+
+def _as_json(steps: Sequence[Step]) -> dict[str, Any]:
+    from litellm_sagemaker_openai.capabilities import values_of
+    from litellm_sagemaker_openai.commands.probing import measured
+
+    told = measured(steps)
+    facts = [{"name": name, **asdict(fact)} for name, fact in told.facts.items()]
+    return {"steps": [_step(step) for step in steps], "facts": facts, "litellm_params": values_of(told.parameters)}
+
+
+def _as_yaml(steps: Sequence[Step]) -> str:
+    """The parts of an entry of a proxy's ``model_list``, indented as there; empty where nothing is known."""
+    from litellm_sagemaker_openai.commands.model_info import model_info_lines
+    from litellm_sagemaker_openai.commands.probing import measured, parameter_lines
+
+    told = measured(steps)
+    parameters = parameter_lines(told.parameters, 6)
+    parts = [f"    litellm_params:\n{parameters}" if parameters else "", model_info_lines(told.facts, 4)]
+    return "".join(f"{part}\n" for part in parts if part)
 
 
 def _show(output: Console, step: Step) -> None:

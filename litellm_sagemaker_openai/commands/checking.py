@@ -7,7 +7,7 @@ the container refused, nor what the answer's headers were.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from contextlib import closing
@@ -20,17 +20,20 @@ import boto3
 import httpx
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
-from litellm import ModelResponse
+from litellm import EmbeddingResponse, ModelResponse
 
-from litellm_sagemaker_openai.aws.control_plane import find
+from litellm_sagemaker_openai.aws.control_plane import find, look_up
 from litellm_sagemaker_openai.aws.credentials import CredentialsError, quiet_botocore
 from litellm_sagemaker_openai.aws.hosts import is_this_machine
 from litellm_sagemaker_openai.aws.sigv4 import FrozenCredentials
-from litellm_sagemaker_openai.commands import diagnosis
+from litellm_sagemaker_openai.capabilities import Facts
+from litellm_sagemaker_openai.commands import diagnosis, probing
 from litellm_sagemaker_openai.commands.common import reason, resolve_region
 from litellm_sagemaker_openai.commands.diagnosis import Step, StreamSummary, authenticated
+from litellm_sagemaker_openai.commands.probing import Finding, Reply
 from litellm_sagemaker_openai.formats.chat_request import build_body, build_headers, encode_body
 from litellm_sagemaker_openai.formats.chunks import ChunkStream
+from litellm_sagemaker_openai.formats.embeddings import FORMATS, embedding_body, embedding_response
 from litellm_sagemaker_openai.formats.events import decoder_for
 from litellm_sagemaker_openai.formats.whole_answer import parsed, whole_response
 from litellm_sagemaker_openai.litellm_seams.aws_credentials import source_for
@@ -41,13 +44,15 @@ from litellm_sagemaker_openai.sending.timeouts import as_timeout
 from litellm_sagemaker_openai.sending.transport import send
 from litellm_sagemaker_openai.settings import Settings, sort_settings
 from litellm_sagemaker_openai.target import Target
-from litellm_sagemaker_openai.upstream_errors import AnswerError, FailureKind, UpstreamError, read_error
+from litellm_sagemaker_openai.upstream_errors import AnswerError, FailureKind, UpstreamError, read_error, unusable
 
 _CREDENTIALS_SECONDS = 60.0
 # A call needs neither STS nor the control plane, so that it is not worth waiting long where they cannot be reached.
 _SHORT_TIMEOUTS = Config(connect_timeout=5, read_timeout=10, retries={"total_max_attempts": 2})
 
 _MAX_TOKENS = 1024  # for a model that thinks before it answers
+_MOST_BYTES = 1 << 22  # of an answer to a probe: a vector of 65,536 numbers has less
+_GIVE_UP_AFTER = 3  # probes one after the other that got no answer
 _CHAT = {"messages": [{"role": "user", "content": "Say hello in one sentence."}]}
 _STREAM = {"messages": [{"role": "user", "content": "Count from one to ten, in words."}]}
 _TOOL_CALL = {
@@ -74,13 +79,19 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class CheckOptions:
-    """The command's arguments. ``timeout`` is in seconds, for each answer and each piece of a stream."""
+    """The command's arguments.
+
+    Attributes:
+        timeout: seconds, for each answer and each piece of a stream.
+        probe: whether the model is asked what it can do, too.
+    """
 
     target: Target
     timeout: float
     model_name: str = ""
     region: str | None = None
     profile: str | None = None
+    probe: bool = False
 
 
 def run_check(options: CheckOptions, show_progress: ShowProgress) -> Iterator[Step]:
@@ -90,14 +101,15 @@ def run_check(options: CheckOptions, show_progress: ShowProgress) -> Iterator[St
         options: what is checked, and how.
         show_progress: called with what is being waited for.
     """
-    remaining, failed = diagnosis.step_names(options.target), []
+    remaining, needed = diagnosis.step_names(options.target), "chat"
     for step in _steps(options, show_progress):
-        remaining.remove(step.name)
+        if step.name in remaining:
+            remaining.remove(step.name)
         if step.status == "failed":
-            failed.append(step.name)
+            needed = step.name
         yield step
     for name in remaining:
-        yield Step(name, "skipped", f"needs: {failed[-1]}")
+        yield Step(name, "skipped", f"needs: {needed}")
 
 
 def _steps(options: CheckOptions, show_progress: ShowProgress) -> Iterator[Step]:
@@ -131,7 +143,83 @@ def _steps(options: CheckOptions, show_progress: ShowProgress) -> Iterator[Step]
             return
 
     caller = str(identity["Arn"]) if isinstance(identity, Mapping) else ""
-    yield from call_steps(endpoint, caller, show_progress)
+    if not options.probe:
+        yield from call_steps(endpoint, caller, show_progress)
+        return
+    show_progress("Looking for the container's settings")
+    yield (settings := probing.settings(_ask_aws(endpoint, sagemaker, lambda: look_up(sagemaker, options.target))))
+    yield from _probed_steps(endpoint, caller, settings.facts, show_progress)
+
+
+def _probed_steps(endpoint: Endpoint, caller: str, known: Facts, show_progress: ShowProgress) -> Iterator[Step]:
+    """The steps from the token on, and what the model can do. One that makes embeddings need not chat."""
+    chats = False
+    for step in call_steps(endpoint, caller, show_progress):
+        if step.name != "chat":
+            yield step
+        elif step.status != "failed":
+            chats = True
+            yield probing.compared(probing.chat(step), known)
+        else:
+            finding = embeddings(endpoint, show_progress)
+            yield replace(step, status="skipped", advice="") if finding.status == "ok" else step
+            yield probing.compared(finding, known)
+    if chats:
+        yield from probes(endpoint, known, show_progress)
+
+
+def measure(endpoint: Endpoint, known: Facts, show_progress: ShowProgress) -> Iterator[Finding]:
+    """What the model can do, without the other steps.
+
+    Args:
+        endpoint: what is called.
+        known: what is known of it already, to be compared with that.
+        show_progress: called with what is being waited for.
+    """
+    show_progress("Waiting for a chat")
+    try:
+        step = diagnosis.chat(endpoint.read(endpoint.ask(_CHAT)))
+    except _FAILURES as error:
+        finding = embeddings(endpoint, show_progress)
+        failure = f"no chat: {endpoint.failed('chat', error).detail}; no embeddings: {finding.detail}"
+        yield probing.compared(finding, known) if finding.status == "ok" else replace(finding, detail=failure)
+        return
+    yield probing.compared(probing.chat(step), known)
+    yield from probes(endpoint, known, show_progress)
+
+
+def probes(endpoint: Endpoint, known: Facts, show_progress: ShowProgress) -> Iterator[Finding]:
+    """What a model can do that chats, as it is found out."""
+    found: dict[str, Finding] = {}
+    unanswered = 0
+    for number, probe in enumerate(probing.PROBES, 1):
+        show_progress(f"Asking for {probe.name} ({number} of {len(probing.PROBES)})")
+        reason = probe.needs(found)
+        if unanswered == _GIVE_UP_AFTER:
+            reason = f"not asked: the {unanswered} before were not answered"
+        if reason:
+            findings = [probe.skipped(reason)]
+        else:
+            replies = endpoint.replies(probe.questions)
+            unanswered = unanswered + 1 if isinstance(replies[-1], probing.Unanswered) else 0
+            findings = probe.findings(replies)
+        for finding in findings:
+            found[finding.name] = probing.compared(finding, known)
+            yield found[finding.name]
+
+
+def embeddings(endpoint: Endpoint, show_progress: ShowProgress) -> Finding:
+    """Whether the container makes embeddings, in which format, and their size."""
+    show_progress("Waiting for an embedding")
+    failures = []
+    for format in FORMATS:
+        try:
+            return probing.embeddings(endpoint.vector_size(format), format)
+        except _FAILURES as error:
+            failures.append(endpoint.failed("embeddings", error).detail)
+            if not isinstance(error, AnswerError) or probing.refused(error.upstream) is None:
+                break
+    return Finding("embeddings", "skipped", failures[0])
 
 
 def call_steps(endpoint: Endpoint, caller: str, show_progress: ShowProgress) -> Iterator[Step]:
@@ -254,6 +342,64 @@ class Endpoint:
             summary = summary.with_chunk(chunk, time.monotonic() - started)
         return summary
 
+    def replies(self, questions: Iterable[Mapping[str, Any]]) -> list[Reply]:
+        """The replies to a probe's questions, until one gets none."""
+        replies: list[Reply] = []
+        for question in questions:
+            replies.append(self._reply(question))
+            if isinstance(replies[-1], probing.Unanswered):
+                break
+        return replies
+
+    def _reply(self, question: Mapping[str, Any]) -> Reply:
+        try:
+            answer = parsed(self._read_bounded(self._request(question)))
+            whole_response(answer, model=str(self.options.target), model_response=ModelResponse(), headers={})
+        except _FAILURES as error:
+            said = probing.refused(_refusal_of(error))
+            return said or probing.Unanswered(self.failed("", error).detail)
+        return probing.Answered(answer)
+
+    def vector_size(self, format: str) -> int:
+        """How many numbers an embedding has, asked for in one of ``FORMATS``.
+
+        Raises: one of ``_FAILURES``.
+        """
+        url, signer = invocations_address(self.settings, self.options.target)
+        body = embedding_body("Hello.", {}, format=format, model_name=self.options.model_name)
+        request = Request(
+            url=url,
+            signer=signer,
+            headers=build_headers({}, component=self.options.target.component),
+            body=encode_body(body),
+            stream=False,
+            timeout=as_timeout(self.options.timeout),
+        )
+        response = embedding_response(
+            parsed(self._read_bounded(request)),
+            inputs="Hello.",
+            parameters={},
+            model=str(self.options.target),
+            model_response=EmbeddingResponse(),
+            headers={},
+        )
+        return len(response.data[0]["embedding"])
+
+    def _read_bounded(self, request: Request) -> bytes:
+        """A whole answer that was a success, if it ends in time and is not too long: a container may go on and on.
+
+        Raises: one of ``_FAILURES``.
+        """
+        ends, data = time.monotonic() + self.options.timeout, bytearray()
+        with closing(_accepted(replace(request, stream=True))) as response:
+            for piece in response.iter_bytes():
+                data += piece
+                if len(data) > _MOST_BYTES:
+                    raise AnswerError(unusable(f"the container's answer has more than {_MOST_BYTES:,} bytes"))
+                if time.monotonic() > ends:
+                    raise AnswerError(unusable(f"the container's answer did not end in {self.options.timeout:g} s"))
+        return bytes(data)
+
     def probe(self, question: Mapping[str, Any]) -> UpstreamError | None:
         """What ``/invocations`` answers to a signed request; None: a success."""
         url, signer = invocations_address(self.settings, self.options.target)
@@ -326,7 +472,7 @@ def _ask_aws(endpoint: Endpoint, client: Any, ask: Callable[[], T]) -> T | Excep
     try:
         with quiet_botocore():
             return ask()
-    except (BotoCoreError, ClientError) as error:
+    except (BotoCoreError, ClientError, ValueError) as error:
         failure: Exception = error
         return failure
 

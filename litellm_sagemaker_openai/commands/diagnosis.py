@@ -28,7 +28,7 @@ _MAX_SHOWN = 60  # characters of what the model said
 _ACCESS = ("token", "CallWithBearerToken", "InvokeEndpoint")
 _NOT_TOLD = "the answer does not tell"
 # https://docs.vllm.ai/en/latest/features/tool_calling.html
-_TOOLS_ADVICE = "vLLM needs --enable-auto-tool-choice and the --tool-call-parser of the model; not every model can"
+TOOLS_ADVICE = "vLLM needs --enable-auto-tool-choice and the --tool-call-parser of the model; not every model can"
 _SILENCE_ADVICE = "look at the container's log, and at the model's chat template"
 _DENIED = ("AccessDeniedException", "AccessDenied")
 
@@ -357,12 +357,12 @@ def tools(response: ModelResponse) -> Step:
     if not functions:
         text = _quoted_text(choice.message) or "nothing"
         detail = f"no tool was called (finish reason {choice.finish_reason}); it said {text}"
-        return Step("tools", "warning", detail, _TOOLS_ADVICE)
+        return Step("tools", "warning", detail, TOOLS_ADVICE)
     called = printable(f"{quoted(functions[0].name)}({quoted(functions[0].arguments)})")
     try:
         json.loads(functions[0].arguments)
     except ValueError:
-        return Step("tools", "warning", f"the arguments are not JSON: {called}", _TOOLS_ADVICE)
+        return Step("tools", "warning", f"the arguments are not JSON: {called}", TOOLS_ADVICE)
     return Step("tools", "ok", called)
 
 
@@ -370,7 +370,7 @@ def tools_refused(step: Step, upstream: UpstreamError) -> Step:
     """The step, where the container refused the tools: calls without tools can do without them."""
     if not upstream.from_container or upstream.status >= 500:
         return step
-    return Step("tools", "warning", step.detail, _TOOLS_ADVICE)
+    return Step("tools", "warning", step.detail, TOOLS_ADVICE)
 
 
 def usage(whole: Any, streamed: Mapping[str, Any] | None) -> Step:
