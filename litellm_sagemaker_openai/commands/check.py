@@ -133,13 +133,12 @@ def _as_json(steps: Sequence[Step]) -> dict[str, Any]:
 
 def _as_yaml(steps: Sequence[Step]) -> str:
     """The parts of an entry of a proxy's ``model_list``, indented as there; empty where nothing is known."""
-    from litellm_sagemaker_openai.commands.model_info import model_info_lines
-    from litellm_sagemaker_openai.commands.probing import measured, parameter_lines
+    from litellm_sagemaker_openai.commands.model_info import fact_lines, model_info_lines
+    from litellm_sagemaker_openai.commands.probing import measured
 
     told = measured(steps)
-    parameters = parameter_lines(told.parameters, 6)
-    parts = [f"    litellm_params:\n{parameters}" if parameters else "", model_info_lines(told.facts, 4)]
-    return "".join(f"{part}\n" for part in parts if part)
+    parameters = f"    litellm_params:\n{fact_lines(told.parameters, 6)}" if told.parameters else ""
+    return "".join(f"{part}\n" for part in (parameters, model_info_lines(told.facts, 4)) if part)
 
 
 def _show(output: Console, step: Step) -> None:

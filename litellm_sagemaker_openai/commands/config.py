@@ -5,21 +5,25 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import click
 
-from litellm_sagemaker_openai.capabilities import Facts
+from litellm_sagemaker_openai.capabilities import Fact, Facts
 from litellm_sagemaker_openai.commands.common import (
     aws_options,
     expected_failures,
     parsed_target,
+    printable,
+    quiet_litellm,
     reason,
     resolve_region,
 )
-from litellm_sagemaker_openai.commands.model_info import model_info_lines
+from litellm_sagemaker_openai.commands.model_info import fact_lines, model_info_lines
 from litellm_sagemaker_openai.target import Target, agreed_region, checked_region
+
+_PROBE_SECONDS = 60.0  # as long as SageMaker gives a container for an answer
 
 
 def _parsed_targets(context: click.Context, argument: click.Parameter, values: Sequence[str]) -> tuple[Target, ...]:
@@ -41,19 +45,23 @@ Exit status: 0 written; 1 nothing in service, the file exists, AWS refused or co
 @aws_options
 @click.option("-o", "--output", metavar="FILE", help="The file to write.  [default: standard output]")
 @click.option("--force", is_flag=True, help="Overwrite the file if it is there.")
+@click.option("--probe", is_flag=True, help="Ask each model what it can do, as check --probe does, and write that.")
 def config(
-    targets: tuple[Target, ...], region: str | None, profile: str | None, output: str | None, force: bool
+    targets: tuple[Target, ...], region: str | None, profile: str | None, output: str | None, force: bool, probe: bool
 ) -> None:
     """Write a configuration for LiteLLM's proxy.
 
     It has all that is in service in the region; or what you name, deployed or not, and then without --region the proxy
     reads AWS_REGION. Callers ask for a model by the name of its inference component or endpoint. Its model_info says
-    what the container is set to, as far as AWS tells.
+    what the container is set to, as far as AWS tells; with --probe, what the model's own answers show. That costs
+    tokens, which stderr says first, and starts components that are scaled to zero.
     """
     if force and output is None:
         raise click.UsageError("--force goes with --output")
     with expected_failures():
-        text = _for_names(targets, region, profile) if targets else _for_what_is_in_service(region, profile)
+        text = (
+            _for_names(targets, region, profile, probe) if targets else _for_what_is_in_service(region, profile, probe)
+        )
     if output is None:
         click.echo(text, nl=False)
         return
@@ -67,12 +75,14 @@ def config(
     click.echo(f"wrote {output}; its first lines say how to start the proxy", err=True)
 
 
-def _for_names(targets: Iterable[Target], region: str | None, profile: str | None) -> str:
+def _for_names(targets: Iterable[Target], region: str | None, profile: str | None, probe: bool) -> str:
     for target in targets:
         region = agreed_region(region, target.region, "--region or another ARN", f"the ARN of {target}")
     region = region and checked_region(region)
     models = {Target(target.endpoint, target.component): Served() for target in targets}
     models |= {target: Served(facts=facts) for target, facts in _described(list(models), region, profile).items()}
+    if probe:
+        models = _probed(models, resolve_region(region, profile)[0], profile)
     return proxy_config(models, region=region, profile=profile)
 
 
@@ -105,7 +115,7 @@ def _described(targets: Sequence[Target], region: str | None, profile: str | Non
     return described
 
 
-def _for_what_is_in_service(region: str | None, profile: str | None) -> str:
+def _for_what_is_in_service(region: str | None, profile: str | None, probe: bool) -> str:
     from litellm_sagemaker_openai.aws.control_plane import client, find
     from litellm_sagemaker_openai.commands.endpoints import notes_on
 
@@ -113,7 +123,8 @@ def _for_what_is_in_service(region: str | None, profile: str | None) -> str:
     found = find(client(region, profile))
     for note in notes_on([found]):
         click.echo(note, err=True)
-    models, others = {}, {}
+    models: dict[Target, Served] = {}
+    others = {}
     for each in found.listed:
         target = Target(each.endpoint, each.inference_component)
         if each.callable:
@@ -124,7 +135,35 @@ def _for_what_is_in_service(region: str | None, profile: str | None) -> str:
             others[target] = each.status
     if not models:
         raise click.ClickException(f"nothing to configure: nothing in {region} is known to be in service")
+    if probe:
+        models = _probed(models, region, profile)
     return proxy_config(models, others, region=region, profile=profile)
+
+
+def _probed(models: Mapping[Target, Served], region: str, profile: str | None) -> dict[Target, Served]:
+    """What each model's own answers tell of it, besides. An Asynchronous Inference endpoint is not asked."""
+    quiet_litellm()
+    from litellm_sagemaker_openai.commands.checking import CheckOptions, Endpoint, measure
+    from litellm_sagemaker_openai.commands.probing import MOST_REQUESTS, MOST_TOKENS, Finding, measured
+
+    asked = {target: served for target, served in models.items() if not served.asynchronous}
+    most = f"{MOST_REQUESTS + 1} questions, for answers of {MOST_TOKENS:,} tokens at most and mostly far fewer"
+    click.echo(f"asks each of {len(asked)} up to {most}", err=True)
+    probed = dict(models)
+    for target, served in asked.items():
+        click.echo(f"asking {target}", err=True)
+        endpoint = Endpoint.of(CheckOptions(target, _PROBE_SECONDS, region=region, profile=profile), region)
+        findings = [Finding("settings", "ok", "", facts=served.facts)]
+        for finding in measure(endpoint, served.facts, lambda text: None):
+            findings.append(finding)
+            unsure = finding.status == "skipped" and not finding.detail.startswith("needs: ")
+            said = finding.advice if finding.status == "failed" else finding.detail if unsure else ""
+            if said:
+                click.echo(printable(f"{target}: {finding.name}: {' '.join(said.split())}"), err=True)
+        told = measured(findings)
+        answered = any(finding.status != "skipped" for finding in findings[1:])
+        probed[target] = replace(served, facts=told.facts, parameters=told.parameters if answered else None)
+    return probed
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,10 +173,12 @@ class Served:
     Attributes:
         asynchronous: on an Asynchronous Inference endpoint.
         facts: what is known of it, by LiteLLM's names.
+        parameters: LiteLLM's parameters that calls need besides. None: what follows from the facts.
     """
 
     asynchronous: bool = False
     facts: Facts = field(default_factory=dict)
+    parameters: Facts | None = None
 
 
 def proxy_config(
@@ -215,17 +256,19 @@ _HOW_TO_SAY_EMBEDDINGS = """\
 
 
 def _deployment(name: str, target: Target, served: Served) -> str:
-    reasons = served.facts.get("supports_reasoning")
-    # LiteLLM alone refuses it, whatever model_info says (litellm_seams/reasoning_effort.py).
-    allowed = (
-        f'\n      allowed_openai_params: ["reasoning_effort"] # {reasons.source}' if reasons and reasons.value else ""
-    )
+    parameters = served.parameters
+    if parameters is None:
+        reasons, parameters = served.facts.get("supports_reasoning"), {}
+        if reasons is not None and reasons.value:
+            # LiteLLM alone refuses it, whatever model_info says (litellm_seams/reasoning_effort.py).
+            parameters = {"allowed_openai_params": Fact(["reasoning_effort"], reasons.source)}
+    needed = f"\n{fact_lines(parameters, 6)}" if parameters else ""
     model_info = "".join(f"\n{line}" for line in model_info_lines(served.facts, 4).splitlines())
     return f"""\
   - model_name: {json.dumps(name)} # what callers ask for
     litellm_params:
       model: sagemaker_openai/{target}
-      litellm_credential_name: sagemaker{_ASYNCHRONOUS if served.asynchronous else _LIMITS}{allowed}{model_info}"""
+      litellm_credential_name: sagemaker{_ASYNCHRONOUS if served.asynchronous else _LIMITS}{needed}{model_info}"""
 
 
 def model_names(targets: Iterable[Target]) -> dict[Target, str]:

@@ -537,13 +537,6 @@ def measured(steps: Iterable[Step]) -> Measured:
     return Measured(facts, parameters)
 
 
-def parameter_lines(parameters: Facts, indent: int) -> str:
-    """YAML for a deployment's ``litellm_params``: a line for each, with its source as a comment."""
-    return "\n".join(
-        f"{' ' * indent}{name}: {json.dumps(fact.value)} # {fact.source}" for name, fact in parameters.items()
-    )
-
-
 def _answers(replies: Sequence[Answered | Refused]) -> list[Answered]:
     return [reply for reply in replies if isinstance(reply, Answered)]
 

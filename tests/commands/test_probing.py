@@ -1,4 +1,4 @@
-"""``check --probe``: what is claimed of a model, and what is not."""
+"""``check --probe`` and ``config --probe``: what is claimed of a model, and what is not."""
 
 from __future__ import annotations
 
@@ -448,6 +448,47 @@ class TestCommand:
         assert (result.exit_code, result.stdout) == (1, "")
         assert "✗ chat" in result.stderr
         assert [seen.path.rpartition("/")[2] for seen in server.seen] == ["completions", "invocations"]
+
+    def test_config(self, runtime: Running) -> None:
+        result = run("config", "my-endpoint", "--probe")
+        assert result.exit_code == 0, result.stderr
+        [model] = yaml.safe_load(result.stdout)["model_list"]
+        assert model["litellm_params"]["allowed_openai_params"] == ["reasoning_effort"]
+        assert model["model_info"].pop("max_input_tokens") >= 8192
+        assert model["model_info"] == ON_ECHO
+        assert "asks each of 1 up to 23 questions" in result.stderr
+
+    def test_config_of_what_is_in_service(self, upstream: Upstream, aws_apis: Aws) -> None:
+        """One that fails is written without; an Asynchronous Inference endpoint is not asked."""
+        aws_apis.make_endpoint("broken")
+        aws_apis.make_endpoint("reports", AsyncInferenceConfig={"OutputConfig": {"S3OutputPath": "s3://b/p"}})
+        server = upstream(quoted(500, "\x1b[31mCUDA\nmodel_list: out of memory"))
+        result = run("config", "--probe")
+        assert result.exit_code == 0, result.stderr
+        for model in yaml.safe_load(result.stdout)["model_list"]:
+            assert not set(model.get("model_info", {})) & {"supports_vision", "supports_system_messages"}
+        assert "broken: embeddings: no chat: the container answered 500: [31mCUDA model_list: out of" in result.stderr
+        assert {seen.path.split("/")[2] for seen in server.seen} == {"broken"}
+
+    def test_config_prefers_what_the_answers_tell(self, upstream: Upstream, aws_apis: Aws) -> None:
+        variables = {"SM_VLLM_MAX_MODEL_LEN": "32768", "SM_VLLM_REASONING_PARSER": "qwen3"}
+        aws_apis.make_endpoint("my-endpoint", environment=variables)
+        hm = json_answer(completion("9.9", message={"reasoning": "Hm."}))
+
+        def container(seen: Seen) -> Answer:
+            if asked(seen) == "context length":
+                return quoted(400, "max_tokens=1000000000 cannot be greater than max_model_len=4096")
+            if "reasoning_effort" in seen.json:
+                return quoted(400, "reasoning_effort: extra inputs are not permitted")
+            return json_answer(completion("Hi!")) if asked(seen) == "stop" else hm
+
+        upstream(container)
+        result = run("config", "--probe")
+        [model] = yaml.safe_load(result.stdout)["model_list"]
+        assert model["model_info"]["max_input_tokens"] == 4096
+        assert model["model_info"]["supports_reasoning"] is True
+        assert "allowed_openai_params" not in model["litellm_params"]  # the container refuses it
+        assert "SM_VLLM_MAX_MODEL_LEN=32768 tells max_input_tokens: 32768, which is not so" in result.stderr
 
 
 VECTORS = json_answer({"data": [{"embedding": [0.5] * 384, "index": 0}], "usage": {"prompt_tokens": 2}})
