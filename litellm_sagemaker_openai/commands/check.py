@@ -63,9 +63,9 @@ def check(
     in all. Where AWS refuses the token it asks once more with a signature, which tells which permission is missing.
     A component that is scaled to zero is started by it.
 
-    --probe asks on: for tools, a schema, an image, reasoning, and the length of the context. It says first how many
-    questions that are. What an answer shows is found (✓); ! is what the container refuses, or no answer showed, which
-    is no proof; ✗ is what is not as it was read from the endpoint. A model that makes embeddings is asked for one.
+    With --probe it reads the container's settings, and asks the model what it can do: tools, a schema, an image,
+    reasoning, the length of its context, or else embeddings. It says first what that costs. ✓ is what an answer shows,
+    ! what the container refuses or the answer does not show, and ✗ what the settings tell otherwise.
 
     \b
       ✓  went well
@@ -77,7 +77,7 @@ def check(
     not be reachable, nor permitted. --json prints a list of {name, status, detail, advice}; a status is ok, warning,
     failed or skipped. With --probe it prints {steps, facts, litellm_params}: that list, a list of {name, value,
     source} in LiteLLM's names, and the parameters that a proxy's deployment needs. --model-info prints the last two
-    alone, and the steps on stderr.
+    as YAML, and the steps on stderr.
     """  # noqa: RUF002
     if model_info and not probe:
         raise click.UsageError("--model-info goes with --probe")

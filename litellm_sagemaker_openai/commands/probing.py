@@ -206,12 +206,12 @@ class Probe:
         return Finding(self.name, "warning", f"the container refuses it: {message}", self.advice, facts, self.names)
 
 
-def context_length(message: str) -> int | None:
-    """The length of the container's context, where a refusal says it."""
+def context_length(message: str) -> Fact | None:
+    """The length of the container's context, where a refusal says it, and the words that do."""
     found = _CONTEXT_LENGTH.search(message)
     digits = next(filter(None, found.groups()), "") if found else ""
     length = int(digits) if 0 < len(digits) < 10 else 0  # int() refuses thousands of digits
-    return length if 0 < length < BEYOND_ANY_CONTEXT else None
+    return Fact(length, f"the container says: {found[0]}") if found and 0 < length < BEYOND_ANY_CONTEXT else None
 
 
 def _system(replies: Sequence[Answered | Refused]) -> list[Finding]:
@@ -359,8 +359,8 @@ def _context(replies: Sequence[Answered | Refused]) -> list[Finding]:
         return [Finding("context length", "warning", detail)]
     if (length := context_length(reply.message)) is None:
         return [Finding("context length", "warning", f"the refusal does not say it: {reply.message}")]
-    facts = {"max_input_tokens": Fact(length, f"the container: {_line(reply.message)}")}
-    return [Finding("context length", "ok", f"{length} tokens, of prompt and answer together", facts=facts)]
+    detail = f"{length.value} tokens, of prompt and answer together"
+    return [Finding("context length", "ok", detail, facts={"max_input_tokens": length})]
 
 
 def _question(content: Any, most: int, /, **more: Any) -> Mapping[str, Any]:

@@ -197,7 +197,24 @@ class TestRecorded:
         ],
     )  # fmt: skip
     def test_the_context_of_a_refusal(self, message: str, length: int | None) -> None:
-        assert context_length(message) == length
+        found = context_length(message)
+        assert (found and found.value) == length
+        assert found is None or str(length) in found.source
+
+    @pytest.mark.filterwarnings("ignore:Router.get_model_group_info is deprecated")  # since LiteLLM 1.110
+    def test_litellms_router_takes_it(self, router_of: Any) -> None:
+        findings = [
+            *PROBE["reasoning levels"].findings([recorded(name) for name in (NONE, *[LOW] * 6, MADE_UP)]),
+            *PROBE["reasoning"].findings([recorded("vllm/reasoning"), recorded(LOW)]),
+            *PROBE["context length"].findings([recorded("vllm/err_max_tokens")]),
+            *PROBE["image"].findings([recorded("vllm/err_image")]),
+        ]
+        told = measured(findings)
+        parameters = {"model": "sagemaker_openai/my-endpoint", **values_of(told.parameters)}
+        model = {"model_name": "m", "litellm_params": parameters, "model_info": values_of(told.facts)}
+        group = router_of(model).get_model_group_info("m")
+        assert (group.max_input_tokens, group.supports_reasoning, group.supports_vision) == (4096, True, False)
+        assert list(group.supported_reasoning_efforts) == LEVELS
 
 
 class TestClaims:
