@@ -19,6 +19,7 @@ from litellm_sagemaker_openai.commands.diagnosis import TOOLS_ADVICE, Step
 from litellm_sagemaker_openai.formats.whole_answer import REASONING
 from litellm_sagemaker_openai.upstream_errors import FailureKind, UpstreamError, quoted
 
+_MAX_EXAMINED = 100_000  # characters of an answer: the longest that is asked for has a thousand tokens
 _MAX_SHOWN = 80  # characters of what a container or a model said
 _REASONING_ADVICE = "vLLM needs the --reasoning-parser of the model, so that reasoning is told from the answer"
 # LiteLLM's, in its order (litellm.types.llms.openai.REASONING_EFFORT, 1.106.2).
@@ -542,7 +543,7 @@ def _answers(replies: Sequence[Answered | Refused]) -> list[Answered]:
 
 
 def _text(value: Any) -> str:
-    return value if isinstance(value, str) else ""
+    return value[:_MAX_EXAMINED] if isinstance(value, str) else ""
 
 
 def _as_json(text: Any) -> Any:
