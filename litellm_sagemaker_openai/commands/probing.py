@@ -476,7 +476,7 @@ def settings(deployed: Deployed | Exception | None) -> Finding:
     facts = deployed.settings.model_info()
     told = ", ".join(f"{name} {json.dumps(fact.value)}" for name, fact in facts.items())
     missing = f"; not allowed: {', '.join(deployed.not_permitted)}" if deployed.not_permitted else ""
-    return Finding("settings", "ok", f"{told or 'they tell nothing'}{missing}", facts=facts)
+    return Finding("settings", "ok", f"{told or 'none that tells what it can do'}{missing}", facts=facts)
 
 
 def chat(step: Step) -> Finding:
