@@ -107,7 +107,7 @@ def check(
         result = f"Failed: {', '.join(failed)}." if failed else f"It works: model=sagemaker_openai/{target}"
         output.print(result, soft_wrap=True, markup=False)
     if model_info:
-        click.echo(_as_yaml(steps), nl=False)
+        click.echo(_as_yaml(target, hf_model_name, steps), nl=False)
     click.get_current_context().exit(1 if failed else 0)
 
 
@@ -131,14 +131,19 @@ def _as_json(steps: Sequence[Step]) -> dict[str, Any]:
     return {"steps": [_step(step) for step in steps], "facts": facts, "litellm_params": values_of(told.parameters)}
 
 
-def _as_yaml(steps: Sequence[Step]) -> str:
-    """The parts of an entry of a proxy's ``model_list``, indented as there; empty where nothing is known."""
+def _as_yaml(target: Target, hf_model_name: str, steps: Sequence[Step]) -> str:
+    """An entry of a proxy's ``model_list`` but for its ``model_name``, indented as there; empty where nothing is
+    known."""
     from litellm_sagemaker_openai.commands.model_info import fact_lines, model_info_lines
     from litellm_sagemaker_openai.commands.probing import measured
 
     told = measured(steps)
-    parameters = f"    litellm_params:\n{fact_lines(told.parameters, 6)}" if told.parameters else ""
-    return "".join(f"{part}\n" for part in (parameters, model_info_lines(told.facts, 4)) if part)
+    if not told.facts:
+        return ""
+    lines = ["    litellm_params:", f"      model: sagemaker_openai/{target}"]
+    lines += [f"      hf_model_name: {json.dumps(hf_model_name)}"] if hf_model_name else []
+    lines += [fact_lines(told.parameters, 6)] if told.parameters else []
+    return "\n".join([*lines, model_info_lines(told.facts, 4), ""])
 
 
 def _show(output: Console, step: Step) -> None:

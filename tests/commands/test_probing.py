@@ -440,11 +440,16 @@ class TestCommand:
         result = run("check", "shared-endpoint/coder", "--probe", "--model-info", "--hf-model-name", "echo")
         assert result.exit_code == 0
         told = yaml.safe_load(result.stdout)
-        assert told.pop("litellm_params") == {"allowed_openai_params": ["reasoning_effort"]}
+        assert told.pop("litellm_params") == {
+            "model": "sagemaker_openai/shared-endpoint/coder",
+            "hf_model_name": "echo",
+            "allowed_openai_params": ["reasoning_effort"],
+        }
         assert told["model_info"].pop("max_input_tokens") >= 8192
         assert told == {"model_info": ON_ECHO}
-        lines = [line for line in result.stdout.splitlines() if "_" in line and "params" not in line]
-        assert all(" # " in line for line in lines[1:])
+        lines = result.stdout.partition("    model_info:\n")[2].splitlines()
+        assert lines
+        assert all(" # " in line for line in lines)
         assert "✓ tool calls" in result.stderr
 
     def test_in_words(self, runtime: Running) -> None:
