@@ -15,6 +15,7 @@ from litellm_sagemaker_openai import execution
 from litellm_sagemaker_openai.errors import bad_request
 from litellm_sagemaker_openai.litellm_seams import (
     callback,
+    model_listing,
     reasoning_effort,
     response_cache,
     stream_opening,
@@ -109,6 +110,7 @@ def _install() -> None:
     response_cache.install()
     stream_wrapper.install()
     reasoning_effort.install()
+    model_listing.install()
 
 
 sagemaker_openai = SageMakerOpenAI()

@@ -13,6 +13,7 @@ import time
 import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeoutError
 from contextlib import contextmanager
 from typing import Any
 
@@ -35,6 +36,7 @@ from litellm_sagemaker_openai.monitoring.table import CREDENTIALS_RESOLUTION
 # BaseAWSLLM hands out assumed-role credentials until 60 s before they end (litellm.constants
 # STS_CREDENTIAL_EXPIRY_SAFETY_MARGIN_SECONDS, 1.106.2), botocore refreshes its own 10 min before: ask well within.
 HOLD_SECONDS = 20.0
+_WAIT_SECONDS = 60.0
 _MOST_KEPT = 1000  # profiles' regions, and runtimes' URLs
 # What in the environment decides the region and the host that botocore resolves; a part of the caches' keys.
 ENDPOINT_VARIABLES = (
@@ -105,6 +107,18 @@ class CredentialSource:
                 ).start()
             return self._resolving
 
+    def wait(self) -> FrozenCredentials:
+        """The credentials, waited for. For a thread that may block.
+
+        Raises:
+            CredentialsError: there are none, or they did not come within a minute.
+        """
+        got = self.get()
+        try:
+            return got.result(_WAIT_SECONDS) if isinstance(got, Future) else got
+        except FutureTimeoutError as error:
+            raise CredentialsError(f"AWS credentials did not come within {_WAIT_SECONDS:g} s") from error
+
     def invalidate(self, refused: FrozenCredentials) -> bool:
         """Drop what AWS refused, and all that led to it, and say whether there is reason to resolve anew.
 
@@ -163,7 +177,7 @@ class _QuietThreads(threading.local):
 
 
 class _NoSecrets(logging.Filter):
-    """Keeps what botocore logs at DEBUG while it resolves credentials, or asks S3, out of the logs: STS's answers
+    """Keeps what botocore logs at DEBUG while it resolves credentials, or asks AWS, out of the logs: STS's answers
     whole, the web identity token, the strings that it signs. Other threads, and other levels, log as ever."""
 
     def filter(self, record: logging.LogRecord) -> bool:
@@ -181,11 +195,11 @@ def quiet_botocore() -> Iterator[None]:
     for name in list(logging.root.manager.loggerDict):
         if name.partition(".")[0] in ("botocore", "boto3", "urllib3"):
             logging.getLogger(name).addFilter(_no_secrets)
-    _threads.resolving = True
+    before, _threads.resolving = _threads.resolving, True
     try:
         yield
     finally:
-        _threads.resolving = False
+        _threads.resolving = before
 
 
 def freeze(credentials: Any) -> FrozenCredentials:

@@ -118,6 +118,14 @@ def is_this_machine(url: str) -> bool:
     return is_loopback(origin_of(url).host)
 
 
+def is_known_to_aws(runtime: str, service: str) -> bool:
+    """Whether a service of AWS's can know a runtime's endpoints and credentials, by the URLs of both.
+
+    Not where the runtime is on this machine, as the local runtime is, and the service is not.
+    """
+    return is_this_machine(service) or not is_this_machine(runtime)
+
+
 def checked_hosts(hosts: Any) -> tuple[str, ...]:
     """The hosts of ``aws_sagemaker_allowed_hosts`` as ``host:port``, in lower case.
 

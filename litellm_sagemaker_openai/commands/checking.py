@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import Future
-from concurrent.futures import TimeoutError as FutureTimeoutError
 from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
@@ -24,7 +22,7 @@ from litellm import EmbeddingResponse, ModelResponse
 
 from litellm_sagemaker_openai.aws.control_plane import find, look_up
 from litellm_sagemaker_openai.aws.credentials import CredentialsError, quiet_botocore
-from litellm_sagemaker_openai.aws.hosts import is_this_machine
+from litellm_sagemaker_openai.aws.hosts import is_known_to_aws
 from litellm_sagemaker_openai.aws.sigv4 import FrozenCredentials
 from litellm_sagemaker_openai.capabilities import Facts
 from litellm_sagemaker_openai.commands import diagnosis, probing
@@ -46,7 +44,6 @@ from litellm_sagemaker_openai.settings import Settings, sort_settings
 from litellm_sagemaker_openai.target import Target
 from litellm_sagemaker_openai.upstream_errors import AnswerError, FailureKind, UpstreamError, read_error, unusable
 
-_CREDENTIALS_SECONDS = 60.0
 # A call needs neither STS nor the control plane, so that it is not worth waiting long where they cannot be reached.
 _SHORT_TIMEOUTS = Config(connect_timeout=5, read_timeout=10, retries={"total_max_attempts": 2})
 
@@ -303,11 +300,7 @@ class Endpoint:
         Raises:
             CredentialsError: there are none, or they did not come in time.
         """
-        got = source_for(self.settings.identity, self.region).get()
-        try:
-            return got.result(_CREDENTIALS_SECONDS) if isinstance(got, Future) else got
-        except FutureTimeoutError as error:
-            raise CredentialsError(f"AWS credentials did not come within {_CREDENTIALS_SECONDS:g} s") from error
+        return source_for(self.settings.identity, self.region).wait()
 
     def ask(self, question: Mapping[str, Any]) -> httpx.Response:
         """A whole answer that was a success.
@@ -462,12 +455,8 @@ def _aws_clients(credentials: FrozenCredentials, endpoint: Endpoint) -> tuple[An
 
 
 def _ask_aws(endpoint: Endpoint, client: Any, ask: Callable[[], T]) -> T | Exception | None:
-    """What AWS answers, or why it does not; None: it was not asked.
-
-    It is not asked where the runtime is on this machine, as the local runtime is, and the client's service is not: AWS
-    knows neither its credentials nor its endpoints.
-    """
-    if is_this_machine(endpoint.url) and not is_this_machine(client.meta.endpoint_url):
+    """What AWS answers, or why it does not; None: it was not asked, as it knows nothing of the local runtime."""
+    if not is_known_to_aws(endpoint.url, client.meta.endpoint_url):
         return None
     try:
         with quiet_botocore():
