@@ -21,7 +21,7 @@ SEAMS = "litellm_seams"
 PUBLIC = {
     "litellm": {
         *("CustomLLM", "CustomStreamWrapper", "EmbeddingResponse", "ModelResponse"),
-        *("completion", "get_llm_provider", "model_cost", "register_model", "token_counter"),
+        *("completion", "get_llm_provider", "get_valid_models", "model_cost", "register_model", "token_counter"),
         *("cache", "callbacks", "custom_provider_map", "model_alias_map", "model_fallbacks", "num_retries"),
         *("ssl_certificate", "ssl_verify", "suppress_debug_info"),
     },

@@ -27,7 +27,7 @@ from litellm_sagemaker_openai.target import Target
 _CALLS = 8
 _REGIONS = 16
 # A region that cannot be reached is given up within a minute; botocore's own limit is a minute for each of 5 tries.
-CONFIG = Config(connect_timeout=5, read_timeout=20, max_pool_connections=_CALLS)
+_CONFIG = Config(connect_timeout=5, read_timeout=20, max_pool_connections=_CALLS)
 
 _IN_SERVICE = "InService"  # botocore 1.44.5, shapes EndpointStatus and InferenceComponentStatus
 
@@ -101,7 +101,7 @@ def client(region: str, profile: str | None = None, *, attempts: int | None = No
     Raises:
         botocore.exceptions.BotoCoreError: there is no such profile.
     """
-    config = CONFIG if attempts is None else CONFIG.merge(Config(retries={"total_max_attempts": attempts}))
+    config = _CONFIG if attempts is None else _CONFIG.merge(Config(retries={"total_max_attempts": attempts}))
     return boto3.session.Session(profile_name=profile).client("sagemaker", region_name=region, config=config)
 
 
@@ -164,7 +164,7 @@ def find_in_regions(regions: Iterable[str], profile: str | None = None) -> dict[
     """
     session = boto3.session.Session(profile_name=profile)
     # Made here and not in the threads: a session is for one thread, its clients are for any.
-    clients = {region: session.client("sagemaker", region_name=region, config=CONFIG) for region in regions}
+    clients = {region: session.client("sagemaker", region_name=region, config=_CONFIG) for region in regions}
 
     def attempt(in_region: Any) -> Found | Exception:
         try:

@@ -12,10 +12,11 @@ from functools import cache
 from typing import Any
 
 import botocore.session
+from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.loaders import create_loader
 
-from litellm_sagemaker_openai.aws.control_plane import CONFIG, Found, find
+from litellm_sagemaker_openai.aws.control_plane import Found, find
 from litellm_sagemaker_openai.aws.credentials import CredentialsError
 from litellm_sagemaker_openai.aws.hosts import is_known_to_aws
 from litellm_sagemaker_openai.aws.sigv4 import FrozenCredentials
@@ -23,7 +24,8 @@ from litellm_sagemaker_openai.target import Target
 
 ASK_AGAIN_SECONDS = 300.0  # whether AWS answered or not; each time, a few requests for each endpoint
 _KEPT_SECONDS = 3600.0  # what was found, where AWS cannot be asked any more
-_MOST_MODELS = 500
+_MOST_MODELS = 500  # a name takes 60 µs, as long as LiteLLM itself takes for each that it lists
+_CONFIG = Config(connect_timeout=5, read_timeout=20)
 
 # What tells that a model can be called. Other actions tell only more about it.
 PERMISSIONS = (
@@ -119,7 +121,7 @@ def models_in_service(credentials: FrozenCredentials, region: str, profile: str 
     session = botocore.session.Session(profile=profile)
     session.register_component("data_loader", _loader())
     session.set_credentials(credentials.access_key, credentials.secret_key, credentials.session_token)
-    client = session.create_client("sagemaker", region_name=region, config=CONFIG)
+    client = session.create_client("sagemaker", region_name=region, config=_CONFIG)
     try:
         if not is_known_to_aws(runtime, client.meta.endpoint_url):
             return frozenset()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -35,6 +35,7 @@ def _parsed_targets(context: click.Context, argument: click.Parameter, values: S
 Examples:
   litellm-sagemaker-openai config --region us-west-2 --output proxy_config.yaml
   litellm-sagemaker-openai config my-endpoint my-gpus/coder > proxy_config.yaml
+  litellm-sagemaker-openai config --output proxy_config.yaml --force --watch
 
 IAM, where no names are given: sagemaker:ListEndpoints, ListInferenceComponents, DescribeEndpoint and
 DescribeEndpointConfig; for model_info also DescribeInferenceComponent and DescribeModel. With names none is needed.
@@ -46,8 +47,22 @@ Exit status: 0 written; 1 nothing in service, the file exists, AWS refused or co
 @click.option("-o", "--output", metavar="FILE", help="The file to write.  [default: standard output]")
 @click.option("--force", is_flag=True, help="Overwrite the file if it is there.")
 @click.option("--probe", is_flag=True, help="Ask each model what it can do, as check --probe does, and write that.")
+@click.option(
+    "--watch",
+    metavar="[SECONDS]",
+    type=click.IntRange(10),
+    is_flag=False,
+    flag_value=300,
+    help="Look again every 300 seconds, or so many, and write the file anew where what is in service changed.",
+)
 def config(
-    targets: tuple[Target, ...], region: str | None, profile: str | None, output: str | None, force: bool, probe: bool
+    targets: tuple[Target, ...],
+    region: str | None,
+    profile: str | None,
+    output: str | None,
+    force: bool,
+    watch: int | None,
+    probe: bool,
 ) -> None:
     """Write a configuration for LiteLLM's proxy.
 
@@ -58,10 +73,19 @@ def config(
     """
     if force and output is None:
         raise click.UsageError("--force goes with --output")
+    if watch is not None:
+        from litellm_sagemaker_openai.commands.watching import keep_in_step
+
+        if targets or output is None:
+            raise click.UsageError("--watch goes with --output, and without names: it is for what is in service")
+        if probe:
+            raise click.UsageError("--watch and --probe exclude each other: to probe costs tokens each time")
+        keep_in_step(output, lambda say: _for_what_is_in_service(region, profile, say, whole=True), watch, force=force)
     with expected_failures():
-        text = (
-            _for_names(targets, region, profile, probe) if targets else _for_what_is_in_service(region, profile, probe)
-        )
+        if targets:
+            text = _for_names(targets, region, profile, probe)
+        else:
+            text = _for_what_is_in_service(region, profile, _on_stderr, probe=probe)
     if output is None:
         click.echo(text, nl=False)
         return
@@ -73,6 +97,10 @@ def config(
     except OSError as error:
         raise click.ClickException(f"cannot write {output}: {error.strerror}") from error
     click.echo(f"wrote {output}; its first lines say how to start the proxy", err=True)
+
+
+def _on_stderr(line: str) -> None:
+    click.echo(line, err=True)
 
 
 def _for_names(targets: Iterable[Target], region: str | None, profile: str | None, probe: bool) -> str:
@@ -115,14 +143,25 @@ def _described(targets: Sequence[Target], region: str | None, profile: str | Non
     return described
 
 
-def _for_what_is_in_service(region: str | None, profile: str | None, probe: bool) -> str:
+def _for_what_is_in_service(
+    region: str | None,
+    profile: str | None,
+    say: Callable[[str], None],
+    *,
+    whole: bool = False,
+    probe: bool = False,
+) -> str:
+    """``say``: takes what the configuration does not tell. ``whole``: what is not known may not be left out."""
     from litellm_sagemaker_openai.aws.control_plane import client, find
+    from litellm_sagemaker_openai.aws.in_service import PERMISSIONS
     from litellm_sagemaker_openai.commands.endpoints import notes_on
 
     region, _ = resolve_region(region, profile)
     found = find(client(region, profile))
+    if whole and (missing := [action for action in PERMISSIONS if action in found.not_permitted]):
+        raise ValueError(f"some may not be known, since the credentials lack {', '.join(missing)}")
     for note in notes_on([found]):
-        click.echo(note, err=True)
+        say(note)
     models: dict[Target, Served] = {}
     others = {}
     for each in found.listed:

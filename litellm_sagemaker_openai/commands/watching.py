@@ -1,0 +1,78 @@
+"""``config --watch``: a file that is kept in step with what is in service."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import NoReturn
+
+import click
+
+from litellm_sagemaker_openai.commands.common import expected_failures
+
+Say = Callable[[str], None]
+
+
+def keep_in_step(output: str, compose: Callable[[Say], str], seconds: float, *, force: bool) -> NoReturn:
+    """Write the file where what it would say changed, but for its comments, until Ctrl-C.
+
+    Each time that it was written, a line on standard output says so, for a program that reads it. Where AWS cannot be
+    asked any more, or nothing is in service any more, the file stays as it is, and standard error says why, once.
+
+    Args:
+        output: the file. A reader finds the whole of the old or the whole of the new one.
+        compose: gives the file's text, and tells a function what else there is to say.
+        seconds: between two looks.
+        force: whether it may be there already.
+
+    Raises:
+        click.ClickException: the file is there already, or cannot be written; AWS cannot be asked the first time, or
+            nothing is in service then.
+    """
+    file = Path(output).resolve()  # a link stays one
+    try:
+        text = file.read_text(encoding="utf-8") if file.is_file() else None
+    except (OSError, UnicodeDecodeError) as error:
+        raise click.ClickException(f"cannot read {output}: {error}") from error
+    if file.exists() and not (force and file.is_file()):
+        hint = "--force overwrites it" if file.is_file() else "--watch needs a regular file"
+        raise click.ClickException(f"{output} is there already; {hint}")
+    said: set[str] | None = None
+    while True:
+        to_say: list[str] = []
+        try:
+            with expected_failures():
+                composed = compose(to_say.append)
+        except click.ClickException as error:
+            if said is None:
+                raise
+            to_say.append(f"{output} stays as it is: {error.message}")
+        else:
+            if text is None or without_comments(composed) != without_comments(text):
+                _write(file, composed, output)
+                text = composed
+                click.echo(f"wrote {output}")
+        for line in to_say:
+            if line not in (said or ()):
+                click.echo(line, err=True)
+        said = set(to_say)
+        time.sleep(seconds)
+
+
+def without_comments(text: str) -> list[str]:
+    """The lines of a YAML file that are not comments. What only they say is no reason for a proxy to restart."""
+    return [line for line in text.splitlines() if not line.lstrip().startswith("#")]
+
+
+def _write(file: Path, text: str, output: str) -> None:
+    new = file.with_name(f".{file.name}.{os.getpid()}")
+    try:
+        new.write_text(text, encoding="utf-8")
+        if file.exists():
+            new.chmod(file.stat().st_mode & 0o7777)
+        new.replace(file)
+    except OSError as error:
+        new.unlink(missing_ok=True)
+        raise click.ClickException(f"cannot write {output}: {error.strerror}") from error
