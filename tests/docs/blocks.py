@@ -19,7 +19,10 @@ PROXY_START = [block for block in _BASH if block.text.endswith("\nlitellm --conf
 EXPORTS = [block for block in _BASH if re.fullmatch(r"(export AIOHTTP_\w+=\d+\n)+", block.text)]
 LOCAL = [block for block in _BASH if block.text.startswith("litellm-sagemaker-openai local ")]
 LISTING = [block for block in _BASH if block.text.startswith("litellm-sagemaker-openai endpoints ")]
-CONFIGURING = [block for block in _BASH if block.text.startswith("litellm-sagemaker-openai config ")]
+WATCHING = [block for block in _BASH if " --watch" in block.text]
+CONFIGURING = [
+    block for block in _BASH if block.text.startswith("litellm-sagemaker-openai config ") and block not in WATCHING
+]
 CALLING = [block for block in _BASH if re.match(r"litellm-sagemaker-openai (check|chat) ", block.text)]
 CONTAINERS = [block for block in _BASH if block.page == "docs/deploying-the-proxy.md"]
 DEPLOYING = [block for block in _BASH if "python examples/deploy_endpoint.py " in block.text]
@@ -27,4 +30,5 @@ DEPLOYING = [block for block in _BASH if "python examples/deploy_endpoint.py " i
 TESTED = [
     *(*PYTHON, *YAML, *JSON),
     *(*MAKE, *PIP, *CURL, *PROXY_START, *EXPORTS, *LOCAL, *LISTING, *CONFIGURING, *CALLING, *CONTAINERS, *DEPLOYING),
+    *WATCHING,
 ]

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import re
+import secrets
 import shlex
+import signal
+import socket
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+import httpx
 import pytest
 import yaml  # type: ignore[import-untyped]
 
@@ -16,9 +23,10 @@ from examples.demo import MODELS, RUNTIME
 from litellm_sagemaker_openai.local.server import running
 from tests.aws_apis import Aws
 from tests.conftest import CREDENTIALS, REGION
-from tests.docs.blocks import CALLING, CONFIGURING, DEPLOYING, LISTING, LOCAL, PYTHON
+from tests.docs.blocks import CALLING, CONFIGURING, DEPLOYING, LISTING, LOCAL, PYTHON, WATCHING
 from tests.docs.pages import Block
 from tests.docs.reader import AS_ON_AWS, LOCAL_URL, MARK, add_tool, bash, environment, make_listed_endpoints, run
+from tests.operating.proxies import until
 
 pytestmark = pytest.mark.slow(reason="starts the command in processes of their own, and each imports LiteLLM")
 
@@ -70,6 +78,51 @@ def test_configuring(block: Block, account: dict[str, str], tmp_path: Path) -> N
     written = yaml.safe_load((tmp_path / "proxy_config.yaml").read_text())
     names = [model["model_name"] for model in written["model_list"]]
     assert names == ["my-endpoint", "coder", "reviewer", "reports"]
+
+
+def test_watching(account: dict[str, str], aws_apis: Aws, tmp_path: Path) -> None:
+    """The first block prints what the page shows; with the second, a running proxy takes what was deployed since."""
+    alone, with_a_proxy = WATCHING
+    account = account | {"LITELLM_MASTER_KEY": f"sk-{secrets.token_hex(32)}", "LITELLM_MODE": "PRODUCTION"}
+    with started(alone.text, account, tmp_path) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == alone.output
+    aws_apis.make_endpoint("deployed-since")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    url, bearer = f"http://127.0.0.1:{port}", f"Bearer {account['LITELLM_MASTER_KEY']}"
+    first, *others = with_a_proxy.text.splitlines(keepends=True)
+    assert first == "litellm --config proxy_config.yaml --run_gunicorn &\n"
+    first = first.replace(" &", f" --host 127.0.0.1 --port {port} --num_workers 1 >proxy.log 2>&1 &")
+    is_there = f"until curl --silent --noproxy '*' --output /dev/null {url}/health/liveliness; do sleep 0.2; done\n"
+    with started(first + is_there + "".join(others), account, tmp_path):
+        for _ in until("the proxy to have what was deployed since", 90):
+            try:
+                answer = httpx.get(f"{url}/v1/models", headers={"Authorization": bearer}, trust_env=False)
+            except httpx.HTTPError:
+                continue
+            names = [each["id"] for each in answer.raise_for_status().json()["data"]]
+            if "deployed-since" in names:
+                break
+    assert "Handling signal: hup" in (tmp_path / "proxy.log").read_text()
+
+
+@contextmanager
+def started(script: str, env: dict[str, str], folder: Path) -> Iterator[subprocess.Popen[str]]:
+    """A script in a group of processes of its own, all of which are ended."""
+    with subprocess.Popen(
+        ["bash", "-euo", "pipefail", "-c", script],
+        env=env,
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        try:
+            yield process
+        finally:
+            os.killpg(process.pid, signal.SIGTERM)
+            process.communicate(timeout=60)
 
 
 @each("block", CALLING, ids=str)
