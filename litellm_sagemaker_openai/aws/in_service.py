@@ -25,7 +25,8 @@ from litellm_sagemaker_openai.target import Target
 ASK_AGAIN_SECONDS = 300.0  # whether AWS answered or not; each time, a few requests for each endpoint
 _KEPT_SECONDS = 3600.0  # what was found, where AWS cannot be asked any more
 _MOST_MODELS = 500  # a name takes 60 µs, as long as LiteLLM itself takes for each that it lists
-_CONFIG = Config(connect_timeout=5, read_timeout=20)
+# Shorter than for a command: `find` has threads that the interpreter waits for where a process ends.
+_CONFIG = Config(connect_timeout=5, read_timeout=10, retries={"total_max_attempts": 2})
 
 # What tells that a model can be called. Other actions tell only more about it.
 PERMISSIONS = (

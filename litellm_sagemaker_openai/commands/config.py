@@ -6,6 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import click
@@ -74,13 +75,15 @@ def config(
     if force and output is None:
         raise click.UsageError("--force goes with --output")
     if watch is not None:
-        from litellm_sagemaker_openai.commands.watching import keep_in_step
+        from litellm_sagemaker_openai.commands.watching import keep_up_to_date
 
         if targets or output is None:
             raise click.UsageError("--watch goes with --output, and without names: it is for what is in service")
         if probe:
             raise click.UsageError("--watch and --probe exclude each other: to probe costs tokens each time")
-        keep_in_step(output, lambda say: _for_what_is_in_service(region, profile, say, whole=True), watch, force=force)
+        keep_up_to_date(
+            output, lambda say: _for_what_is_in_service(region, profile, say, whole=True), watch, force=force
+        )
     with expected_failures():
         if targets:
             text = _for_names(targets, region, profile, probe)

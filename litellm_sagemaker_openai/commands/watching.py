@@ -1,4 +1,4 @@
-"""``config --watch``: a file that is kept in step with what is in service."""
+"""``config --watch``: a file that is kept up to date with what is in service."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from litellm_sagemaker_openai.commands.common import expected_failures
 Say = Callable[[str], None]
 
 
-def keep_in_step(output: str, compose: Callable[[Say], str], seconds: float, *, force: bool) -> NoReturn:
+def keep_up_to_date(output: str, compose: Callable[[Say], str], seconds: float, *, force: bool) -> NoReturn:
     """Write the file where what it would say changed, but for its comments, until Ctrl-C.
 
     Each time that it was written, a line on standard output says so, for a program that reads it. Where AWS cannot be

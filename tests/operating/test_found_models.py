@@ -194,6 +194,8 @@ def test_each_that_is_listed_can_be_called(operated: Operated, listed: list[str]
 def test_model_info_has_the_same(operated: Operated, listed: list[str]) -> None:
     rows = operated.proxy.get("/model/info").raise_for_status().json()["data"]
     assert {row["model_name"] for row in rows if "*" not in row["model_name"]} == set(listed)
+    groups = operated.proxy.get("/model_group/info").raise_for_status().json()["data"]
+    assert {group["model_group"] for group in groups} == set(listed)
 
 
 @pytest.mark.parametrize("key", KEYS)
