@@ -81,9 +81,8 @@ def config(
             raise click.UsageError("--watch goes with --output, and without names: it is for what is in service")
         if probe:
             raise click.UsageError("--watch and --probe exclude each other: to probe costs tokens each time")
-        keep_up_to_date(
-            output, lambda say: _for_what_is_in_service(region, profile, say, whole=True), watch, force=force
-        )
+        look = partial(_for_what_is_in_service, region, profile, whole=True)
+        keep_up_to_date(output, look, watch, force=force)
     with expected_failures():
         if targets:
             text = _for_names(targets, region, profile, probe)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable
 from pathlib import Path
+from time import sleep
 from typing import NoReturn
 
 import click
@@ -58,7 +58,7 @@ def keep_up_to_date(output: str, compose: Callable[[Say], str], seconds: float, 
             if line not in (said or ()):
                 click.echo(line, err=True)
         said = set(to_say)
-        time.sleep(seconds)
+        sleep(seconds)
 
 
 def without_comments(text: str) -> list[str]:

@@ -61,8 +61,8 @@ def install() -> None:
     known = lookup.in_loaded(_MODEL_CHECKS, "get_known_models_from_wildcard")
     if known is not None and not hasattr(known, _OURS):
         _replace(_MODEL_CHECKS, known, _expanding_wildcards(known))
-        # In a proxy, which loads the provider before it makes its Router.
-        threading.Thread(target=_ask_early, name="sagemaker-openai-models", daemon=True).start()
+        if _PROXY_SERVER in sys.modules:  # it loads the provider before it makes its Router
+            threading.Thread(target=_ask_early, name="sagemaker-openai-models", daemon=True).start()
     valid = lookup.in_loaded(_UTILS, "get_valid_models")
     if valid is not None and not hasattr(valid, _OURS):
         _replace(_UTILS, valid, _asking_for_valid_models(valid))
@@ -79,7 +79,9 @@ def _expanding_wildcards(original: Callable[..., list[str]]) -> Callable[..., li
     def known_models(*args: Any, **kwargs: Any) -> list[str]:
         given = _arguments(original, args, kwargs)
         params = given.get("litellm_params")
-        listed = None if params is None else listed_names(given["wildcard_model"], _as_mapping(params))
+        if not str(lookup.attribute(params, "model")).startswith(_PREFIX):
+            return original(*args, **kwargs)
+        listed = listed_names(given["wildcard_model"], _as_mapping(params))
         return original(*args, **kwargs) if listed is None else listed
 
     return known_models

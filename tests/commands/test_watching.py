@@ -7,7 +7,6 @@ import signal
 import stat
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ import yaml  # type: ignore[import-untyped]
 from click.testing import CliRunner, Result
 
 from litellm_sagemaker_openai.cli import main
+from litellm_sagemaker_openai.commands import watching
 from tests.aws_apis import Aws
 
 Do = Callable[[], None]
@@ -42,7 +42,7 @@ def watch(file: Path, monkeypatch: pytest.MonkeyPatch, aws_apis: Aws) -> Watch:
                 raise KeyboardInterrupt
             step()
 
-        monkeypatch.setattr(time, "sleep", sleep)
+        monkeypatch.setattr(watching, "sleep", sleep)
         return CliRunner().invoke(main, ["config", "--output", str(file), *arguments, "--watch"])
 
     aws_apis.make_endpoint("my-endpoint")
