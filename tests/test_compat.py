@@ -9,6 +9,7 @@ import pytest
 from packaging.version import Version
 
 from tools import compat
+from tools.environments import ROOT
 
 
 def test_the_lowest_is_what_the_package_requires_and_the_pinned_what_make_installs() -> None:
@@ -16,7 +17,7 @@ def test_the_lowest_is_what_the_package_requires_and_the_pinned_what_make_instal
     lowest, pinned, _ = versions
     assert list(versions.values()) == [["lowest"], ["pinned"], ["1.107.0", "1.107.0"]]
     assert Version(lowest) < Version(pinned)
-    text = (compat.ROOT / "pyproject.toml").read_text()
+    text = (ROOT / "pyproject.toml").read_text()
     assert re.findall(r'"litellm(?:\[proxy\])?([<>=~].*?)"', text) == [f">={lowest}"] * 2
 
 
@@ -42,6 +43,6 @@ def test_the_table() -> None:
 
 def test_each_workaround_says_how_long_it_is_needed() -> None:
     listed = dict(compat.workarounds())
-    files = {path.stem for path in (compat.ROOT / "litellm_sagemaker_openai" / "litellm_seams").glob("*.py")}
+    files = {path.stem for path in (ROOT / "litellm_sagemaker_openai" / "litellm_seams").glob("*.py")}
     assert listed.keys() == files - {"__init__", "lookup"}
     assert all(listed.values())

@@ -14,11 +14,9 @@ from __future__ import annotations
 
 import argparse
 import ast
-import hashlib
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 import time
@@ -28,10 +26,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree
 
-ROOT = Path(__file__).resolve().parent.parent
+from tools.environments import CONSTRAINTS, ROOT, built_wheel, digest, output, run, succeeds, table
+
 _ENVIRONMENTS = ROOT / ".compat"
 _SEAMS = ROOT / "litellm_sagemaker_openai" / "litellm_seams"
-_CONSTRAINTS = ROOT / "constraints.txt"
 _TEST_REQUIREMENTS = ROOT / "tests" / "requirements-no-deps.txt"
 _ROLES = ("lowest", "pinned", "newest-with-proxy", "newest")
 
@@ -75,7 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("versions", nargs="*", metavar="VERSION", help=f"a version, or: {', '.join(_ROLES)}")
     wanted = parser.parse_args(arguments).versions or _ROLES
     _ENVIRONMENTS.mkdir(exist_ok=True)
-    wheel = _built_wheel()
+    wheel = built_wheel(_ENVIRONMENTS / "wheel")
     results = []
     for version, roles in _by_version(wanted).items():
         python, proxy = _environment(version, wheel)
@@ -101,7 +99,7 @@ def _version_of(name: str) -> str:
     if name == "lowest":
         return _found(r'"litellm>=([\d.]+)"', ROOT / "pyproject.toml")
     if name == "pinned":
-        return _found(r"(?m)^litellm==(\S+)$", _CONSTRAINTS)
+        return _found(r"(?m)^litellm==(\S+)$", CONSTRAINTS)
     if name == "newest":
         return _newest("litellm", "--no-deps")
     if name == "newest-with-proxy":
@@ -121,7 +119,7 @@ def _found(pattern: str, path: Path) -> str:
 def _newest(requirement: str, *options: str) -> str:
     """The newest version that pip would install. Asks the index; installs nothing."""
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--dry-run", "--ignore-installed", "--report", "-"]
-    report = json.loads(_output([*command, *options, requirement]))
+    report = json.loads(output([*command, *options, requirement]))
     versions = {each["metadata"]["name"]: each["metadata"]["version"] for each in report["install"]}
     return str(versions["litellm"])
 
@@ -129,27 +127,19 @@ def _newest(requirement: str, *options: str) -> str:
 # Environments
 
 
-def _built_wheel() -> Path:
-    folder = _ENVIRONMENTS / "wheel"
-    shutil.rmtree(folder, ignore_errors=True)
-    _run([sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(folder), str(ROOT)])
-    (wheel,) = folder.glob("*.whl")
-    return wheel
-
-
 def _environment(version: str, wheel: Path) -> tuple[Path, str]:
     """The environment's Python, and what is in it of LiteLLM's proxy."""
     folder = _ENVIRONMENTS / f"{version}-python{sys.version_info.major}.{sys.version_info.minor}"
     python = folder / "bin" / "python"
     stamp = folder / "made-of.json"
-    made_of = _digest(ROOT / "pyproject.toml", _CONSTRAINTS, _TEST_REQUIREMENTS)
+    made_of = digest(ROOT / "pyproject.toml", CONSTRAINTS, _TEST_REQUIREMENTS)
     if stamp.exists() and (noted := json.loads(stamp.read_text()))["made_of"] == made_of:
         return python, str(noted["proxy"])
     print(f"Making an environment with LiteLLM {version}; this takes a minute or two.", flush=True)
     venv.create(folder, clear=True, with_pip=True)
     install = [str(python), "-m", "pip", "install", "--quiet"]
     if version == _version_of("pinned"):
-        install += ["--constraint", str(_CONSTRAINTS)]
+        install += ["--constraint", str(CONSTRAINTS)]
     _install_as_a_user(python, [*install, str(wheel), f"litellm=={version}"])
     proxy = _install_the_proxy(python, install, version)
     _install_for_the_tests(python)
@@ -159,10 +149,10 @@ def _environment(version: str, wheel: Path) -> tuple[Path, str]:
 
 def _install_as_a_user(python: Path, install: Sequence[str]) -> None:
     """Installs the wheel and what it requires, and runs it."""
-    _run(install)
-    _run([str(python), "-c", "import litellm_sagemaker_openai as it; it.register(); it.generate_token"])
+    run(install)
+    run([str(python), "-c", "import litellm_sagemaker_openai as it; it.register(); it.generate_token"])
     for option in ("--version", "--help"):
-        _run([str(python.with_name("litellm-sagemaker-openai")), option], stdout=subprocess.DEVNULL)
+        run([str(python.with_name("litellm-sagemaker-openai")), option], stdout=subprocess.DEVNULL)
 
 
 def _install_the_proxy(python: Path, install: Sequence[str], version: str) -> str:
@@ -171,33 +161,29 @@ def _install_the_proxy(python: Path, install: Sequence[str], version: str) -> st
     Newer ones require packages of LiteLLM's own that not every index has. The proxy starts without them, and LiteLLM's
     response cache does not work without the others.
     """
-    if _succeeds([*install, f"litellm[proxy]=={version}"]):
+    if succeeds([*install, f"litellm[proxy]=={version}"]):
         return "yes"
-    required = json.loads(_output([str(python), "-c", _REQUIRED_BY_THE_PROXY]))
+    required = json.loads(output([str(python), "-c", _REQUIRED_BY_THE_PROXY]))
     own = sorted(each for each in required if each.startswith("litellm-"))
     print(f"litellm[proxy]=={version} cannot be installed here; without {', '.join(own)}:", flush=True)
-    _run([*install, *sorted(set(required) - set(own))])
+    run([*install, *sorted(set(required) - set(own))])
     return f"without {', '.join(re.split('[=<>]', each)[0] for each in own)}"
 
 
 def _install_for_the_tests(python: Path) -> None:
     """Adds what the tests need, at the versions of constraints.txt but for what is there already."""
-    present = _output([str(python), "-m", "pip", "freeze", "--exclude", "litellm-sagemaker-openai"]).splitlines()
+    present = output([str(python), "-m", "pip", "freeze", "--exclude", "litellm-sagemaker-openai"]).splitlines()
     names = {_name(line) for line in present}
-    pins = [line for line in _CONSTRAINTS.read_text().splitlines() if "==" in line and _name(line) not in names]
+    pins = [line for line in CONSTRAINTS.read_text().splitlines() if "==" in line and _name(line) not in names]
     constraints = python.parent.parent / "constraints.txt"
     constraints.write_text("\n".join([*present, *pins]) + "\n")
     install = [str(python), "-m", "pip", "install", "--quiet", "--constraint", str(constraints)]
-    _run([*install, "--editable", f"{ROOT}[test,docs]"])
-    _run([*install, "--no-deps", "--requirement", str(_TEST_REQUIREMENTS)])
+    run([*install, "--editable", f"{ROOT}[test,docs]"])
+    run([*install, "--no-deps", "--requirement", str(_TEST_REQUIREMENTS)])
 
 
 def _name(requirement: str) -> str:
     return re.sub(r"[-_.]+", "-", re.split(r"==| @ ", requirement)[0]).lower()
-
-
-def _digest(*files: Path) -> str:
-    return hashlib.sha256(b"\0".join(file.read_bytes() for file in files)).hexdigest()
 
 
 # Tests
@@ -224,10 +210,7 @@ def _table(results: Iterable[Result]) -> Iterator[str]:
     head = ("LiteLLM", "which", "Python", "proxy", "passed", "failed", "seconds")
     python = f"{sys.version_info.major}.{sys.version_info.minor}"
     rows = [(r.version, ", ".join(r.roles), python, r.proxy, r.passed, r.failed, round(r.seconds)) for r in results]
-    lines = [head, *[tuple(map(str, row)) for row in rows]]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    for line in lines:
-        yield "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+    return table(head, rows)
 
 
 def workarounds() -> Iterator[tuple[str, str]]:
@@ -237,25 +220,6 @@ def workarounds() -> Iterator[tuple[str, str]]:
         until = re.search(r"^Needed until: (.+?)(?:\n\n|\Z)", text, re.MULTILINE | re.DOTALL)
         if until:
             yield path.stem, " ".join(until[1].split())
-
-
-# Processes
-
-
-def _run(command: Sequence[str], **options: int) -> None:
-    if subprocess.run(command, check=False, **options).returncode:  # type: ignore[call-overload]
-        raise SystemExit(f"failed: {' '.join(command)}")
-
-
-def _succeeds(command: Sequence[str]) -> bool:
-    return subprocess.run(command, check=False, capture_output=True).returncode == 0
-
-
-def _output(command: Sequence[str]) -> str:
-    finished = subprocess.run(command, check=False, stdout=subprocess.PIPE, text=True)
-    if finished.returncode:
-        raise SystemExit(f"failed: {' '.join(command)}")
-    return finished.stdout
 
 
 if __name__ == "__main__":

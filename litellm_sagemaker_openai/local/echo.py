@@ -244,8 +244,8 @@ def _json_object(body: Body, text: str) -> Any:
     """An object as the prompt describes it, else one with the user's words."""
     plain = {"echo": text, "is_model": False}
     # The system messages last: they say what is asked for, and a user's may have JSON that is asked about.
-    messages = sorted(body["messages"], key=lambda message: message["role"] in ("system", "developer"))
-    schema = described(_text(message) for message in messages if message["role"] not in ("assistant", "tool"))
+    roles = (("user",), ("system", "developer"))
+    schema = described(_text(message) for each in roles for message in body["messages"] if message["role"] in each)
     if schema is None:
         return plain
     try:

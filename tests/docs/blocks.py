@@ -1,5 +1,5 @@
 """The pages' code blocks by what they are: each kind has its test in test_snippets.py or test_commands.py, here or in
-tests/deploy/."""
+tests/deploy/; tests/test_frameworks.py has those that `make frameworks` runs."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import re
 
 from tests.docs.pages import in_language
 
-PYTHON = in_language("python")
+FRAMEWORKS = [block for block in in_language("python") if block.page == "docs/frameworks.md"]
+PYTHON = [block for block in in_language("python") if block not in FRAMEWORKS]
 YAML = in_language("yaml")
 JSON = in_language("json")
 
@@ -28,7 +29,7 @@ CONTAINERS = [block for block in _BASH if block.page == "docs/deploying-the-prox
 DEPLOYING = [block for block in _BASH if "python examples/deploy_endpoint.py " in block.text]
 
 TESTED = [
-    *(*PYTHON, *YAML, *JSON),
+    *(*PYTHON, *FRAMEWORKS, *YAML, *JSON),
     *(*MAKE, *PIP, *CURL, *PROXY_START, *EXPORTS, *LOCAL, *LISTING, *CONFIGURING, *CALLING, *CONTAINERS, *DEPLOYING),
     *WATCHING,
 ]

@@ -1,0 +1,265 @@
+"""Runs the agent frameworks, each in an environment of its own, against the local runtime, and prints what works.
+
+    python -m tools.frameworks                 all
+    python -m tools.frameworks dspy crewai     some
+    python -m tools.frameworks --page          all, and writes the table into docs/frameworks.md
+
+The exit status is 0 if all works but for what a framework does not have. Needs a package index, and nothing but the
+standard library. For each framework, tests/frameworks/ has a script, which begins with the page's snippet, and a file
+of pins beside it. An environment has the pins and this checkout's wheel; it is kept in .frameworks/, and made anew
+where the pins have changed. Those that speak to a proxy get the real one, which is in another environment with the
+versions of constraints.txt. Nothing that runs reaches the network: its proxy for HTTP is a closed port.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import secrets
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+import venv
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+from tools.environments import CONSTRAINTS, ROOT, built_wheel, digest, run, table
+
+SCRIPTS = ROOT / "tests" / "frameworks"
+PAGE = ROOT / "docs" / "frameworks.md"
+PROXY_URL = "http://localhost:4000"  # as the page has it
+HEAD = ("framework", "version", "through", "chat", "stream", "tools", "structured", "usage", "cost")
+FEATURES = HEAD[3:]
+_ENVIRONMENTS = ROOT / ".frameworks"
+_HARNESS = SCRIPTS / "harness.py"
+_NOT_FRAMEWORKS = {"harness", "registration"}
+_PROXY = "proxy"  # the environment of the runtime and the proxy
+_START_SECONDS, _TRIAL_SECONDS = 120, 300
+_HELLO_TOKENS = (8, 12)  # what the echo container counts of "Hello?" and of its answer
+_HELLO_COST = _HELLO_TOKENS[0] * 1e-6 + _HELLO_TOKENS[1] * 2e-6
+
+# Nothing is reported, looked up or downloaded. What tries all the same gets no further than a closed port.
+_QUIET = {
+    "CREWAI_DISABLE_TELEMETRY": "true",
+    "CREWAI_TRACING_ENABLED": "false",
+    "DO_NOT_TRACK": "1",
+    "HAYSTACK_TELEMETRY_ENABLED": "False",
+    "HF_HUB_OFFLINE": "1",
+    "OPENAI_AGENTS_DISABLE_TRACING": "1",
+    "OTEL_SDK_DISABLED": "true",
+    "HTTP_PROXY": "http://127.0.0.1:9",
+    "HTTPS_PROXY": "http://127.0.0.1:9",
+    "NO_PROXY": "127.0.0.1,localhost",
+    "AWS_CONFIG_FILE": os.devnull,
+    "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+    "AWS_EC2_METADATA_DISABLED": "true",
+    "LITELLM_LOCAL_MODEL_COST_MAP": "True",
+    "LITELLM_MODE": "PRODUCTION",  # reads no .env file
+    "PYTHONUNBUFFERED": "1",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Framework:
+    """One framework, as its script and its pins say.
+
+    Args:
+        key: the files' name.
+        name: its own name.
+        pin: the first of its pins.
+        version: of that.
+        through: ``SDK`` or ``proxy``.
+    """
+
+    key: str
+    name: str
+    pin: str
+    version: str
+    through: str
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What came of one framework; ``cells`` are the table's, by feature."""
+
+    framework: Framework
+    cells: Mapping[str, str]
+    works: bool
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    known = frameworks()
+    parser = argparse.ArgumentParser(prog="python -m tools.frameworks", description=__doc__.partition("\n")[0])
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"some of: {', '.join(known)}")
+    parser.add_argument("--page", action="store_true", help="write the table into docs/frameworks.md")
+    options = parser.parse_args(arguments)
+    if unknown := sorted(set(options.names) - known.keys()):
+        parser.error(f"{unknown[0]!r} is none of: {', '.join(known)}")
+    if options.page and options.names:
+        parser.error("--page writes the table of all frameworks: name none")
+    results = list(_results([known[name] for name in options.names or known]))
+    print("\n" + "\n".join(table(HEAD, [_row(result) for result in results])))
+    if options.page:
+        PAGE.write_text(page_with(PAGE.read_text(encoding="utf-8"), results, date.today()), encoding="utf-8")
+    return 0 if all(result.works for result in results) else 1
+
+
+def frameworks() -> dict[str, Framework]:
+    """Each framework in tests/frameworks/."""
+    scripts = (path for path in sorted(SCRIPTS.glob("*.py")) if path.stem not in _NOT_FRAMEWORKS)
+    return {path.stem: _framework(path) for path in scripts}
+
+
+def _framework(script: Path) -> Framework:
+    source = script.read_text(encoding="utf-8")
+    named = re.match(r'"""(.+?), (?:through LiteLLM|on a proxy)', source)
+    pin = script.with_suffix(".txt").read_text(encoding="utf-8").split()[0]
+    pinned = re.fullmatch(r"[\w-]+(?:\[[\w,]+\])?==([\d.]+)", pin)
+    if named is None or pinned is None:
+        raise SystemExit(f"{script.name} must begin with the framework's name and its way, its pins with name==version")
+    return Framework(script.stem, named[1], pin, pinned[1], "proxy" if PROXY_URL in source else "SDK")
+
+
+# The table
+
+
+def _row(result: Result) -> tuple[str, ...]:
+    framework = result.framework
+    return (framework.name, framework.version, framework.through, *(result.cells[name] for name in FEATURES))
+
+
+def page_with(page: str, results: Iterable[Result], today: date) -> str:
+    """The page with these results in its table, and the day."""
+    rows = [HEAD, ("---",) * len(HEAD), *sorted(map(_row, results), key=lambda row: row[0].lower())]
+    lines = "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    page, tables = re.subn(r"(?m)^\| framework \|.*\n(?:\|.*\n)+", lambda _: f"{lines}\n", page)
+    page, days = re.subn(r"(?m)^Run on \d{4}-\d\d-\d\d", f"Run on {today.isoformat()}", page)
+    if (tables, days) != (1, 1):
+        raise SystemExit(f"{PAGE.name} must have one table of frameworks, and one line that begins with 'Run on <day>'")
+    return page
+
+
+# Environments
+
+
+def _environment(name: str, wheel: Path, *pins: str, made_of: Sequence[Path]) -> Path:
+    """The Python of an environment with this checkout's wheel."""
+    folder = _ENVIRONMENTS / f"{name}-python{sys.version_info.major}.{sys.version_info.minor}"
+    python, stamp = folder / "bin" / "python", folder / "made-of"
+    install = [str(python), "-m", "pip", "install", "--quiet"]
+    wanted = digest(ROOT / "pyproject.toml", *made_of)
+    if stamp.exists() and stamp.read_text() == wanted:
+        run([*install, "--no-deps", "--force-reinstall", str(wheel)])
+        return python
+    print(f"{name}: making an environment; this takes a minute or more.", flush=True)
+    venv.create(folder, clear=True, with_pip=True)
+    run([*install, *pins])
+    stamp.write_text(wanted)
+    return python
+
+
+# Runs
+
+
+def _results(wanted: Sequence[Framework]) -> Iterator[Result]:
+    _ENVIRONMENTS.mkdir(exist_ok=True)
+    wheel = built_wheel(_ENVIRONMENTS / "wheel")
+    constrained = ["--constraint", str(CONSTRAINTS), f"{wheel}[proxy]"]
+    scripts = _environment(_PROXY, wheel, *constrained, made_of=[CONSTRAINTS]).parent
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        variables = stack.enter_context(_runtime(scripts, folder))
+        url = stack.enter_context(_proxy(scripts, folder, variables)) if _needs_proxy(wanted) else PROXY_URL
+        costs_right = not _needs_proxy(wanted) or _cost_at(url, variables["LITELLM_MASTER_KEY"]) == _HELLO_COST
+        for framework in wanted:
+            pins = SCRIPTS / f"{framework.key}.txt"
+            python = _environment(framework.key, wheel, str(wheel), "--requirement", str(pins), made_of=[pins])
+            yield _tried(framework, python, url, variables, costs_right)
+
+
+def _needs_proxy(wanted: Iterable[Framework]) -> bool:
+    return any(framework.through == "proxy" for framework in wanted)
+
+
+def _tried(framework: Framework, python: Path, url: str, variables: Mapping[str, str], costs_right: bool) -> Result:
+    print(f"{framework.name} {framework.version}, through the {framework.through}", flush=True)
+    script = SCRIPTS / f"{framework.key}.py"
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory() as home:
+        environment = {**variables, "HOME": home, "DSPY_CACHEDIR": home}
+        command = [str(python), "-I", str(_HARNESS), str(script), url]
+        try:
+            done = subprocess.run(
+                command, env=environment, cwd=home, capture_output=True, text=True, check=False, timeout=_TRIAL_SECONDS
+            )
+            text, errors, status = done.stdout, done.stderr, done.returncode
+        except subprocess.TimeoutExpired as expired:
+            text, errors, status = "", f"{expired}\n", 1
+    print(f"  {time.monotonic() - began:.0f} s", flush=True)
+    if status:
+        print(f"{text[-4000:]}{errors[-4000:]}", flush=True)
+        return Result(framework, dict.fromkeys(FEATURES, "no: see above"), False)
+    tried = json.loads(text.splitlines()[-1])
+    cells = {name: tried[name]["cell"] for name in FEATURES}
+    works = all(tried[name]["works"] for name in FEATURES)
+    if cells["cost"] == "by the proxy" and not costs_right:
+        cells["cost"], works = "no: the proxy counts another", False
+    if not works:
+        print(errors[-4000:], flush=True)
+    return Result(framework, cells, works)
+
+
+@contextmanager
+def _runtime(scripts: Path, folder: Path) -> Iterator[dict[str, str]]:
+    """The environment of what calls the local runtime, as long as that runs."""
+    environment = {name: os.environ[name] for name in ("PATH", "LANG", "LD_LIBRARY_PATH") if name in os.environ}
+    environment |= {**_QUIET, "HOME": str(folder), "LITELLM_MASTER_KEY": f"sk-{secrets.token_hex(32)}"}
+    command = [str(scripts / "litellm-sagemaker-openai"), "local", "my-endpoint", "--port", "0"]
+    with _started(command, environment, folder / "runtime.log", r"(?s).*# Ready") as printed:
+        yield environment | dict(re.findall(r"(?m)^export (\w+)=(.*)$", printed))
+
+
+@contextmanager
+def _proxy(scripts: Path, folder: Path, environment: Mapping[str, str]) -> Iterator[str]:
+    """The URL of LiteLLM's proxy before that runtime."""
+    command = [str(scripts / "litellm"), "--config", str(SCRIPTS / "proxy.yaml"), "--host", "127.0.0.1", "--port", "0"]
+    with _started(command, environment, folder / "proxy.log", r"(?s).*Uvicorn running on \S+") as printed:
+        yield re.findall(r"Uvicorn running on (http://[\d.:]+)", printed)[0]
+
+
+@contextmanager
+def _started(command: Sequence[str], environment: Mapping[str, str], log: Path, ready: str) -> Iterator[str]:
+    """What a process has printed once it is ready."""
+    with log.open("wb") as file:
+        process = subprocess.Popen(command, env=environment, cwd=log.parent, stdout=file, stderr=subprocess.STDOUT)
+    try:
+        deadline = time.monotonic() + _START_SECONDS
+        while not re.match(ready, printed := log.read_text(errors="replace")):
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise SystemExit(f"did not start: {' '.join(command)}\n{printed[-4000:]}")
+            time.sleep(0.1)
+        yield printed
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def _cost_at(url: str, key: str) -> float:
+    """What the proxy says that a chat cost."""
+    body = json.dumps({"model": "chat", "messages": [{"role": "user", "content": "Hello?"}]}).encode()
+    headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with opener.open(urllib.request.Request(f"{url}/v1/chat/completions", body, headers), timeout=60) as answer:
+        return round(float(answer.headers["x-litellm-response-cost"]), 12)
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("PIP_DISABLE_PIP_VERSION_CHECK", "1")
+    sys.exit(main())
