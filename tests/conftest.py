@@ -23,6 +23,7 @@ from packaging.version import Version
 
 import litellm_sagemaker_openai
 from litellm_sagemaker_openai.aws.sigv4 import FrozenCredentials
+from litellm_sagemaker_openai.local.echo import EchoConfig
 from litellm_sagemaker_openai.local.queued_invocations import AsyncInferenceConfig
 from litellm_sagemaker_openai.local.runtime import RuntimeConfig
 from litellm_sagemaker_openai.local.server import Running, running
@@ -126,6 +127,7 @@ def local_runtime() -> Iterator[Running]:
         },
         credentials=CREDENTIALS,
         region=REGION,
+        echo=EchoConfig(context_length=8192),  # what is too long for it is soon made
         queues={"my-async-endpoint": AsyncInferenceConfig("s3://my-bucket/results", "s3://my-bucket/failures")},
     )
     with running(config) as runtime:

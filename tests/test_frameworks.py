@@ -141,10 +141,10 @@ def test_the_harness_tells_what_works_from_what_does_not(tmp_path: Path) -> None
     script = tmp_path / "framework.py"
     script.write_text(SCRIPT)
     harness = frameworks.SCRIPTS / "harness.py"
-    command = [sys.executable, "-I", str(harness), str(script), "http://127.0.0.1:9"]
+    command = [sys.executable, "-I", str(harness), str(script), "http://127.0.0.1:9", str(tmp_path / "results")]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=tmp_path, check=False)
     assert done.returncode == 0, done.stderr
-    cells = {name: tried["cell"] for name, tried in json.loads(done.stdout.splitlines()[-1]).items()}
+    cells = {name: tried["cell"] for name, tried in json.loads((tmp_path / "results").read_text()).items()}
     assert list(cells) == list(frameworks.FEATURES)
     assert (cells["chat"], cells["structured"], cells["tools"]) == ("yes", "yes", "no: it has none")
     assert [cells[name].split(":")[0] for name in ("stream", "usage", "cost")] == ["no"] * 3

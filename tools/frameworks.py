@@ -153,7 +153,7 @@ def _environment(name: str, wheel: Path, *pins: str, made_of: Sequence[Path]) ->
     """The Python of an environment with this checkout's wheel."""
     folder = _ENVIRONMENTS / f"{name}-python{sys.version_info.major}.{sys.version_info.minor}"
     python, stamp = folder / "bin" / "python", folder / "made-of"
-    install = [str(python), "-m", "pip", "install", "--quiet"]
+    install = [str(python), "-m", "pip", "install", "--quiet", "--quiet"]
     wanted = digest(ROOT / "pyproject.toml", *made_of)
     if stamp.exists() and stamp.read_text() == wanted:
         run([*install, "--no-deps", "--force-reinstall", str(wheel)])
@@ -193,26 +193,29 @@ def _tried(framework: Framework, python: Path, url: str, variables: Mapping[str,
     script = SCRIPTS / f"{framework.key}.py"
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as home:
+        written = Path(home) / "results.json"
         environment = {**variables, "HOME": home, "DSPY_CACHEDIR": home}
-        command = [str(python), "-I", str(_HARNESS), str(script), url]
-        try:
-            done = subprocess.run(
-                command, env=environment, cwd=home, capture_output=True, text=True, check=False, timeout=_TRIAL_SECONDS
-            )
-            text, errors, status = done.stdout, done.stderr, done.returncode
-        except subprocess.TimeoutExpired as expired:
-            text, errors, status = "", f"{expired}\n", 1
+        command = [str(python), "-I", str(_HARNESS), str(script), url, str(written)]
+        log = Path(home) / "framework.log"
+        with log.open("wb") as file:
+            process = subprocess.Popen(command, env=environment, cwd=home, stdout=file, stderr=subprocess.STDOUT)
+            try:
+                process.wait(_TRIAL_SECONDS)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        printed = log.read_text(errors="replace")[-8000:]
+        tried = json.loads(written.read_text()) if written.exists() else None
     print(f"  {time.monotonic() - began:.0f} s", flush=True)
-    if status:
-        print(f"{text[-4000:]}{errors[-4000:]}", flush=True)
-        return Result(framework, dict.fromkeys(FEATURES, "no: see above"), False)
-    tried = json.loads(text.splitlines()[-1])
+    if tried is None:
+        print(printed, flush=True)
+        return Result(framework, dict.fromkeys(FEATURES, "no: it did not get so far"), False)
     cells = {name: tried[name]["cell"] for name in FEATURES}
     works = all(tried[name]["works"] for name in FEATURES)
     if cells["cost"] == "by the proxy" and not costs_right:
         cells["cost"], works = "no: the proxy counts another", False
     if not works:
-        print(errors[-4000:], flush=True)
+        print(printed, flush=True)
     return Result(framework, cells, works)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
@@ -72,7 +72,8 @@ def started_proxy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxied]
     config["router_settings"] = {"num_retries": 0}
     file = tmp_path_factory.mktemp("proxy") / "proxy_config.yaml"
     file.write_text(yaml.safe_dump(config))
-    with running(RUNTIME) as runtime, litellm_proxy(file, runtime.url, NOWHERE) as proxy:
+    small = replace(RUNTIME, echo=echo.EchoConfig(context_length=8192))  # what is too long for it is soon made
+    with running(small) as runtime, litellm_proxy(file, runtime.url, NOWHERE) as proxy:
         yield Proxied(proxy.url, proxy.master_key, runtime.app.state.received)
 
 

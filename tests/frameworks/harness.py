@@ -1,6 +1,6 @@
-"""Runs one framework's script, in the framework's own environment, and prints what works as a line of JSON.
+"""Runs one framework's script, in the framework's own environment, and writes what works as JSON.
 
-    python -I tests/frameworks/harness.py tests/frameworks/dspy.py [URL of the proxy]
+    python -I tests/frameworks/harness.py tests/frameworks/dspy.py URL-OF-THE-PROXY results.json
 
 Isolated (``-I``), so that ``import dspy`` is the framework and not its script. A script begins with the snippet that
 docs/frameworks.md shows, and has a function for each thing to try. ``WITHOUT`` says why one is not there:
@@ -133,19 +133,19 @@ def tried(feature: Callable[[], str]) -> dict[str, Any]:
 
 
 def main() -> None:
-    path, *proxy = sys.argv[1:]
+    path, proxy, written = sys.argv[1:]
     costs = Costs()
     source = Path(path).read_text(encoding="utf-8")
     script: dict[str, Any] = {"__name__": "__main__"}
     for file, text in ((REGISTRATION, REGISTRATION.read_text(encoding="utf-8")), (path, source)):
-        exec(compile(text.replace(PROXY_URL, *proxy), file, "exec", dont_inherit=True), script)
+        exec(compile(text.replace(PROXY_URL, proxy), file, "exec", dont_inherit=True), script)
     trial = Trial(script, costs, PROXY_URL in source)
     without: Mapping[str, str] = script.get("WITHOUT", {})
     results = {
         name: {"cell": f"no: {without[name]}", "works": True} if name in without else tried(getattr(trial, name))
         for name in ("chat", "usage", "cost", "stream", "tools", "structured")
     }
-    print(json.dumps({name: results[name] for name in FEATURES}))
+    Path(written).write_text(json.dumps({name: results[name] for name in FEATURES}), encoding="utf-8")
 
 
 if __name__ == "__main__":
