@@ -124,6 +124,9 @@ def chat():
 def usage():
     return answer.usage.prompt_tokens, answer.usage.completion_tokens + 1
 
+def cost():
+    return 1.0
+
 def stream():
     return [ask().choices[0].message.content]
 
@@ -137,7 +140,7 @@ WITHOUT = {"tools": "it has none"}
 @pytest.mark.slow(reason="imports LiteLLM in another process")
 @pytest.mark.usefixtures("runtime")
 def test_the_harness_tells_what_works_from_what_does_not(tmp_path: Path) -> None:
-    """A stream in one piece, and a count that is not the container's, are noticed."""
+    """A stream in one piece, a count that is not the container's and another cost are noticed."""
     script = tmp_path / "framework.py"
     script.write_text(SCRIPT)
     harness = frameworks.SCRIPTS / "harness.py"
