@@ -7,6 +7,7 @@ import json
 import re
 import subprocess
 import sys
+import zipfile
 from datetime import date
 from pathlib import Path
 
@@ -99,6 +100,14 @@ def test_the_page_gets_the_table_and_the_day() -> None:
     assert rows[3].endswith("| by us |")
     with pytest.raises(SystemExit, match="one table of frameworks"):
         frameworks.page_with("# Another page\n", [], date(2031, 2, 3))
+
+
+def test_an_environment_is_made_of_what_the_wheel_requires(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "it.whl", "w") as archive:
+        archive.writestr(
+            "it-1.dist-info/METADATA", "Name: it\nRequires-Dist: httpx>=0.27\nRequires-Dist: regex\n\nIt is.\n"
+        )
+    assert frameworks.requirements_of(tmp_path / "it.whl") == ["httpx>=0.27", "regex"]
 
 
 @each("arguments", [["langchian"], ["--page", "dspy"]])

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import hashlib
 import json
 import os
 import re
@@ -26,7 +27,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree
 
-from tools.environments import CONSTRAINTS, ROOT, built_wheel, digest, output, run, succeeds, table
+from tools.environments import CONSTRAINTS, ROOT, built_wheel, output, run, succeeds, table
 
 _ENVIRONMENTS = ROOT / ".compat"
 _SEAMS = ROOT / "litellm_sagemaker_openai" / "litellm_seams"
@@ -132,7 +133,7 @@ def _environment(version: str, wheel: Path) -> tuple[Path, str]:
     folder = _ENVIRONMENTS / f"{version}-python{sys.version_info.major}.{sys.version_info.minor}"
     python = folder / "bin" / "python"
     stamp = folder / "made-of.json"
-    made_of = digest(ROOT / "pyproject.toml", CONSTRAINTS, _TEST_REQUIREMENTS)
+    made_of = _digest(ROOT / "pyproject.toml", CONSTRAINTS, _TEST_REQUIREMENTS)
     if stamp.exists() and (noted := json.loads(stamp.read_text()))["made_of"] == made_of:
         return python, str(noted["proxy"])
     print(f"Making an environment with LiteLLM {version}; this takes a minute or two.", flush=True)
@@ -184,6 +185,10 @@ def _install_for_the_tests(python: Path) -> None:
 
 def _name(requirement: str) -> str:
     return re.sub(r"[-_.]+", "-", re.split(r"==| @ ", requirement)[0]).lower()
+
+
+def _digest(*files: Path) -> str:
+    return hashlib.sha256(b"\0".join(file.read_bytes() for file in files)).hexdigest()
 
 
 # Tests

@@ -24,13 +24,14 @@ import tempfile
 import time
 import urllib.request
 import venv
+import zipfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
-from tools.environments import CONSTRAINTS, ROOT, built_wheel, digest, run, table
+from tools.environments import CONSTRAINTS, ROOT, built_wheel, run, table
 
 SCRIPTS = ROOT / "tests" / "frameworks"
 PAGE = ROOT / "docs" / "frameworks.md"
@@ -149,20 +150,27 @@ def page_with(page: str, results: Iterable[Result], today: date) -> str:
 # Environments
 
 
-def _environment(name: str, wheel: Path, *pins: str, made_of: Sequence[Path]) -> Path:
+def _environment(name: str, wheel: Path, pins: Path, *requirements: str) -> Path:
     """The Python of an environment with this checkout's wheel."""
     folder = _ENVIRONMENTS / f"{name}-python{sys.version_info.major}.{sys.version_info.minor}"
     python, stamp = folder / "bin" / "python", folder / "made-of"
     install = [str(python), "-m", "pip", "install", "--quiet", "--quiet"]
-    wanted = digest(ROOT / "pyproject.toml", *made_of)
-    if stamp.exists() and stamp.read_text() == wanted:
+    made_of = "\n".join([*requirements_of(wheel), pins.read_text(encoding="utf-8")])
+    if stamp.exists() and stamp.read_text(encoding="utf-8") == made_of:
         run([*install, "--no-deps", "--force-reinstall", str(wheel)])
         return python
     print(f"{name}: making an environment; this takes a minute or more.", flush=True)
     venv.create(folder, clear=True, with_pip=True)
-    run([*install, *pins])
-    stamp.write_text(wanted)
+    run([*install, *requirements])
+    stamp.write_text(made_of, encoding="utf-8")
     return python
+
+
+def requirements_of(wheel: Path) -> list[str]:
+    """What a wheel requires, extras and all."""
+    with zipfile.ZipFile(wheel) as archive:
+        [metadata] = [name for name in archive.namelist() if name.endswith(".dist-info/METADATA")]
+        return re.findall(r"(?m)^Requires-Dist: (.*)$", archive.read(metadata).decode())
 
 
 # Runs
@@ -171,8 +179,7 @@ def _environment(name: str, wheel: Path, *pins: str, made_of: Sequence[Path]) ->
 def _results(wanted: Sequence[Framework]) -> Iterator[Result]:
     _ENVIRONMENTS.mkdir(exist_ok=True)
     wheel = built_wheel(_ENVIRONMENTS / "wheel")
-    constrained = ["--constraint", str(CONSTRAINTS), f"{wheel}[proxy]"]
-    scripts = _environment(_PROXY, wheel, *constrained, made_of=[CONSTRAINTS]).parent
+    scripts = _environment(_PROXY, wheel, CONSTRAINTS, "--constraint", str(CONSTRAINTS), f"{wheel}[proxy]").parent
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         variables = stack.enter_context(_runtime(scripts, folder))
@@ -180,7 +187,7 @@ def _results(wanted: Sequence[Framework]) -> Iterator[Result]:
         costs_right = not _needs_proxy(wanted) or _cost_at(url, variables["LITELLM_MASTER_KEY"]) == _HELLO_COST
         for framework in wanted:
             pins = SCRIPTS / f"{framework.key}.txt"
-            python = _environment(framework.key, wheel, str(wheel), "--requirement", str(pins), made_of=[pins])
+            python = _environment(framework.key, wheel, pins, str(wheel), "--requirement", str(pins))
             yield _tried(framework, python, url, variables, costs_right)
 
 
