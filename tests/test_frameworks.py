@@ -104,9 +104,7 @@ def test_the_page_gets_the_table_and_the_day() -> None:
 
 def test_an_environment_is_made_of_what_the_wheel_requires(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "it.whl", "w") as archive:
-        archive.writestr(
-            "it-1.dist-info/METADATA", "Name: it\nRequires-Dist: httpx>=0.27\nRequires-Dist: regex\n\nIt is.\n"
-        )
+        archive.writestr("it-1.dist-info/METADATA", "Requires-Dist: httpx>=0.27\nRequires-Dist: regex\n\nIt is.\n")
     assert frameworks.requirements_of(tmp_path / "it.whl") == ["httpx>=0.27", "regex"]
 
 

@@ -14,7 +14,7 @@ import asyncio
 
 def get_weather(city: str) -> str:
     """The weather in a city."""
-    return f"12 degrees in {city}"
+    return f'It has "12 degrees in {city}".'
 
 
 def chat():
@@ -51,7 +51,9 @@ def tools():
         asked = dspy.Predict(Ask)(question='What is the weather in "Dublin"?', tools=[dspy.Tool(get_weather)])
     [call] = asked.calls.tool_calls
     assert lm.history[-1]["kwargs"].get("tools"), "asked for as text"
-    return call.execute([dspy.Tool(get_weather)])
+    answer = call.execute([dspy.Tool(get_weather)])
+    with dspy.context(adapter=dspy.JSONAdapter()):
+        return dspy.Predict("weather -> report")(weather=answer).report
 
 
 def structured():
