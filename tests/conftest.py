@@ -105,6 +105,25 @@ def upstream(monkeypatch: pytest.MonkeyPatch) -> Iterator[Upstream]:
 
 
 @pytest.fixture
+def no_known_models() -> Iterator[None]:
+    """LiteLLM's list of models, which is the process's, without what other tests say of this provider's."""
+    before = _taken_out()
+    yield
+    _taken_out()
+    litellm.model_cost.update(before)
+
+
+def _taken_out() -> dict[str, Any]:
+    """This provider's entries, which the list has no longer."""
+    ours = [name for name in litellm.model_cost if name.startswith("sagemaker_openai/")]
+    taken = {name: litellm.model_cost.pop(name) for name in ours}
+    # LiteLLM keeps answers until a model is registered.
+    litellm.register_model({"for-the-tests": {"mode": "chat"}}, persist_across_reloads=False)
+    del litellm.model_cost["for-the-tests"]
+    return taken
+
+
+@pytest.fixture
 def every_name_is_here(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each host name resolves to this machine, so that what is sent to another one would be seen."""
     resolve = socket.getaddrinfo

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterator
-from copy import deepcopy
 from typing import Any
 
 import litellm
@@ -18,6 +16,8 @@ from litellm_sagemaker_openai.capabilities import Fact
 from litellm_sagemaker_openai.litellm_seams import model_info, reasoning_effort
 from litellm_sagemaker_openai.local.server import Running
 from tests.conftest import MESSAGES
+
+pytestmark = pytest.mark.usefixtures("no_known_models")
 
 PROVIDER = "sagemaker_openai"
 ARN = "arn:aws:sagemaker:us-west-2:123456789012:endpoint/my-endpoint"
@@ -35,22 +35,11 @@ STATED = {
 }
 
 
-@pytest.fixture(autouse=True)
-def only_these_models() -> Iterator[None]:
-    """LiteLLM's list of models as it was: it is the process's."""
-    before = deepcopy(dict(litellm.model_cost))
-    yield
-    for name in [*litellm.model_cost]:
-        if name not in before:
-            litellm.register_model({name: {"supports_reasoning": False}}, persist_across_reloads=False)  # clears caches
-            del litellm.model_cost[name]
-
-
 @pytest.mark.parametrize("prefix", ["", f"{PROVIDER}/"], ids=["stated without the prefix", "with it"])
 @pytest.mark.parametrize("model", MODELS, ids=["endpoint", "component", "ARN"])
 class TestLiteLLMIsTold:
     @pytest.fixture(autouse=True)
-    def stated(self, prefix: str, model: str) -> None:
+    def stated(self, no_known_models: None, prefix: str, model: str) -> None:
         register(models={f"{prefix}{model}": STATED})
 
     @pytest.mark.parametrize("asked", [("{}", PROVIDER), (f"{PROVIDER}/{{}}", None)], ids=["apart", "in one"])

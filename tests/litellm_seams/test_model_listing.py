@@ -16,6 +16,8 @@ from litellm_sagemaker_openai.litellm_seams import lookup, model_listing
 from litellm_sagemaker_openai.litellm_seams.model_listing import install, names_under
 from tests.aws_apis import Aws
 
+pytestmark = pytest.mark.usefixtures("no_known_models")
+
 HERE = "sagemaker_openai"
 UTILS = sys.modules["litellm.utils"]
 
