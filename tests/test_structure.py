@@ -38,7 +38,7 @@ SAID = {"commands.token": {"_expiry_time"}}  # botocore's
 PURE = [
     *("access", "capabilities", "errors", "options", "refusals", "settings", "target", "upstream_errors"),
     *("aws.container_settings", "aws.hosts", "aws.identity", "aws.s3_location", "aws.sigv4", "aws.token"),
-    *("commands.model_info", "commands.probing"),
+    *("commands.model_info", "commands.stated", "commands.probing"),
     *("formats.chat_request", "formats.chunks", "formats.embeddings", "formats.events", "formats.whole_answer"),
     *("local.described",),
     *("monitoring.connections", "monitoring.reasons", "monitoring.recorder", "monitoring.table"),

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -22,6 +24,7 @@ from litellm_sagemaker_openai.commands.common import (
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from litellm_sagemaker_openai.capabilities import Facts
     from litellm_sagemaker_openai.commands.diagnosis import Step
     from litellm_sagemaker_openai.target import Target
 
@@ -44,6 +47,12 @@ _NAME_WIDTH = len("inference component")
 @click.option(
     "--model-info", is_flag=True, help="With --probe: print what it can do as YAML, for a proxy's model_list."
 )
+@click.option(
+    "--config",
+    metavar="FILE",
+    type=click.Path(exists=True, dir_okay=False),
+    help="With --probe: compare with the model_info in a proxy's configuration, too.",
+)
 @aws_options
 @json_option("the steps")
 def check(
@@ -52,6 +61,7 @@ def check(
     hf_model_name: str,
     probe: bool,
     model_info: bool,
+    config: str | None,
     region: str | None,
     profile: str | None,
     as_json: bool,
@@ -65,7 +75,8 @@ def check(
 
     With --probe it reads the container's settings, and asks the model what it can do: tools, a schema, an image,
     reasoning, the length of its context, or else embeddings. It says first what that costs. ✓ is what an answer shows,
-    ! what the container refuses or the answer does not show, and ✗ what the settings tell otherwise.
+    ! what the container refuses or the answer does not show, and ✗ what the settings, or the model_info in a proxy's
+    --config, tell otherwise.
 
     \b
       ✓  went well
@@ -81,14 +92,17 @@ def check(
     """  # noqa: RUF002
     if model_info and not probe:
         raise click.UsageError("--model-info goes with --probe")
+    if config and not probe:
+        raise click.UsageError("--config goes with --probe")
     if model_info and as_json:
         raise click.UsageError("--model-info and --json are two ways to print the same; give one")
+    stated = _stated(config, target) if config else {}
     output, steps = console(stderr=model_info), []
     with nullcontext() if as_json else output.status("Importing LiteLLM") as status:
         quiet_litellm()
         from litellm_sagemaker_openai.commands.checking import CheckOptions, run_check
 
-        options = CheckOptions(target, timeout, hf_model_name, region, profile, probe)
+        options = CheckOptions(target, timeout, hf_model_name, region, profile, probe, stated)
 
         def show_progress(text: str) -> None:
             if status is not None:
@@ -109,6 +123,26 @@ def check(
     if model_info:
         click.echo(_as_yaml(target, hf_model_name, steps), nl=False)
     click.get_current_context().exit(1 if failed else 0)
+
+
+def _stated(config: str, target: Target) -> Facts:
+    """What a proxy's configuration says of the model."""
+    from litellm_sagemaker_openai.commands.stated import stated_in
+
+    try:
+        import yaml  # type: ignore[import-untyped]  # LiteLLM's proxy brings it
+    except ModuleNotFoundError as error:
+        raise click.ClickException(
+            "yaml is missing; install it with: pip install 'litellm-sagemaker-openai[proxy]'"
+        ) from error
+    try:
+        configuration = yaml.safe_load(Path(config).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise click.ClickException(f"cannot read {config}: {' '.join(str(error).split())}") from error
+    stated = stated_in(configuration, target, os.environ)
+    if stated is None:
+        raise click.ClickException(f"{config} has no model sagemaker_openai/{target} in its model_list")
+    return stated
 
 
 def _say_what_it_costs(output: Console) -> None:

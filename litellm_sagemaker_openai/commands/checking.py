@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from typing import Any, TypeAlias, TypeVar
 from urllib.parse import urlsplit
@@ -81,6 +81,7 @@ class CheckOptions:
     Attributes:
         timeout: seconds, for each answer and each piece of a stream.
         probe: whether the model is asked what it can do, too.
+        stated: what a proxy's configuration says of it, to be compared with that.
     """
 
     target: Target
@@ -89,6 +90,7 @@ class CheckOptions:
     region: str | None = None
     profile: str | None = None
     probe: bool = False
+    stated: Facts = field(default_factory=dict)
 
 
 def run_check(options: CheckOptions, show_progress: ShowProgress) -> Iterator[Step]:
@@ -144,8 +146,9 @@ def _steps(options: CheckOptions, show_progress: ShowProgress) -> Iterator[Step]
         yield from call_steps(endpoint, caller, show_progress)
         return
     show_progress("Looking for the container's settings")
-    yield (settings := probing.settings(_ask_aws(endpoint, sagemaker, lambda: look_up(sagemaker, options.target))))
-    yield from _probed_steps(endpoint, caller, settings.facts, show_progress)
+    settings = probing.settings(_ask_aws(endpoint, sagemaker, lambda: look_up(sagemaker, options.target)))
+    yield probing.compared(replace(settings, names=tuple(settings.facts)), options.stated)
+    yield from _probed_steps(endpoint, caller, {**settings.facts, **options.stated}, show_progress)
 
 
 def _probed_steps(endpoint: Endpoint, caller: str, known: Facts, show_progress: ShowProgress) -> Iterator[Step]:

@@ -504,7 +504,9 @@ def compared(finding: Finding, known: Facts) -> Finding:
             if said.value is not False:
                 finding = replace(finding, advice="; ".join(filter(None, [finding.advice, f"{told}; not seen"])))
         elif name == "max_input_tokens" and _is_shorter(said.value, seen.value):
-            finding = replace(finding, facts={}, names=())  # a prompt may have less than the context
+            # A prompt may have less than the context.
+            facts = {other: fact for other, fact in finding.facts.items() if other != name}
+            finding = replace(finding, facts=facts, names=tuple(other for other in finding.names if other != name))
         elif seen.value != said.value:
             finding = replace(finding, status="failed", advice=f"{told}, which is not so")
     return finding

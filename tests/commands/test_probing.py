@@ -10,6 +10,7 @@ import threading
 import zlib
 from base64 import b64decode
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, ClassVar, get_args, get_type_hints
 
 import pytest
@@ -436,6 +437,59 @@ class TestCommand:
         assert (steps["tool calls"]["status"], result.exit_code) == ("ok", 1)
         assert "hf_secret" not in result.output
 
+    @pytest.mark.parametrize("as_variable", [False, True])
+    def test_what_a_configuration_states_is_compared(
+        self, runtime: Running, aws_apis: Aws, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, as_variable: bool
+    ) -> None:
+        aws_apis.make_endpoint(
+            "my-endpoint", environment={"SM_VLLM_MAX_MODEL_LEN": "4096", "SM_VLLM_RUNNER": "generate"}
+        )
+        monkeypatch.setenv("THE_MODEL", "sagemaker_openai/my-endpoint")
+        stated = {
+            "mode": "embedding",
+            "max_input_tokens": 100,
+            "supports_vision": True,
+            "supports_function_calling": False,
+            "supports_parallel_function_calling": True,
+            "team": "secret",
+        }
+        model = "os.environ/THE_MODEL" if as_variable else "sagemaker_openai/my-endpoint"
+        other = {
+            "model_name": "other",
+            "litellm_params": {"model": "sagemaker_openai/other"},
+            "model_info": {"mode": 1},
+        }
+        entry = {"model_name": "chat", "litellm_params": {"model": model}, "model_info": stated}
+        file = tmp_path / "proxy_config.yaml"
+        file.write_text(yaml.safe_dump({"model_list": [other, entry, "odd", {"litellm_params": None}]}))
+        result = run("check", "my-endpoint", "--probe", "--json", "--config", str(file))
+        steps = {step["name"]: step for step in json.loads(result.stdout)["steps"]}
+        failed = {name: step["advice"] for name, step in steps.items() if step["status"] == "failed"}
+        assert failed == {
+            "settings": 'model_info of chat tells mode: "embedding", which is not so',
+            "chat": 'model_info of chat tells mode: "embedding", which is not so',
+            "tool calls": "model_info of chat tells supports_function_calling: false, which is not so",
+        }
+        assert "model_info of chat tells supports_vision: true; not seen" in steps["image"]["advice"]
+        assert "secret" not in result.output
+        assert result.exit_code == 1
+
+    @pytest.mark.parametrize(
+        ("text", "said"),
+        [
+            ("model_list: []", "has no model sagemaker_openai/my-endpoint in its model_list"),
+            ("[", "cannot read"),
+            ("model_list: [{model_name: a, litellm_params: {model: 'sagemaker_openai/*'}}]", "has no model"),
+            ("model_list: [{model_name: a, litellm_params: {model: 'openai/my-endpoint'}}]", "has no model"),
+            ("", "has no model"),
+        ],
+    )
+    def test_a_configuration_without_it(self, tmp_path: Path, text: str, said: str) -> None:
+        file = tmp_path / "proxy_config.yaml"
+        file.write_text(text)
+        result = run("check", "my-endpoint", "--probe", "--config", str(file))
+        assert (said in result.stderr, result.exit_code, result.stdout) == (True, 1, "")
+
     def test_model_info(self, runtime: Running) -> None:
         result = run("check", "shared-endpoint/coder", "--probe", "--model-info", "--hf-model-name", "echo")
         assert result.exit_code == 0
@@ -461,7 +515,7 @@ class TestCommand:
         assert not result.stderr
 
     def test_wrong_usage(self) -> None:
-        for arguments in (["--model-info"], ["--probe", "--model-info", "--json"]):
+        for arguments in (["--model-info"], ["--config", __file__], ["--probe", "--model-info", "--json"]):
             assert run("check", "my-endpoint", *arguments).exit_code == 2
 
     def test_a_check_that_fails_asks_nothing(self, upstream: Upstream) -> None:
