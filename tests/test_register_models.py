@@ -69,6 +69,17 @@ def test_an_answers_price(runtime: Running) -> None:
     assert litellm.completion_cost(answer) == pytest.approx(price)
 
 
+@pytest.mark.filterwarnings("ignore:Router.get_model_group_info is deprecated")  # since LiteLLM 1.110
+@pytest.mark.parametrize("first", ["registered", "routed"])
+def test_a_router(first: str) -> None:
+    deployment = {"model_name": "m", "litellm_params": {"model": f"{PROVIDER}/my-endpoint"}}
+    router = Router([deployment]) if first == "routed" else None
+    register(models={"my-endpoint": STATED})
+    group = (router or Router([deployment])).get_model_group_info("m")
+    assert group is not None
+    assert (group.max_input_tokens, group.supports_function_calling, group.supports_vision) == (32768, True, False)
+
+
 def test_nothing_is_warned_of(caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]) -> None:
     litellm.suppress_debug_info = False  # LiteLLM's default; the fixture `aws` sets it for each test
     with caplog.at_level(logging.WARNING, "LiteLLM"):
