@@ -23,6 +23,7 @@ from packaging.version import Version
 
 import litellm_sagemaker_openai
 from litellm_sagemaker_openai.aws.sigv4 import FrozenCredentials
+from litellm_sagemaker_openai.litellm_seams import model_info
 from litellm_sagemaker_openai.local.echo import EchoConfig
 from litellm_sagemaker_openai.local.queued_invocations import AsyncInferenceConfig
 from litellm_sagemaker_openai.local.runtime import RuntimeConfig
@@ -115,6 +116,7 @@ def no_known_models() -> Iterator[None]:
 
 def _taken_out() -> dict[str, Any]:
     """This provider's entries, which the list has no longer."""
+    model_info._stated.clear()
     ours = [name for name in litellm.model_cost if name.startswith("sagemaker_openai/")]
     taken = {name: litellm.model_cost.pop(name) for name in ours}
     # LiteLLM keeps answers until a model is registered.

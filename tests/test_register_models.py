@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+from copy import deepcopy
 from typing import Any
 
 import litellm
@@ -123,12 +124,59 @@ def test_a_name_that_litellm_knows_claims_nothing() -> None:
     assert litellm.supports_vision("gpt-4o")
 
 
+@pytest.mark.parametrize("name", ["claude-opus-9", "my-gpus/claude-haiku-4-5", "gpt-5-internal", "gemini-3-pro"])
+def test_a_name_that_litellm_has_a_rule_for_claims_nothing(name: str) -> None:
+    """LiteLLM guesses by parts of a name what a model can do, and writes that into its entry."""
+    register(models={name: {"max_input_tokens": 8}})
+    register(models={name: {"supports_function_calling": True}})
+    entry = litellm.model_cost[f"{PROVIDER}/{name}"]
+    claimed = {each for each, value in entry.items() if value is True}
+    assert claimed == {"supports_function_calling"}
+    assert not litellm.supports_reasoning(f"{PROVIDER}/{name}")
+    assert not litellm.supports_vision(f"{PROVIDER}/{name}")
+    info = litellm.get_model_info(f"{PROVIDER}/{name}")
+    assert (info["max_input_tokens"], info["max_output_tokens"]) == (8, None)
+
+
 def test_what_a_further_call_states_is_added() -> None:
     register(models={"my-endpoint": {"max_input_tokens": 8}})
     register(models={"my-endpoint": {"supports_vision": True}})
     register()
     info = litellm.get_model_info(f"{PROVIDER}/my-endpoint")
     assert (info["max_input_tokens"], info["supports_vision"]) == (8, True)
+
+
+def test_what_a_further_call_does_not_state_stays() -> None:
+    cached = {"input_cost_per_token": 1e-6, "cache_read_input_token_cost": 1e-7}
+    register(models={"gpt-4o": {"supports_vision": True}, "e": {"mode": "embedding"}, "cached": cached})
+    more: dict[str, Any] = {
+        "gpt-4o": {"max_input_tokens": 8},
+        "e": {"max_input_tokens": 8},
+        "cached": {"input_cost_per_token": 2e-6},
+    }
+    register(models=more)
+    assert litellm.supports_vision(f"{PROVIDER}/gpt-4o")
+    assert litellm.get_model_info(f"{PROVIDER}/e")["mode"] == "embedding"
+    info = litellm.get_model_info(f"{PROVIDER}/cached")
+    assert (info["input_cost_per_token"], info["cache_read_input_token_cost"]) == (2e-6, 1e-7)
+
+
+def test_a_model_with_and_without_the_prefix_is_one() -> None:
+    register(models={"e": {"supports_vision": True}, f"{PROVIDER}/e": {"supports_reasoning": True}})
+    assert litellm.supports_vision(f"{PROVIDER}/e")
+    assert litellm.supports_reasoning(f"{PROVIDER}/e")
+
+
+def test_a_list_of_models_that_is_loaded_anew_has_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As by the proxy's reload of LiteLLM's prices."""
+    fresh = deepcopy(dict(litellm.model_cost))
+    register(models={"my-endpoint": {"supports_vision": True}})
+    register(models={"my-endpoint": {"supports_reasoning": True}})
+    with monkeypatch.context() as patched:
+        patched.setattr(litellm, "model_cost", fresh)
+        litellm.utils.reapply_runtime_model_cost_registrations()
+        assert fresh[f"{PROVIDER}/my-endpoint"]["supports_vision"]
+        assert reasoning_effort.reasons("my-endpoint")
 
 
 def test_facts_as_describe_gives_them() -> None:
@@ -156,6 +204,9 @@ def test_an_embedding_model() -> None:
         ({"e": {"input_cost_per_token": -1}}, "input_cost_per_token must be a number of US dollars, and not below 0"),
         ({"e": {"mode": "rerank"}}, "mode must be 'chat' or 'embedding', and is 'rerank'"),
         ({"e": {"litellm_provider": "openai"}}, "litellm_provider must be 'sagemaker_openai', and is 'openai'"),
+        ({"e": {"input_cost_per_token": float("inf")}}, "input_cost_per_token must be a number of US dollars"),
+        ({"e": None}, "models['e'] is None; write {\"my-endpoint\": {\"supports_function_calling\": True}}"),
+        ({3: {}}, "models[3] is {}; write {\"my-endpoint\": {\"supports_function_calling\": True}}"),
         ({"a/b/c": {}}, "models['a/b/c']: model 'a/b/c' has 3 parts"),
         ({"*": {}}, "models['*']: "),
     ],

@@ -88,6 +88,7 @@ NAMES = [
     ("is_shutting_down",),
     ("llm_caching_handler", "_llm_caching_handler"),
     ("map_aiohttp_exceptions",),
+    ("match_capability_generalizations",),
     ("model",),
     ("model_call_details",),
     ("model_cost",),
