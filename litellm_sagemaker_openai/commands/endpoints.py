@@ -14,6 +14,7 @@ from litellm_sagemaker_openai.commands.common import (
     console,
     expected_failures,
     json_option,
+    printable,
     reason,
     resolve_region,
 )
@@ -100,7 +101,7 @@ def notes_on(found: Sequence[Found]) -> Iterator[str]:
         for each in one.listed:
             if each.failure_reason:
                 target = Target(each.endpoint, each.inference_component)
-                yield f"{target}: {each.status}: {' '.join(each.failure_reason.split())}"
+                yield printable(f"{target}: {each.status}: {' '.join(each.failure_reason.split())}")
     if missing := {action for one in found for action in one.not_permitted}:
         yield not_all_is_known(missing)
 
@@ -149,7 +150,7 @@ def cells(each: Listed) -> dict[str, str]:
         "STATUS": f"{each.status}, async" if each.asynchronous else each.status,
         "INSTANCES": _instances(each),
         # Without the registry, which is the longest part and tells the least.
-        "IMAGE": ", ".join(image.rpartition("/")[2] for image in each.images) or _NONE,
+        "IMAGE": printable(", ".join(image.rpartition("/")[2] for image in each.images)) or _NONE,
         "SETTINGS": _settings(each.settings),
         "MODEL": each.model or f"{each.endpoint}: call its components",
     }

@@ -607,3 +607,12 @@ def test_find_without_settings_asks_no_models(account: Aws) -> None:
 def test_find_no_such_endpoint(account: Aws) -> None:
     with pytest.raises(ClientError, match="Could not find endpoint"):
         find(client(REGION), "nowhere")
+
+
+def test_nothing_that_a_terminal_would_obey(aws_apis: Aws) -> None:
+    """SageMaker takes any characters but blanks in an image's name, and says in a reason what a container said."""
+    aws_apis.make_endpoint("my-endpoint", image=f"{IMAGE}\x1b]0;a\x07\x9b2J")
+    aws_apis.sagemaker.shows("endpoint/my-endpoint", {"EndpointStatus": "Failed", "FailureReason": "Bad \x1b[2J\x07"})
+    result = run()
+    assert not set("\x1b\x07\x9b") & set(result.stdout + result.stderr)
+    assert "my-endpoint: Failed: Bad [2J" in result.stderr
