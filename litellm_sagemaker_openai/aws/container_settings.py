@@ -8,7 +8,7 @@ with them is from its own sources, of 2026-08 for AWS's:
   ``false`` leaves it out.
 - LMI (github.com/deepjavalibrary/djl-serving, ModelInfo.java and vllm_rb_properties.py): ``OPTION_SOME_NAME=x`` is
   ``option.some_name``, and vLLM's argument of that name. Empty ones are left out. A ``serving.properties`` among the
-  model's files goes before; it cannot be seen from here.
+  model's files goes before; it cannot be seen from here. With TensorRT-LLM it reads none of vLLM's (trt_properties.py).
 - TGI and TEI (github.com/huggingface, launcher/src/main.rs and router/src/main.rs): each argument is a variable.
 """
 
@@ -31,6 +31,10 @@ _KINDS = {
 }
 _PREFIXES = {"vllm": "SM_VLLM_", "sglang": "SM_SGLANG_", "lmi": "OPTION_"}
 _SPECIFIC_PREFIXES = ("SM_VLLM_", "SM_SGLANG_")  # nothing else reads them, whatever the image is called
+_VLLM_IN_LMI = frozenset(
+    f"OPTION_{option}"
+    for option in ("MAX_MODEL_LEN", "ENABLE_AUTO_TOOL_CHOICE", "TOOL_CALL_PARSER", "REASONING_PARSER", "ENABLE_LORA")
+)
 # Tags: 0.20.2-gpu-py312-…; 0.36.0-lmi28.0.0-cu130; 2.7.0-tgi3.3.6-gpu-…; 2.0.1-tei1.9.3-gpu-…
 _VERSION = r"(\d+\.\d+[\w.]*)"
 _VERSIONS = {"vllm": rf"v?{_VERSION}", "sglang": rf"v?{_VERSION}"}
@@ -46,6 +50,7 @@ _UNDECIDED = ("", "auto", "none")
 _PYDANTIC_TRUE = ("1", "on", "t", "true", "y", "yes")  # LMI reads its own options with pydantic
 
 _MODEL_DIRECTORY = "/opt/ml/model"  # where SageMaker puts the model's files
+_BEYOND_ANY_CONTEXT = 10**9  # tokens
 _SUFFIXES = {"k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
 
@@ -133,6 +138,8 @@ def read_settings(container: Container) -> ModelSettings:
     variables = container.environment or {}
     kind = _kind(container.image or "", variables)
     read = _Variables("" if kind is None else str(kind.value), variables)
+    if read.kind == "lmi" and _has_tensorrt(container.image or "", variables):
+        read = _Variables(read.kind, {name: value for name, value in variables.items() if name not in _VLLM_IN_LMI})
     mode = read.mode()
     chats = mode is not None and mode.value == "chat"
     return ModelSettings(
@@ -153,11 +160,18 @@ def _kind(image: str, variables: Mapping[str, str]) -> Fact | None:
     name, _ = _name_and_tag(image)
     if name in _KINDS:
         return Fact(_KINDS[name], f"image {name}")
-    for kind, prefix in _PREFIXES.items():
-        for variable in sorted(variables) if prefix in _SPECIFIC_PREFIXES else ():
-            if variable.startswith(prefix):
-                return Fact(kind, f"{variable} is set")
-    return None
+    set_for = {
+        kind: Fact(kind, f"{variable} is set")
+        for kind, prefix in _PREFIXES.items()
+        for variable in sorted(variables, reverse=True)
+        if prefix in _SPECIFIC_PREFIXES and variable.startswith(prefix)
+    }
+    return next(iter(set_for.values())) if len(set_for) == 1 else None  # for both of them: it may be either
+
+
+def _has_tensorrt(image: str, variables: Mapping[str, str]) -> bool:
+    _, tag = _name_and_tag(image)
+    return "tensorrtllm" in tag or variables.get("OPTION_ROLLING_BATCH", "").strip().lower() == "trtllm"
 
 
 def _version(kind: str, image: str) -> Fact | None:
@@ -228,9 +242,12 @@ class _Variables:
         return self._number(name) if name else None
 
     def longest_prompt(self) -> Fact | None:
-        """TGI refuses to start with both of its names for it."""
+        """TGI refuses to start with both of its names for it, and where it leaves no room for an answer."""
         names = [each for each in ("MAX_INPUT_TOKENS", "MAX_INPUT_LENGTH") if each in self.values]
-        return self._number(names[0]) if self.kind == "tgi" and len(names) == 1 else None
+        longest = self._number(names[0]) if self.kind == "tgi" and len(names) == 1 else None
+        context = self.context_length()
+        leaves_none = longest and context and int(str(longest.value)) >= int(str(context.value))
+        return None if leaves_none else longest
 
     def tool_calls(self) -> Fact | None:
         parser = self._parser("TOOL_CALL_PARSER")
@@ -283,7 +300,8 @@ class _Variables:
 
 
 def token_count(text: str, *, suffixes: bool) -> int | None:
-    """A number of tokens as the servers read it; None where it is not one, or -1 or ``auto``: the server's own choice.
+    """A number of tokens as the servers read it; None where it is not one that a context can have, or -1 or ``auto``:
+    the server's own choice.
 
     Args:
         text: such as ``32768``.
@@ -294,4 +312,5 @@ def token_count(text: str, *, suffixes: bool) -> int | None:
     if match is None or (not suffixes and not text.strip().lstrip("+").isdecimal()):
         return None
     whole, decimals, small, large = match.groups()
-    return int(float(whole + (decimals or "")) * _SUFFIXES[small]) if small else int(whole) * _SUFFIXES.get(large, 1)
+    count = int(float(whole + (decimals or "")) * _SUFFIXES[small]) if small else int(whole) * _SUFFIXES.get(large, 1)
+    return count if 0 < count < _BEYOND_ANY_CONTEXT else None

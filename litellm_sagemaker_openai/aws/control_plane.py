@@ -406,7 +406,9 @@ def _variants(answer: Answer) -> Sequence[Answer]:
 
 
 def _container(defined: Answer) -> Container:
-    """Of a model's ContainerDefinition."""
+    """Of a model's ContainerDefinition; of one that serves many models, the image alone."""
+    if defined.get("Mode") == "MultiModel":
+        return Container(defined.get("Image"))
     source = defined.get("ModelDataSource", {}).get("S3DataSource", {}).get("S3Uri")
     # No Environment is an empty one.
     return Container(defined.get("Image"), defined.get("Environment", {}), defined.get("ModelDataUrl") or source)

@@ -257,7 +257,7 @@ def test_numbers_of_tokens(text: str, count: int | None) -> None:
     assert token_count(text, suffixes=False) == plain
 
 
-@pytest.mark.parametrize("number", ["0", "-1", "many", "32k"])
+@pytest.mark.parametrize("number", ["0", "-1", "many", "32k", "1000000000"])
 def test_what_is_no_number_is_not_claimed(number: str) -> None:
     assert "context_length" not in read(SGLANG, SM_SGLANG_CONTEXT_LENGTH=number)
 
@@ -287,3 +287,23 @@ def test_a_value_cannot_leave_its_line() -> None:
     assert source is not None
     assert source.source.startswith("SM_VLLM_REASONING_PARSER=x mode: y[2J z www")
     assert (len(source.source), len(source.source.splitlines())) == (201, 1)
+
+
+def test_tensorrt_in_lmi_reads_none_of_vllms() -> None:
+    variables = {"HF_MODEL_ID": "a/b", "OPTION_MAX_MODEL_LEN": "32768", "OPTION_REASONING_PARSER": "qwen3"}
+    assert read(f"{DLC}/djl-inference:0.33.0-tensorrtllm0.21.0-cu128", **variables) == {
+        "container": "lmi",
+        "model_id": "a/b",
+    }
+    assert "context_length" not in read(LMI, **variables, OPTION_ROLLING_BATCH="trtllm")
+    assert read(LMI, **variables, OPTION_ROLLING_BATCH="vllm")["context_length"] == 32768
+
+
+def test_an_own_image_with_the_variables_of_both() -> None:
+    assert read("team/server:1", SM_VLLM_MAX_MODEL_LEN="8192", SM_SGLANG_CONTEXT_LENGTH="4096") == {}
+
+
+def test_a_prompt_that_leaves_no_room_for_an_answer() -> None:
+    limits = {"MAX_TOTAL_TOKENS": "4096", "MAX_INPUT_TOKENS": "4096"}
+    assert "longest_prompt" not in read(TGI, **limits)
+    assert read(TGI, **{**limits, "MAX_INPUT_TOKENS": "4095"})["longest_prompt"] == 4095

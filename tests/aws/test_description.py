@@ -97,6 +97,20 @@ def test_a_component_that_is_made_of_a_model(aws_apis: Aws) -> None:
     assert known(describe("my-gpus/writer")) == {**FROM_THE_IMAGE, "model_id": "s3://bucket/model.tar.gz"}
 
 
+def test_a_container_that_serves_many_models(aws_apis: Aws) -> None:
+    """What a call gets is not what its variables say of one."""
+    container = {
+        "Image": IMAGE,
+        "Mode": "MultiModel",
+        "ModelDataUrl": "s3://bucket/models/",
+        "Environment": ENVIRONMENT,
+    }
+    aws_apis.make_endpoint("my-gpus", "coder")
+    aws_apis.client("sagemaker").create_model(ModelName="m", ExecutionRoleArn=ROLE, PrimaryContainer=container)
+    make_component(aws_apis, "many", ModelName="m", ComputeResourceRequirements={"MinMemoryRequiredInMb": 1024})
+    assert known(describe("my-gpus/many")) == FROM_THE_IMAGE
+
+
 def test_an_adapter_has_its_bases_settings(aws_apis: Aws) -> None:
     aws_apis.make_endpoint("my-gpus", "coder", environment={**ENVIRONMENT, "SM_VLLM_ENABLE_LORA": "true"})
     adapter: dict[str, Any] = {
