@@ -47,7 +47,7 @@ from litellm_sagemaker_openai.upstream_errors import AnswerError, FailureKind, U
 # A call needs neither STS nor the control plane, so that it is not worth waiting long where they cannot be reached.
 _SHORT_TIMEOUTS = Config(connect_timeout=5, read_timeout=10, retries={"total_max_attempts": 2})
 
-_MAX_TOKENS = 1024  # for a model that thinks before it answers
+MAX_TOKENS = 1024  # for a model that thinks before it answers
 _MOST_BYTES = 1 << 22  # of an answer to a probe: a vector of 65,536 numbers has less
 _GIVE_UP_AFTER = 3  # probes one after the other that got no answer
 _CHAT = {"messages": [{"role": "user", "content": "Say hello in one sentence."}]}
@@ -415,7 +415,7 @@ class Endpoint:
         return diagnosis.refused(name, self.options.target, self.region, self.options.model_name, _refusal_of(error))
 
     def _request(self, question: Mapping[str, Any], *, stream: bool = False) -> Request:
-        parameters = {"max_tokens": _MAX_TOKENS, **question}
+        parameters = {"max_tokens": MAX_TOKENS, **question}
         messages = parameters.pop("messages")
         body = build_body(messages, parameters, model_name=self.options.model_name, stream=stream)
         return Request(

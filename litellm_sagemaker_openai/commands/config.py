@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -83,6 +85,8 @@ def config(
             raise click.UsageError("--watch and --probe exclude each other: to probe costs tokens each time")
         look = partial(_for_what_is_in_service, region, profile, whole=True)
         keep_up_to_date(output, look, watch, force=force)
+    if output is not None:
+        _check_can_be_written(output, force)  # before models are asked, which costs
     with expected_failures():
         if targets:
             text = _for_names(targets, region, profile, probe)
@@ -99,6 +103,21 @@ def config(
     except OSError as error:
         raise click.ClickException(f"cannot write {output}: {error.strerror}") from error
     click.echo(f"wrote {output}; its first lines say how to start the proxy", err=True)
+
+
+def _check_can_be_written(output: str, force: bool) -> None:
+    file = Path(output)
+    if file.exists() and not force:
+        raise click.ClickException(f"{output} is there already; --force overwrites it")
+    problem = None
+    if file.is_dir():
+        problem = errno.EISDIR
+    elif not file.parent.is_dir():
+        problem = errno.ENOENT
+    elif not os.access(file if file.exists() else file.parent, os.W_OK):
+        problem = errno.EACCES
+    if problem is not None:
+        raise click.ClickException(f"cannot write {output}: {os.strerror(problem)}")
 
 
 def _on_stderr(line: str) -> None:
@@ -184,11 +203,12 @@ def _for_what_is_in_service(
 def _probed(models: Mapping[Target, Served], region: str, profile: str | None) -> dict[Target, Served]:
     """What each model's own answers tell of it, besides. An Asynchronous Inference endpoint is not asked."""
     quiet_litellm()
-    from litellm_sagemaker_openai.commands.checking import CheckOptions, Endpoint, measure
+    from litellm_sagemaker_openai.commands.checking import MAX_TOKENS, CheckOptions, Endpoint, measure
     from litellm_sagemaker_openai.commands.probing import MOST_REQUESTS, MOST_TOKENS, Finding, measured
 
     asked = {target: served for target, served in models.items() if not served.asynchronous}
-    most = f"{MOST_REQUESTS + 1} questions, for answers of {MOST_TOKENS:,} tokens at most and mostly far fewer"
+    tokens = MOST_TOKENS + MAX_TOKENS  # the first question is whether it chats
+    most = f"{MOST_REQUESTS + 1} questions, for answers of {tokens:,} tokens at most and mostly far fewer"
     click.echo(f"asks each of {len(asked)} up to {most}", err=True)
     probed = dict(models)
     for target, served in asked.items():

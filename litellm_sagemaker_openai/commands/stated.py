@@ -26,7 +26,8 @@ def stated_in(configuration: Any, target: Target, environ: Mapping[str, str]) ->
             said, name = entry.get("model_info"), entry.get("model_name")
             facts = said.items() if isinstance(said, Mapping) else ()
             source = f"model_info of {name}"
-            found = {**(found or {}), **{str(name): Fact(value, source) for name, value in facts}}
+            # LiteLLM takes null for what is not stated.
+            found = {**(found or {}), **{str(name): Fact(value, source) for name, value in facts if value is not None}}
     return found
 
 

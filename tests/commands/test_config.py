@@ -307,7 +307,7 @@ def test_a_file_is_not_overwritten(tmp_path: Path) -> None:
 
     result = run("other", "--output", str(file))
     assert (result.exit_code, result.stdout) == (1, "")
-    assert result.stderr.endswith(f"\nError: {file} is there already; --force overwrites it\n")
+    assert result.stderr == f"Error: {file} is there already; --force overwrites it\n"
     assert file.read_text() == before
 
     assert run("other", "--output", str(file), "--force").exit_code == 0
@@ -318,6 +318,10 @@ def test_a_file_that_cannot_be_written(tmp_path: Path) -> None:
     result = run("e", "-o", str(tmp_path / "nowhere" / "proxy.yaml"))
     assert result.exit_code == 1
     assert result.stderr.endswith("proxy.yaml: No such file or directory\n")
+    for file, why in ((tmp_path, "Is a directory"), (tmp_path / "file" / "proxy.yaml", "No such file or directory")):
+        (tmp_path / "file").touch()
+        result = run("e", "-o", str(file), "--force")
+        assert (result.exit_code, result.stderr) == (1, f"Error: cannot write {file}: {why}\n")
 
 
 def test_nothing_is_written_where_there_is_nothing(aws_apis: Aws, tmp_path: Path) -> None:

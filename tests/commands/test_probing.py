@@ -451,6 +451,7 @@ class TestCommand:
             "supports_vision": True,
             "supports_function_calling": False,
             "supports_parallel_function_calling": True,
+            "supports_tool_choice": None,
             "team": "secret",
         }
         model = "os.environ/THE_MODEL" if as_variable else "sagemaker_openai/my-endpoint"
@@ -532,7 +533,16 @@ class TestCommand:
         assert model["litellm_params"]["allowed_openai_params"] == ["reasoning_effort"]
         assert model["model_info"].pop("max_input_tokens") >= 8192
         assert model["model_info"] == ON_ECHO
-        assert "asks each of 1 up to 23 questions" in result.stderr
+        # The most that any answer to each of them may have, and that to the first, which is whether it chats.
+        bodies = [received.body for received in runtime.app.state.received]
+        most = sum(body["max_tokens"] * body.get("n", 1) for body in bodies) - probing.BEYOND_ANY_CONTEXT
+        assert f"asks each of 1 up to 23 questions, for answers of {most:,} tokens at most" in result.stderr
+
+    def test_config_asks_nothing_that_it_cannot_write(self, runtime: Running, tmp_path: Path) -> None:
+        for file in (tmp_path / "proxy.yaml", tmp_path / "nowhere" / "proxy.yaml"):
+            (tmp_path / "proxy.yaml").touch()
+            assert run("config", "my-endpoint", "--probe", "--output", str(file)).exit_code == 1
+        assert not runtime.app.state.received
 
     def test_config_of_what_is_in_service(self, upstream: Upstream, aws_apis: Aws) -> None:
         """One that fails is written without; an Asynchronous Inference endpoint is not asked."""
