@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import logging
 import re
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
 from typing import Any
 
@@ -159,6 +162,26 @@ def test_what_a_further_call_does_not_state_stays() -> None:
     assert litellm.get_model_info(f"{PROVIDER}/e")["mode"] == "embedding"
     info = litellm.get_model_info(f"{PROVIDER}/cached")
     assert (info["input_cost_per_token"], info["cache_read_input_token_cost"]) == (2e-6, 1e-7)
+
+
+def test_threads(switch_often: None) -> None:
+    """Another may add to LiteLLM's list, as a Router does, while this one reads it."""
+    names = [f"e{number}" for number in range(60)]
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(lambda name: register(models={name: {"supports_vision": True}}), names))
+        more = ["supports_reasoning", "supports_audio_input"]
+        list(pool.map(lambda name: register(models={"e0": {name: True}}), more))
+    assert all(litellm.supports_vision(f"{PROVIDER}/{name}") for name in names)
+    assert litellm.supports_reasoning(f"{PROVIDER}/e0")
+    assert litellm.supports_audio_input(f"{PROVIDER}/e0")
+
+
+@pytest.fixture
+def switch_often() -> Iterator[None]:
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    yield
+    sys.setswitchinterval(before)
 
 
 def test_a_model_with_and_without_the_prefix_is_one() -> None:

@@ -13,6 +13,7 @@ Needed until: LiteLLM documents the names. tests/test_register_models.py shows w
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -24,6 +25,7 @@ from litellm_sagemaker_openai.upstream_errors import PROVIDER
 
 _PREFIX = f"{PROVIDER}/"
 _stated: dict[str, dict[str, Any]] = {}  # by all calls of register, since a later one adds to it
+_lock = threading.Lock()
 
 
 def register_models(models: Mapping[str, Mapping[str, Any]]) -> None:
@@ -32,11 +34,16 @@ def register_models(models: Mapping[str, Mapping[str, Any]]) -> None:
     Raises:
         ValueError: as for ``capabilities.entry_for``, or no dictionary where one is needed.
     """
+    with _lock:
+        _register(_checked(models))
+
+
+def _register(models: Iterable[tuple[str, Mapping[str, Any]]]) -> None:
     names = names_of_model_info()
     stated: dict[str, dict[str, Any]] = {}
     entries: dict[str, dict[str, Any]] = {}
     guessed: list[tuple[str, str]] = []
-    for model, given in _checked(models):
+    for model, given in models:
         name = model.removeprefix(_PREFIX)
         key = f"{_PREFIX}{name}"
         stated[key] = {**(stated.get(key) or _stated.get(key) or {}), **given}
@@ -65,7 +72,7 @@ def names_of_model_info() -> frozenset[str]:
     """The names that LiteLLM has for what a model can do and costs."""
     model_info = lookup.in_module("litellm.types.utils", "ModelInfo")
     annotated: set[str] = {name for each in getattr(model_info, "__mro__", ()) for name in _annotations(each)}
-    listed = {name for entry in litellm.model_cost.values() for name in entry}
+    listed = {name for _, entry in _listed() for name in list(entry)}
     return frozenset(annotated | listed) - {"key"}
 
 
@@ -78,6 +85,11 @@ def _claimed_by_name(model: str) -> Mapping[str, Any]:
     case."""
     rules = lookup.in_module("litellm.litellm_core_utils.fallback_generalizations", "match_capability_generalizations")
     wanted = model.lower()
-    known = (entry for key, entry in litellm.model_cost.items() if key.lower() == wanted)
+    known = (entry for key, entry in _listed() if key.lower() == wanted)
     supported = {name: value for name, value in next(known, {}).items() if name.startswith("supports_")}
     return {**((rules and rules(f"{_PREFIX}{model}")) or {}), **supported}
+
+
+def _listed() -> list[tuple[str, Mapping[str, Any]]]:
+    """LiteLLM's list of models; a copy, since another thread may add to it."""
+    return list(litellm.model_cost.items())
