@@ -36,6 +36,7 @@ REGION = "us-west-2"
 # AWS's own example credentials, with a session token of the characters that need percent-encoding.
 CREDENTIALS = FrozenCredentials("AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY", "tok+en/=&x")
 _create_loader = functools.cache(botocore.loaders.create_loader)
+_MANY_CLIENTS = 100
 MESSAGES: list[Any] = [{"role": "user", "content": "Hello?"}]
 
 
@@ -71,6 +72,15 @@ async def litellms_clients() -> AsyncIterator[None]:
     yield
     await close_litellm_async_clients()  # type: ignore[no-untyped-call]
     await close_clients()
+
+
+@pytest.fixture(scope="module", autouse=True)
+async def room_for_clients(litellms_clients: None) -> AsyncIterator[None]:
+    """LiteLLM keeps 200 clients, and then drops some unclosed. Each event loop and setting needs its own."""
+    yield
+    if len(litellm.in_memory_llm_clients_cache.cache_dict) > _MANY_CLIENTS:
+        await close_clients()
+        litellm.in_memory_llm_clients_cache.flush_cache()  # type: ignore[no-untyped-call]
 
 
 async def close_clients() -> None:
