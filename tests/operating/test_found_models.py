@@ -125,6 +125,7 @@ def operated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Operated]:
     (folder / "keys.py").write_text(AUTHENTICATE)
     with ExitStack() as stack:
         aws = stack.enter_context(aws_services())
+        aws.forget()  # moto has what another module of this process made
         aws.make_endpoint("my-endpoint")
         aws.make_endpoint("my-gpus", "coder", "reviewer")
         aws.make_endpoint("team-a")
