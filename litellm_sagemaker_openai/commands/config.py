@@ -141,12 +141,18 @@ def _described(targets: Sequence[Target], region: str | None, profile: str | Non
     from botocore.exceptions import BotoCoreError, ClientError
 
     from litellm_sagemaker_openai.aws.control_plane import client, is_not_found, look_up
+    from litellm_sagemaker_openai.aws.credentials import runtime_url
+    from litellm_sagemaker_openai.aws.hosts import is_known_to_aws
     from litellm_sagemaker_openai.commands.endpoints import not_all_is_known
 
     described: dict[Target, Facts] = {}
     missing: set[str] = set()
     try:
-        control_plane = client(resolve_region(region, profile)[0], profile, attempts=2)
+        resolved, _ = resolve_region(region, profile)
+        control_plane = client(resolved, profile, attempts=2)
+        if not is_known_to_aws(runtime_url(resolved, profile), control_plane.meta.endpoint_url):
+            click.echo("no model_info, since the runtime is on this machine, and AWS does not know it", err=True)
+            return {}
         for target in targets:
             try:
                 found = look_up(control_plane, target)

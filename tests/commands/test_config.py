@@ -228,6 +228,14 @@ def test_names_need_no_aws(
     assert account.sagemaker.calls == {}
 
 
+def test_aws_is_not_asked_of_the_local_runtime(account: Aws, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME", "http://127.0.0.1:8080")
+    monkeypatch.delenv("AWS_ENDPOINT_URL_SAGEMAKER")
+    result = run("my-endpoint")
+    assert list(models(yaml.safe_load(result.stdout))) == ["my-endpoint"]
+    assert result.stderr == "no model_info, since the runtime is on this machine, and AWS does not know it\n"
+
+
 def test_names_of_what_is_not_there(account: Aws) -> None:
     account.sagemaker.refuses("DescribeModel")
     result = run("nowhere", "my-gpus", "my-gpus/coder", "my-endpoint")
