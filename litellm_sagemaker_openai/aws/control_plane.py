@@ -8,10 +8,11 @@ Does not import LiteLLM.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import boto3
 from botocore.config import Config
@@ -32,6 +33,7 @@ _CONFIG = Config(connect_timeout=5, read_timeout=20, max_pool_connections=_CALLS
 _IN_SERVICE = "InService"  # botocore 1.44.5, shapes EndpointStatus and InferenceComponentStatus
 
 Answer: TypeAlias = Mapping[str, Any]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,10 +129,22 @@ def find(client: Any, endpoint: str | None = None, *, settings: bool = True) -> 
     if not summaries:
         return Found(region)
     with ThreadPoolExecutor(_CALLS, "sagemaker") as pool:
-        endpoints = pool.map(ask.endpoint, summaries)
-        components = list(pool.map(ask.component, ask.components(endpoint)))
-        listed = _listed(region, list(endpoints), components)
+        components = pool.submit(ask.components, endpoint)
+        endpoints = _each(pool, ask.endpoint, summaries)
+        listed = _listed(region, endpoints, _each(pool, ask.component, components.result()))
     return Found(region, listed, tuple(sorted(ask.denied)))
+
+
+def _each(pool: ThreadPoolExecutor, ask: Callable[[Answer], T], summaries: Iterable[Answer]) -> list[T]:
+    """What is answered about each, with no more waiting in the pool than it can ask at once: a process that ends, and
+    one whose question failed, waits for all that is in it."""
+    asking: deque[Future[T]] = deque()
+    answers = []
+    for each in summaries:
+        if len(asking) == _CALLS:
+            answers.append(asking.popleft().result())
+        asking.append(pool.submit(ask, each))
+    return [*answers, *(each.result() for each in asking)]
 
 
 def look_up(client: Any, target: Target) -> Deployed:

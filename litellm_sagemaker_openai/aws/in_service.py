@@ -25,6 +25,7 @@ from litellm_sagemaker_openai.target import Target
 ASK_AGAIN_SECONDS = 300.0  # whether AWS answered or not; each time, a few requests for each endpoint
 _KEPT_SECONDS = 3600.0  # what was found, where AWS cannot be asked any more
 _MOST_MODELS = 500  # a name takes 60 µs, as long as LiteLLM itself takes for each that it lists
+_AT_ONCE = threading.Semaphore(8)  # lists that are asked for in the background: each takes some MB, and 9 threads
 # Shorter than for a command: `find` has threads that the interpreter waits for where a process ends.
 _CONFIG = Config(connect_timeout=5, read_timeout=10, retries={"total_max_attempts": 2})
 
@@ -90,6 +91,8 @@ class ModelsInService:
         return found
 
     def _refresh(self) -> None:
+        if not _AT_ONCE.acquire(timeout=ASK_AGAIN_SECONDS):
+            return  # whoever looks now starts another
         try:
             self.ask_now()
             self._has_warned = False
@@ -101,6 +104,11 @@ class ModelsInService:
             if not self._has_warned:
                 self._has_warned = True
                 self.warn(error)
+        except RuntimeError as error:  # `find` asks in threads, and the interpreter starts no more where it ends
+            if "shutdown" not in str(error):
+                raise
+        finally:
+            _AT_ONCE.release()
 
     def _hold(self, found: frozenset[str]) -> None:
         with self._lock:

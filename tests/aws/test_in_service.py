@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import logging
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -108,6 +111,57 @@ def test_what_was_found_outlives_failures_for_an_hour(account: Account) -> None:
     account.failure, account.now = CredentialsError("again"), 20_000.0
     account.held.known()
     account.answer(lambda: account.warned == ["none", "again"])
+
+
+def test_so_many_ask_at_once() -> None:
+    accounts = [Account() for _ in range(20)]
+    for each in accounts:
+        each.held.known()
+    for _ in until("some to ask"):
+        if sum(each.asked for each in accounts) == 8:
+            break
+    time.sleep(0.1)
+    assert sum(each.asked for each in accounts) == 8
+    for each in accounts:
+        each.failure = CredentialsError("none")
+        each.answers.release()
+    for _ in until("all to have asked"):
+        if all(each.warned for each in accounts):
+            break
+
+
+ENDS = """
+import atexit, threading, time
+from litellm_sagemaker_openai.aws import control_plane, in_service
+from tests.conftest import CREDENTIALS, REGION
+
+asked, begun = [], threading.Event()
+
+def slow(self, summary):
+    asked.append(summary)
+    begun.set()
+    time.sleep(0.2)
+
+class Client:
+    class meta: region_name = REGION
+    def get_paginator(self, name): return self
+    def paginate(self): return self
+    def build_full_result(self): return {"Endpoints": [{"EndpointName": str(n)} for n in range(1000)]}
+
+control_plane._Ask.endpoint = slow
+held = in_service.ModelsInService(lambda: control_plane.find(Client()), lambda error: print("warned", error))
+held.known()
+begun.wait(30)
+time.sleep(0.5)
+atexit.register(lambda: print(len(asked)))
+"""
+
+
+def test_a_process_that_ends_does_not_ask_on() -> None:
+    """A server that Ctrl-C ends waits for threads of a pool, and for all that is in it."""
+    done = subprocess.run([sys.executable, "-c", ENDS], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stderr == ""
+    assert int(done.stdout) < 50
 
 
 def test_who_asks_now_waits(account: Account) -> None:
