@@ -48,7 +48,7 @@ _UTILS = "litellm.utils"
 _PREFIX = f"{PROVIDER}/"
 _OURS = "_asks_sagemaker_for_models"
 
-_MOST_LISTS = 100  # regions and identities
+_MOST_LISTS = 1000  # regions and identities. With more, AWS is asked at each look
 _ENVIRONMENT = (*REGION_VARIABLES, *IDENTITY_VARIABLES, *ENDPOINT_VARIABLES, "AWS_ENDPOINT_URL_SAGEMAKER")
 _LOOK_SECONDS = 0.2
 _START_SECONDS = 120.0
@@ -156,11 +156,10 @@ def listed_names(wildcard: str, params: Mapping[str, Any]) -> list[str] | None:
         return None
     named = lookup.attribute(router, "model_names") or ()  # LiteLLM lists them itself
     wildcards = [wildcard]
-    if wildcard == model and wildcard not in named:
-        # Before 1.110, /model/info expands the model of a deployment whose name has no slash.
-        wildcards = [
-            str(each["model_name"]) for each in _deployments(router) if each["litellm_params"]["model"] == model
-        ]
+    if wildcard == model and all(each["litellm_params"]["model"] != model for each in _deployments(router, wildcard)):
+        # It is no name: before 1.110, /model/info expands the model of a deployment whose name has no slash.
+        named_by = ((str(each["model_name"]), each["litellm_params"]["model"]) for each in _deployments(router))
+        wildcards = [name for name, its_model in named_by if its_model == model and "/" not in name]
     names = {name for each in wildcards for name in names_under(each, model, models.known())}
     return [name for name in sorted(names.difference(named)) if _is_served(name, router, models)]
 

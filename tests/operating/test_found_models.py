@@ -37,6 +37,7 @@ LISTED = {
     "sagemaker/team-*": {"sagemaker/team-b"},
     "gpu/*": {"gpu/a"},
     "gpus-*": {"gpus-coder", "gpus-reviewer"},
+    "sagemaker_openai/t*": {"sagemaker_openai/team-b"},
     "eu/*": {"eu/my-endpoint", "eu/team-b"},
     "both/*": {"both/my-endpoint"},
     "account/*": {"account/theirs"},
@@ -51,7 +52,8 @@ KEYS = {
     "sk-gpu": (["gpu/*"], {"gpu/a"}),
     "sk-narrower": (["sagemaker/my-g*"], {"sagemaker/my-gpus/coder", "sagemaker/my-gpus/reviewer"}),
     "sk-one": (["sagemaker/my-endpoint"], {"sagemaker/my-endpoint"}),
-    "sk-no-deployment": (["sagemaker_openai/*"], set()),
+    "sk-no-deployment": (["sagemaker_openai/my-gpus/*"], set()),
+    "sk-name-is-model": (["sagemaker_openai/team-*"], {"sagemaker_openai/team-b"}),
     "sk-others": (["named"], {"named"}),
 }
 AUTHENTICATE = f"""
@@ -76,6 +78,7 @@ CONFIG = {
         deployment("sagemaker/team-*", "sagemaker_openai/team-*", aws_region_name=OTHER_REGION),
         deployment("gpu/*", "sagemaker_openai/team-*", litellm_credential_name="sagemaker"),
         deployment("gpus-*", "sagemaker_openai/my-gpus/*"),
+        deployment("sagemaker_openai/t*", "sagemaker_openai/t*", aws_region_name=OTHER_REGION),
         deployment("eu/*", aws_region_name=OTHER_REGION),
         deployment("both/*", aws_region_name=REGION),
         deployment("both/*", aws_region_name=OTHER_REGION),
