@@ -131,11 +131,11 @@ def _asked(models: ModelsInService) -> frozenset[str]:
 
 
 def _registered() -> set[str]:
-    """What ``litellm.register_model`` was told of this provider's models."""
+    """What ``litellm.register_model`` was told of this provider's models; the Router tells it of wildcards, too."""
     return {
         name.removeprefix(_PREFIX)
         for name, info in (lookup.attribute(litellm, "model_cost") or {}).items()
-        if name.startswith(_PREFIX) and info.get("litellm_provider") == PROVIDER
+        if name.startswith(_PREFIX) and info.get("litellm_provider") == PROVIDER and "*" not in name
     }
 
 

@@ -52,6 +52,7 @@ class TestValidModels:
 
     def test_what_was_registered(self, aws_apis: Aws, monkeypatch: pytest.MonkeyPatch) -> None:
         costs = {f"{HERE}/mine": {"litellm_provider": HERE, "mode": "chat"}, f"{HERE}/alien": {"litellm_provider": "x"}}
+        costs |= {f"{HERE}/*": {"litellm_provider": HERE}}  # a Router's priced wildcard is there
         monkeypatch.setattr(litellm, "model_cost", {**litellm.model_cost, **costs})
         assert valid_models() == [f"{HERE}/mine"]
 
