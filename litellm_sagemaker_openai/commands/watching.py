@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from time import sleep
 from typing import NoReturn
@@ -19,7 +20,8 @@ def keep_up_to_date(output: str, compose: Callable[[Say], str], seconds: float, 
     """Write the file where what it would say changed, but for its comments, until Ctrl-C.
 
     Each time that it was written, a line on standard output says so, for a program that reads it. Where AWS cannot be
-    asked any more, or nothing is in service any more, the file stays as it is, and standard error says why, once.
+    asked any more, nothing is in service any more, or the file cannot be written any more, it stays as it is, and
+    standard error says why, once. A file that was deleted is written again.
 
     Args:
         output: the file. A reader finds the whole of the old or the whole of the new one.
@@ -28,8 +30,8 @@ def keep_up_to_date(output: str, compose: Callable[[Say], str], seconds: float, 
         force: whether it may be there already.
 
     Raises:
-        click.ClickException: the file is there already, or cannot be written; AWS cannot be asked the first time, or
-            nothing is in service then.
+        click.ClickException: the file is there already; or the first time, it cannot be written, AWS cannot be asked,
+            or nothing is in service.
     """
     file = Path(output).resolve()  # a link stays one
     try:
@@ -45,15 +47,15 @@ def keep_up_to_date(output: str, compose: Callable[[Say], str], seconds: float, 
         try:
             with expected_failures():
                 composed = compose(to_say.append)
+            is_new = text is None or without_comments(composed) != without_comments(text)
+            if is_new or not file.exists():
+                _write(file, composed, output)
+                text = composed
+                click.echo(f"wrote {output}")
         except click.ClickException as error:
             if said is None:
                 raise
             to_say.append(f"{output} stays as it is: {error.message}")
-        else:
-            if text is None or without_comments(composed) != without_comments(text):
-                _write(file, composed, output)
-                text = composed
-                click.echo(f"wrote {output}")
         for line in to_say:
             if line not in (said or ()):
                 click.echo(line, err=True)
@@ -71,7 +73,10 @@ def _write(file: Path, text: str, output: str) -> None:
     try:
         new.write_text(text, encoding="utf-8")
         if file.exists():
-            new.chmod(file.stat().st_mode & 0o7777)
+            before = file.stat()
+            with suppress(OSError, AttributeError):  # who may not give a file away keeps it; Windows has no owners
+                os.chown(new, before.st_uid, before.st_gid)
+            new.chmod(before.st_mode & 0o7777)
         new.replace(file)
     except OSError as error:
         new.unlink(missing_ok=True)

@@ -174,6 +174,33 @@ def test_a_folder_that_cannot_be_written_ends_it(watch: Watch, file: Path, monke
     assert os.listdir(file.parent) == []
 
 
+def test_a_folder_that_cannot_be_written_any_more_is_tried_again(watch: Watch, file: Path, aws_apis: Aws) -> None:
+    away = file.parent.with_name("away")
+
+    def lose() -> None:
+        file.parent.rename(away)
+        aws_apis.make_endpoint("new-one")
+
+    result = watch(lose, nothing, lambda: away.rename(file.parent) and None)
+    assert names(file) == ["my-endpoint", "new-one"]
+    assert result.stdout == f"wrote {file}\n" * 2
+    said = f"{file} stays as it is: cannot write {file}: No such file or directory"
+    assert result.stderr.split("\n\n")[0].splitlines() == [said]
+
+
+def test_a_file_that_was_deleted_is_written_again(watch: Watch, file: Path) -> None:
+    assert watch(file.unlink, nothing).stdout == f"wrote {file}\n" * 2
+    assert names(file) == ["my-endpoint"]
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root gives files away")
+def test_a_files_owner_stays(watch: Watch, file: Path) -> None:
+    file.write_text("model_list: []\n")
+    os.chown(file, 1234, 4321)
+    assert watch().stdout == f"wrote {file}\n"
+    assert (file.stat().st_uid, file.stat().st_gid) == (1234, 4321)
+
+
 @pytest.fixture
 def process(file: Path, aws_apis: Aws) -> Iterator[subprocess.Popen[str]]:
     aws_apis.make_endpoint("my-endpoint")
