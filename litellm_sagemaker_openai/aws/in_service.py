@@ -135,6 +135,8 @@ def models_in_service(credentials: FrozenCredentials, region: str, profile: str 
         if not is_known_to_aws(runtime, client.meta.endpoint_url):
             return frozenset()
         found = find(client, settings=False)
+    except (KeyError, TypeError, AttributeError) as error:  # botocore takes what lacks a member, and what is no JSON
+        raise ValueError(f"{client.meta.endpoint_url} does not answer as SageMaker's control plane does") from error
     finally:
         client.close()
     models = callable_models(found)

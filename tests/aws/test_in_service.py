@@ -26,6 +26,7 @@ from tests.aws_apis import Aws
 from tests.commands.test_endpoints import ASYNCHRONOUS
 from tests.conftest import CREDENTIALS, REGION
 from tests.operating.proxies import until
+from tests.scripted import Answer, scripted
 
 LOCAL = "http://127.0.0.1:9"
 
@@ -228,6 +229,14 @@ def test_aws_is_not_asked_about_the_local_runtime(monkeypatch: pytest.MonkeyPatc
     assert ask() == set()
     with pytest.raises(Exception, match=r"Could not connect|Connection"):
         models_in_service(CREDENTIALS, REGION, None, f"https://runtime.sagemaker.{REGION}.amazonaws.com")
+
+
+@pytest.mark.parametrize("answer", [b"<html>", b"[]", b'{"Endpoints": "none"}'])
+def test_another_server_in_its_place(answer: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    with scripted(lambda seen: Answer([answer])) as other:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_SAGEMAKER", other.url)
+        with pytest.raises(ValueError, match=rf"^{other.url} does not answer as SageMaker's control plane does$"):
+            ask()
 
 
 def test_no_signature_is_logged(aws_apis: Aws, caplog: pytest.LogCaptureFixture) -> None:
