@@ -134,7 +134,6 @@ def test_so_many_ask_at_once() -> None:
 ENDS = """
 import atexit, threading, time
 from litellm_sagemaker_openai.aws import control_plane, in_service
-from tests.conftest import CREDENTIALS, REGION
 
 asked, begun = [], threading.Event()
 
@@ -144,7 +143,7 @@ def slow(self, summary):
     time.sleep(0.2)
 
 class Client:
-    class meta: region_name = REGION
+    class meta: region_name = 'us-west-2'
     def get_paginator(self, name): return self
     def paginate(self): return self
     def build_full_result(self): return {"Endpoints": [{"EndpointName": str(n)} for n in range(1000)]}
