@@ -71,13 +71,20 @@ def _spans(text: str, left: list[int]) -> Iterator[tuple[dict[str, Any], int, in
         try:
             found, end = _DECODER.raw_decode(text, start)
             stopped = end
-        except json.JSONDecodeError as error:
-            found, stopped = None, error.pos
+        except ValueError as error:
+            found, stopped = None, _read_until(error, len(text))
         except RecursionError:  # nested so deep that only an attack can mean it
             return
         left[0] -= max(_ATTEMPT, stopped - start)
         if isinstance(found, dict):
             yield found, start, end
+
+
+def _read_until(error: ValueError, end: int) -> int:
+    """How far a text was read: to the error, but for a string without an end and a number too long for an ``int``."""
+    if isinstance(error, json.JSONDecodeError) and not error.msg.startswith("Unterminated string"):
+        return error.pos
+    return end
 
 
 def _unwrapped(value: dict[str, Any]) -> dict[str, Any]:

@@ -250,8 +250,10 @@ def _json_object(body: Body, text: str) -> Any:
         return plain
     try:
         made = example(schema, TextSource(without_objects(text)))
-    except UnsatisfiableSchemaError:
-        return plain  # what stands in a prompt may be anything, and is no reason to refuse it
+        json.dumps(made, ensure_ascii=False, allow_nan=False).encode()
+    except (UnsatisfiableSchemaError, ValueError):
+        # What stands in a prompt may be anything, also infinity or half a character, and is no reason to refuse it.
+        return plain
     return made if isinstance(made, dict) else plain
 
 

@@ -25,6 +25,9 @@ _SOFT_DEPTH = 4
 _DEPTH_LIMIT = 40
 _MAX_VALUES = 10_000
 _MAX_CHARACTERS = 10_000_000  # in all strings of a value: each may be the whole text
+# Characters of the text that are searched for a value's numbers and enums: each search may be of the whole text.
+_MAX_SEARCHED = 50_000_000
+_NUMBER_COST = 30  # to compare a number takes as long as to search so many characters
 # What a client's patterns may cost, for one value. Most take microseconds; "(x+x+)+y" can take years.
 _MAX_PATTERN_LENGTH = 2_000
 _PATTERN_SECONDS = 0.2
@@ -68,6 +71,11 @@ class TextSource:
         found = re.findall(r"(?<![\w.])-?\d{1,15}(?:\.\d{1,15})?(?![\w])", text)
         self._numbers = [float(number) if "." in number else int(number) for number in found]
         self._names = _names(text)
+
+    @property
+    def count_of_numbers(self) -> int:
+        """How many numbers are left."""
+        return len(self._numbers)
 
     def take_number(self, fits: Callable[[int | float], bool]) -> int | float | None:
         """The next number that fits, or None."""
@@ -125,6 +133,7 @@ class _Generator:
         self.source = source
         self._values_left = _MAX_VALUES
         self._characters_left = _MAX_CHARACTERS
+        self._searches_left = _MAX_SEARCHED
         self._pattern_seconds_left = _PATTERN_SECONDS
 
     def value(self, schema: Any, depth: int = 0, others: Sequence[Any] = ()) -> Any:
@@ -160,6 +169,11 @@ class _Generator:
         if depth > _DEPTH_LIMIT or self._values_left < 0:
             raise UnsatisfiableSchemaError("the schema is endless, or asks for too much")
 
+    def _may_search(self, cost: int) -> bool:
+        """Whether a search of the text is still paid for. If not, the value is one that fits, and not the text's."""
+        self._searches_left -= cost
+        return self._searches_left >= 0
+
     def _flat(self, schema: Mapping[str, Any], depth: int) -> Mapping[str, Any]:
         """The schema with ``$ref``, ``allOf``, ``anyOf`` and ``oneOf`` merged into it."""
         self._count(depth)
@@ -194,6 +208,8 @@ class _Generator:
         """The first value that the text mentions, else the first."""
         if not values:
             raise UnsatisfiableSchemaError("enum must not be empty, nor have fewer values than uniqueItems asks for")
+        if not self._may_search(len(self.source.text)):
+            return values[0]
         names = {value.lower(): value for value in reversed(values[:_MAX_VALUES]) if isinstance(value, str) and value}
         found = next(mentioned(reversed(names), self.source.text.lower()), None)
         return values[0] if found is None else names[found]
@@ -280,7 +296,7 @@ class _Generator:
         step = _exact(schema.get("multipleOf", 1 if kind == "integer" else 0))
 
         def fits(number: int | float) -> bool:
-            exact = _exact(number)
+            exact = number if isinstance(number, int) else _exact(number)
             return (
                 at_least <= exact <= at_most
                 and above < exact < below
@@ -289,7 +305,8 @@ class _Generator:
                 and number not in others
             )
 
-        number = self.source.take_number(fits)
+        may_search = self._may_search(self.source.count_of_numbers * _NUMBER_COST)
+        number = self.source.take_number(fits) if may_search else None
         if number is None:
             limits = [at_least, above, at_most, below, max(filter(_is_number, others), default=math.inf)]
             candidates = _numbers([_exact(limit) for limit in limits if not math.isinf(limit)], step)

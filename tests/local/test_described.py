@@ -68,7 +68,16 @@ def test_dspys_notes() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["Write JSON.", "{}", "{name: string}", '{"a": ', '{"properties": {"a": {"not": {}}}}']
+    "text",
+    [
+        *("Write JSON.", "{}", "{name: string}", '{"a": ', '{"properties": {"a": {"not": {}}}}'),
+        # what Python's reader takes, or stops at, and an answer could not repeat
+        f'{{"a": {"7" * 5000}}}',
+        '{"properties": {"a": {"const": NaN}}}',
+        '{"properties": {"a": {"default": 1e999}}}',
+        '{"properties": {"a": {"const": "\\ud800"}}}',
+        '{"\\ud800": 1}',
+    ],
 )
 def test_what_describes_nothing_that_can_be_made(text: str) -> None:
     assert answered(text) == {"echo": text, "is_model": False}
@@ -101,6 +110,8 @@ MANY = 50_000
         "{" + ", ".join(f'"{n}": "x"' for n in range(9000)) + "} " + "word " * MANY,
         '{"a": ' * 900 + "1" + "}" * 900,
         '{"a": "' + "one of: a; b" * MANY + '"}',
+        '{"properties": {"a": {"minItems": 9999, "items": {"type": "integer", "minimum": 10000}}}} ' + "7 " * MANY,
+        '{"properties": {"a": {"minItems": 9999, "items": {"enum": ["a b", "c"]}}}} ' + "7 " * MANY,
     ],
     ids=str.__len__,
 )  # fmt: skip
@@ -109,6 +120,11 @@ def test_what_a_prompt_costs_is_in_proportion_to_its_length(text: str) -> None:
     began = time.process_time()
     assert isinstance(answered(f"{text} {USER}"), dict)
     assert time.process_time() - began < 20
+
+
+def test_a_string_without_an_end_counts_as_read() -> None:
+    """Each of the braces before it begins an attempt that reads all of it."""
+    assert described(['{"a":' * 100 + '"' + " " * 100_000, '{"b": 1}']) is None
 
 
 @given(st.text(alphabet='{}[]":, \\ant1', max_size=60))
