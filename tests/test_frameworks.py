@@ -3,10 +3,12 @@ package index: making environments and running the frameworks in them."""
 
 from __future__ import annotations
 
+import fcntl
 import json
 import re
 import subprocess
 import sys
+import time
 import zipfile
 from datetime import date
 from pathlib import Path
@@ -100,6 +102,43 @@ def test_the_page_gets_the_table_and_the_day() -> None:
     assert rows[3].endswith("| by us |")
     with pytest.raises(SystemExit, match="one table of frameworks"):
         frameworks.page_with("# Another page\n", [], date(2031, 2, 3))
+
+
+def test_an_errors_text_is_one_cell() -> None:
+    error = "no: ValidationError: 2 errors\n  int | None\n\n| age |"
+    page = frameworks.page_with(PAGES[PAGE], [result("dspy", chat=error), result("strands")], date(2031, 2, 3))
+    rows = [line for line in page.splitlines() if line.startswith("|")]
+    assert len(rows) == 4
+    assert rows[2].startswith(r"| DSPy | 3.4.1 | SDK | no: ValidationError: 2 errors int \| None \| age \| | yes |")
+
+
+def test_a_proxy_that_does_not_answer_costs_nothing_right(capsys: pytest.CaptureFixture[str]) -> None:
+    assert frameworks._cost_at("http://127.0.0.1:9", "sk-1") is None
+    assert "does not say what a chat costs" in capsys.readouterr().out
+
+
+HOLDS_THE_LOG = "import fcntl, time; fcntl.flock(1, fcntl.LOCK_EX); print('!', flush=True); time.sleep(60)"
+STARTS_ANOTHER = f"""\
+import subprocess, sys, time
+subprocess.Popen([sys.executable, "-c", {HOLDS_THE_LOG!r}])
+while not open("log").read():
+    time.sleep(0.05)
+raise SystemExit if sys.argv[1:] else time.sleep(60)
+"""
+
+
+@each("ends", [True, False])
+def test_nothing_goes_on_that_a_framework_has_started(tmp_path: Path, ends: bool) -> None:
+    log = tmp_path / "log"
+    frameworks._run_at_most(10 if ends else 2, [sys.executable, "-uc", STARTS_ANOTHER, *["ends"] * ends], {}, log)
+    with log.open() as file:  # locked, as long as the other runs
+        deadline = time.monotonic() + 10
+        while True:
+            try:
+                return fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
 
 
 def test_an_environment_is_made_of_what_the_wheel_requires(tmp_path: Path) -> None:

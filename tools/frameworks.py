@@ -18,6 +18,7 @@ import json
 import os
 import re
 import secrets
+import signal
 import subprocess
 import sys
 import tempfile
@@ -26,7 +27,7 @@ import urllib.request
 import venv
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -133,13 +134,15 @@ def _framework(script: Path) -> Framework:
 
 def _row(result: Result) -> tuple[str, ...]:
     framework = result.framework
-    return (framework.name, framework.version, framework.through, *(result.cells[name] for name in FEATURES))
+    cells = (" ".join(result.cells[name].split()) for name in FEATURES)  # an error's text may have lines
+    return (framework.name, framework.version, framework.through, *cells)
 
 
 def page_with(page: str, results: Iterable[Result], today: date) -> str:
     """The page with these results in its table, and the day."""
     rows = [HEAD, ("---",) * len(HEAD), *sorted(map(_row, results), key=lambda row: row[0].lower())]
-    lines = "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    cells = [[cell.replace("|", r"\|") for cell in row] for row in rows]
+    lines = "\n".join(f"| {' | '.join(row)} |" for row in cells)
     page, tables = re.subn(r"(?m)^\| framework \|.*\n(?:\|.*\n)+", lambda _: f"{lines}\n", page)
     page, days = re.subn(r"(?m)^Run on \d{4}-\d\d-\d\d", f"Run on {today.isoformat()}", page)
     if (tables, days) != (1, 1):
@@ -204,13 +207,7 @@ def _tried(framework: Framework, python: Path, url: str, variables: Mapping[str,
         environment = {**variables, "HOME": home, "DSPY_CACHEDIR": home}
         command = [str(python), "-I", str(_HARNESS), str(script), url, str(written)]
         log = Path(home) / "framework.log"
-        with log.open("wb") as file:
-            process = subprocess.Popen(command, env=environment, cwd=home, stdout=file, stderr=subprocess.STDOUT)
-            try:
-                process.wait(_TRIAL_SECONDS)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+        _run_at_most(_TRIAL_SECONDS, command, environment, log)
         printed = log.read_text(errors="replace")[-8000:]
         tried = json.loads(written.read_text()) if written.exists() else None
     print(f"  {time.monotonic() - began:.0f} s", flush=True)
@@ -224,6 +221,21 @@ def _tried(framework: Framework, python: Path, url: str, variables: Mapping[str,
     if not works:
         print(printed, flush=True)
     return Result(framework, cells, works)
+
+
+def _run_at_most(seconds: float, command: Sequence[str], environment: Mapping[str, str], log: Path) -> None:
+    """Run a command in its log's folder. Nothing that it has started goes on after it, nor after Ctrl+C."""
+    with log.open("wb") as file:
+        process = subprocess.Popen(
+            command, env=environment, cwd=log.parent, stdout=file, stderr=subprocess.STDOUT, start_new_session=True
+        )
+        try:
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(seconds)
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
 
 
 @contextmanager
@@ -261,13 +273,17 @@ def _started(command: Sequence[str], environment: Mapping[str, str], log: Path, 
         process.wait()
 
 
-def _cost_at(url: str, key: str) -> float:
-    """What the proxy says that a chat cost."""
+def _cost_at(url: str, key: str) -> float | None:
+    """What the proxy says that a chat cost; None, and why on the terminal, where it does not answer with one."""
     body = json.dumps({"model": "chat", "messages": [{"role": "user", "content": "Hello?"}]}).encode()
     headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    with opener.open(urllib.request.Request(f"{url}/v1/chat/completions", body, headers), timeout=60) as answer:
-        return round(float(answer.headers["x-litellm-response-cost"]), 12)
+    try:
+        with opener.open(urllib.request.Request(f"{url}/v1/chat/completions", body, headers), timeout=60) as answer:
+            return round(float(answer.headers.get("x-litellm-response-cost", "")), 12)
+    except (OSError, ValueError) as error:
+        print(f"The proxy does not say what a chat costs: {error}", flush=True)
+        return None
 
 
 if __name__ == "__main__":
