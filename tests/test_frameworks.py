@@ -157,14 +157,11 @@ def test_what_cannot_be_asked_for(arguments: list[str], capsys: pytest.CaptureFi
 SCRIPT = """\
 import litellm
 
-def ask(**options):
-    return litellm.completion(
-        "sagemaker_openai/my-endpoint", [{"role": "user", "content": "Hello?"}], **options
-    )
+CALL = {"model": "sagemaker_openai/my-endpoint", "messages": [{"role": "user", "content": "Hello?"}]}
 
-def chat():
+async def chat():
     global answer
-    answer = ask()
+    answer = await litellm.acompletion(**CALL)
     return answer.choices[0].message.content
 
 def usage():
@@ -174,7 +171,7 @@ def cost():
     return 1.0
 
 def stream():
-    return [ask().choices[0].message.content]
+    return [litellm.completion(**CALL).choices[0].message.content]
 
 def structured():
     return {"name": "Ada", "age": 36}
