@@ -6,6 +6,7 @@ import asyncio
 import functools
 import importlib
 import importlib.metadata
+import logging
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack
@@ -61,6 +62,9 @@ def aws(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
     litellm_sagemaker_openai.register()
     litellm.suppress_debug_info = True
+    log = logging.getLogger("LiteLLM")  # as it is at first; a command that ran in this process may have quieted it
+    log.setLevel(logging.NOTSET)
+    log.disabled, log.propagate = False, True
     # Each test has AWS config files of its own, and so resolves the runtime's URL anew: botocore reads its files once.
     monkeypatch.setattr("botocore.session.create_loader", _create_loader)
     monkeypatch.setattr(retries, "_FIRST_PAUSE", 0.0)  # tests/sending/test_retries.py has the pauses

@@ -59,7 +59,7 @@ class TestValidModels:
     def test_a_refusal_gives_none_and_is_said(self, aws_apis: Aws, caplog: pytest.LogCaptureFixture) -> None:
         aws_apis.sagemaker.refuses("ListEndpoints")
         params = LiteLLM_Params(model="", aws_region_name="ca-central-1")  # seldom warned of: not by another test
-        with caplog.at_level(logging.WARNING):
+        with caplog.at_level(logging.WARNING, "LiteLLM"):
             assert valid_models(check_provider_endpoint=True, litellm_params=params) == []
         [said] = [record.getMessage() for record in caplog.records if "ca-central-1" in record.getMessage()]
         assert "not authorized to perform: sagemaker:ListEndpoints" in said
@@ -87,7 +87,7 @@ def test_it_is_installed_once_and_looks_as_before() -> None:
 def test_without_it_litellm_lists_nothing(aws_apis: Aws, caplog: pytest.LogCaptureFixture) -> None:
     """Where this fails, LiteLLM can ask a custom provider: the module says what else it then has to."""
     aws_apis.make_endpoint("my-endpoint")
-    with caplog.at_level(logging.WARNING):
+    with caplog.at_level(logging.WARNING, "LiteLLM"):
         assert inspect.unwrap(litellm.get_valid_models)(check_provider_endpoint=True, custom_llm_provider=HERE) == []
     assert f"'{HERE}' is not a valid LlmProviders" in caplog.text
     checks = importlib.import_module("litellm.proxy.auth.model_checks")
