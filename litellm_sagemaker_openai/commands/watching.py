@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -69,13 +70,15 @@ def without_comments(text: str) -> list[str]:
 
 
 def _write(file: Path, text: str, output: str) -> None:
-    new = file.with_name(f".{file.name}.{os.getpid()}")
+    new = file.with_name(f".{file.name}.{secrets.token_hex(8)}")
     try:
-        new.write_text(text, encoding="utf-8")
+        with new.open("x", encoding="utf-8") as opened:  # nothing that is there, nor what a link leads to
+            opened.write(text)
         if file.exists():
             before = file.stat()
-            with suppress(OSError, AttributeError):  # who may not give a file away keeps it; Windows has no owners
-                os.chown(new, before.st_uid, before.st_gid)
+            if hasattr(os, "chown"):  # Windows has no owners
+                with suppress(PermissionError):  # who may not give a file away keeps it
+                    os.chown(new, before.st_uid, before.st_gid)
             new.chmod(before.st_mode & 0o7777)
         new.replace(file)
     except OSError as error:
