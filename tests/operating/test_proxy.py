@@ -409,6 +409,26 @@ class TestModels:
         assert running.proxy.chat("always-on", reasoning_effort="low").status_code == 400
         assert len(running.sagemaker.seen) == 1
 
+    @pytest.mark.parametrize(
+        "said",
+        [
+            {"model_info": {"supports_reasoning": True}},
+            {"metadata": {"model_info": {"supports_reasoning": True}}},
+            {"litellm_metadata": {"model_info": {"supports_reasoning": True}}},
+            {"supports_reasoning": True},
+        ],
+        ids=lambda said: " ".join(said),
+    )
+    def test_a_client_does_not_say_what_a_model_can_do(self, running: Started, said: dict[str, Any]) -> None:
+        """Neither for its own request nor for those that come after it."""
+        assert running.proxy.chat("always-on", reasoning_effort="low", **said).status_code == 400
+        running.proxy.chat("always-on", **said)
+        running.sagemaker.seen.clear()
+        assert running.proxy.chat("always-on", reasoning_effort="low").status_code == 400
+        assert running.sagemaker.seen == []
+        groups = running.proxy.get("/model_group/info").json()["data"]
+        assert not next(each for each in groups if each["model_group"] == "always-on")["supports_reasoning"]
+
     def test_what_is_not_stated_is_not_claimed(self, running: Started) -> None:
         groups = running.proxy.get("/model_group/info").json()["data"]
         found = next(each for each in groups if each["model_group"] == "always-on")
