@@ -1,4 +1,4 @@
-"""What a proxy's configuration says of a model. Pure."""
+"""Facts as the lines of a proxy's ``model_info``. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a proxy's configuration says of a model. Pure."""
+"""A proxy's configuration → what its ``model_info`` states of a model, for ``check --config``. Pure."""
 
 from __future__ import annotations
 
@@ -23,9 +23,8 @@ def stated_in(configuration: Any, target: Target, environ: Mapping[str, str]) ->
     found: dict[str, Fact] | None = None
     for entry in _entries(configuration):
         if _target(entry.get("litellm_params"), environ) == Target(target.endpoint, target.component):
-            said, name = entry.get("model_info"), entry.get("model_name")
+            said, source = entry.get("model_info"), f"model_info of {entry.get('model_name')}"
             facts = said.items() if isinstance(said, Mapping) else ()
-            source = f"model_info of {name}"
             # LiteLLM takes null for what is not stated.
             found = {**(found or {}), **{str(name): Fact(value, source) for name, value in facts if value is not None}}
     return found
