@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,6 +9,7 @@ import httpx
 import litellm
 
 from litellm_sagemaker_openai.aws.credentials import CredentialsError
+from litellm_sagemaker_openai.context_limit import does_not_fit, in_agents_words
 from litellm_sagemaker_openai.litellm_seams.aiohttp_post import could_not_connect
 from litellm_sagemaker_openai.litellm_seams.exceptions import not_retried, with_headers
 from litellm_sagemaker_openai.refusals import NOT_SENT, Mistake, for_the_caller
@@ -22,15 +22,6 @@ from litellm_sagemaker_openai.upstream_errors import (
     shortened,
 )
 
-# The containers' words for a prompt that does not fit, each from the server it is named after.
-_CONTEXT_WINDOW = re.compile(
-    r"maximum context length"  # vLLM; SGLang: "exceeds the model's maximum context length of"
-    r"|model's context length"  # vLLM ≥ 0.12 "… is only N tokens"; SGLang "is longer than the …"
-    r"|longer than the maximum model length"  # vLLM V1
-    r"|exceeds the maximum allowed length"  # SGLang
-    r"|exceeds the available context size|exceed_context_size_error"  # llama.cpp
-    r"|`inputs` tokens \+ `max_new_tokens` must be|`inputs` must have less than \d+ tokens",  # TGI
-)
 _NOT_CONNECTED = (httpx.ConnectError, httpx.ProxyError)
 _PASSING = frozenset({429, 502, 503, 504, 529, 530})
 _TRANSIENT = "sagemaker_openai_transient"
@@ -55,9 +46,10 @@ def to_exception(
     """
     exception, status = _exception_class(upstream)
     response = httpx.Response(status, headers=_plain(headers or {}), request=httpx.Request("POST", url or "https://x"))
-    error: Exception = exception(
-        message=advised(upstream, route), model=model, llm_provider=PROVIDER, response=response
-    )
+    message = advised(upstream, route)
+    if status == 400 and (known_words := in_agents_words(upstream.message)):
+        message = f"{message} ({known_words})"
+    error: Exception = exception(message=message, model=model, llm_provider=PROVIDER, response=response)
     with_headers(error, response.headers)
     if upstream.failure is FailureKind.PENDING:
         not_retried(error)  # the Router would have it inferred again
@@ -122,7 +114,7 @@ def no_credentials(error: CredentialsError, *, model: str, whose: Mistake = Mist
 
 def _exception_class(upstream: UpstreamError) -> tuple[Any, int]:
     own_meaning = upstream.status >= 500 or upstream.status in (401, 403, 404, 429)
-    if not own_meaning and _CONTEXT_WINDOW.search(f"{upstream.error_type} {upstream.message}"):
+    if not own_meaning and does_not_fit(f"{upstream.error_type} {upstream.message}"):
         return litellm.ContextWindowExceededError, 400
     return _BY_STATUS.get(upstream.status) or _OTHERS[upstream.status >= 500]
 

@@ -10,6 +10,7 @@ import litellm
 import pytest
 from fastapi.exceptions import RequestValidationError
 
+from litellm_sagemaker_openai.context_limit import in_agents_words
 from litellm_sagemaker_openai.errors import connection_error, is_transient, to_exception
 from litellm_sagemaker_openai.formats.events import StreamFormatError
 from litellm_sagemaker_openai.formats.whole_answer import parsed
@@ -161,6 +162,14 @@ def test_a_prompt_that_does_not_fit(said: str, status: int) -> None:
         error, _ = refuse(status, body)
         assert isinstance(error, litellm.ContextWindowExceededError)
         assert said in str(error)
+        assert in_agents_words(said) in str(error)
+
+
+def test_an_answer_longer_than_the_context_is_a_mistake_that_agents_can_mend() -> None:
+    *_, body = (WIRE / "vllm" / "err_max_tokens.http").read_text().partition("\n\n")
+    error, _ = refuse(400, quoted(400, body))
+    assert type(error) is litellm.BadRequestError
+    assert "input length and `max_tokens` exceed context limit: 0 + 10000000 > 4096" in str(error)
 
 
 def test_no_capacity_passes_and_is_not_the_callers_mistake() -> None:

@@ -36,7 +36,17 @@ DOCUMENTED_ATTRIBUTES = {"_hidden_params", "_replace"}
 SAID = {"commands.token": {"_expiry_time"}}  # botocore's
 
 PURE = [
-    *("access", "capabilities", "errors", "options", "refusals", "settings", "target", "upstream_errors"),
+    *(
+        "access",
+        "capabilities",
+        "context_limit",
+        "errors",
+        "options",
+        "refusals",
+        "settings",
+        "target",
+        "upstream_errors",
+    ),
     *("aws.container_settings", "aws.hosts", "aws.identity", "aws.s3_location", "aws.sigv4", "aws.token"),
     *("commands.model_info", "commands.stated", "commands.probing"),
     *("formats.chat_request", "formats.chunks", "formats.embeddings", "formats.events", "formats.whole_answer"),
