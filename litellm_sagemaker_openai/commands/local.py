@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Mapping
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -27,6 +28,13 @@ _DEFAULT_ENDPOINT = "my-endpoint"
 @click.option("--port", default=8080, show_default=True, type=click.IntRange(0, 65535), help="Port; 0: any free one.")
 @click.option(
     "--upstream", metavar="URL", help="Answer with this OpenAI-compatible server, such as http://127.0.0.1:8000/v1."
+)
+@click.option(
+    "--script",
+    "script_file",
+    metavar="FILE",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Answer with the turns, tool calls too, that this YAML file has.",
 )
 @click.option(
     "--cold-start",
@@ -65,6 +73,7 @@ def local(
     host: str,
     port: int,
     upstream: str | None,
+    script_file: Path | None,
     cold_start: float,
     answer_limit: float,
     stream_limit: float,
@@ -75,19 +84,26 @@ def local(
 
     It serves /openai/v1 for each ENDPOINT and ENDPOINT/COMPONENT named (none: my-endpoint), checks bearer
     tokens as AWS does, against AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN (made-up ones where
-    these are not set), and answers with a built-in echo container or the --upstream server.
+    these are not set), and answers with a built-in echo container, the turns of a --script or the --upstream server.
     """
     endpoints = _endpoints(names or (_DEFAULT_ENDPOINT,))
     region, _ = (region, "") if region else region_in(os.environ) or (_DEFAULT_REGION, "")
     if upstream is not None and not re.match(r"https?://[^/]", upstream):
         raise click.BadParameter("must begin with http:// or https://", param_hint="--upstream")
+    if upstream is not None and script_file is not None:
+        raise click.UsageError("--script is played by the built-in container; leave out --script or --upstream")
     credentials, exports = _credentials(os.environ)
     try:
         from litellm_sagemaker_openai.local.echo import EchoConfig
         from litellm_sagemaker_openai.local.runtime import RuntimeConfig
+        from litellm_sagemaker_openai.local.script import ScriptError, read_script
         from litellm_sagemaker_openai.local.server import listen, serve_forever, url_of
+
+        script = read_script(script_file.read_bytes(), str(script_file)) if script_file else None
+    except ScriptError as error:
+        raise click.BadParameter(str(error), param_hint="--script") from error
     except ModuleNotFoundError as error:
-        if str(error.name).partition(".")[0] not in ("starlette", "uvicorn"):
+        if str(error.name).partition(".")[0] not in ("starlette", "uvicorn", "yaml"):
             raise
         raise click.ClickException(
             f"{error.name} is missing; install it with: pip install 'litellm-sagemaker-openai[proxy]'"
@@ -104,12 +120,13 @@ def local(
         cold_start=cold_start,
         answer_seconds=answer_limit,
         stream_seconds=stream_limit,
-        echo=EchoConfig(context_length=context_length),
+        echo=EchoConfig(context_length=context_length, script=script),
         remembered=0,
     )
     exports = [f"export AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME={url_of(listener)}", f"export AWS_REGION={region}", *exports]
     with suppress(KeyboardInterrupt):
-        _announce(endpoints, upstream or "an echo container (no model)", exports)
+        container = f"a script ({script_file})" if script_file else "an echo container (no model)"
+        _announce(endpoints, upstream or container, exports)
         serve_forever(config, listener)
 
 

@@ -12,7 +12,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import zip_longest
+from itertools import islice, zip_longest
 from typing import Any
 
 from litellm_sagemaker_openai.local import DEFAULT_CONTEXT_LENGTH
@@ -26,7 +26,9 @@ from litellm_sagemaker_openai.local.echo_checks import (
     check_lengths,
     parse_body,
 )
+from litellm_sagemaker_openai.local.messages import parts_of, text_of
 from litellm_sagemaker_openai.local.schema import TextSource, UnsatisfiableSchemaError, example, mentioned
+from litellm_sagemaker_openai.local.script import Answer, Script, answer_of
 
 __all__ = ["ContainerRefusal", "EchoConfig", "complete", "parse_body", "stream", "tokenize"]
 
@@ -44,11 +46,13 @@ class EchoConfig:
         served_name: the only non-empty ``model`` that it answers to. Default: ``echo``.
         context_length: tokens of prompt and answer together. Default: 131072.
         reasoning_field: ``reasoning_content``, or ``reasoning`` as newer vLLM has it. Default: ``reasoning_content``.
+        script: what to answer instead of an echo. Default: nothing.
     """
 
     served_name: str = "echo"
     context_length: int = DEFAULT_CONTEXT_LENGTH
     reasoning_field: str = "reasoning_content"
+    script: Script | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +77,13 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a response says, before it is written as one object or as chunks."""
+    """What a response says, before it is written as one object or as chunks; and how it comes, where a script says it:
+    seconds before each token, and the number of tokens after which it breaks off."""
 
     prompt_tokens: int
     choices: tuple[Choice, ...]
+    delay: float = 0
+    break_after: int | None = None
 
     @property
     def usage(self) -> dict[str, Any]:
@@ -103,7 +110,11 @@ def complete(
         ContainerRefusal: the request is refused.
     """
     config = config or EchoConfig()
-    plan = plan_answer(body, config)
+    return write_whole(plan_answer(body, config), body, config, completion_id=completion_id, created=created)
+
+
+def write_whole(plan: Plan, body: Body, config: EchoConfig, *, completion_id: str, created: int) -> dict[str, Any]:
+    """A plan as one object."""
     return {
         "id": completion_id,
         "object": "chat.completion",
@@ -136,17 +147,24 @@ def stream(
         ContainerRefusal: the request is refused; at once, not at the first chunk.
     """
     config = config or EchoConfig()
-    plan = plan_answer(body, config)
+    return write_chunks(plan_answer(body, config), body, config, completion_id=completion_id, created=created)
+
+
+def write_chunks(
+    plan: Plan, body: Body, config: EchoConfig, *, completion_id: str, created: int
+) -> Iterator[dict[str, Any]]:
+    """A plan as chunks; up to where it breaks off, if it does."""
+    chunks = _chunks(plan, body, config, completion_id, created)
+    return chunks if plan.break_after is None else islice(chunks, len(plan.choices) * (1 + plan.break_after))
+
+
+def _chunks(plan: Plan, body: Body, config: EchoConfig, completion_id: str, created: int) -> Iterator[dict[str, Any]]:
     head = {
         "id": completion_id,
         "object": "chat.completion.chunk",
         "created": created,
         "model": config.served_name,
     }
-    return _chunks(plan, body, config, head)
-
-
-def _chunks(plan: Plan, body: Body, config: EchoConfig, head: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     for index in range(len(plan.choices)):
         delta = {"role": "assistant", "content": ""}
         yield {**head, "choices": [{"index": index, "delta": delta, "logprobs": None, "finish_reason": None}]}
@@ -207,11 +225,24 @@ def plan_answer(body: Body, config: EchoConfig) -> Plan:
     limit = check_lengths(body, prompt_tokens, config.context_length)
     stops = body.get("stop") or []
     stops = [stops] if isinstance(stops, str) else stops
+    scripted = answer_of(config.script, body) if config.script else None
     choices = []
     for index in range(body.get("n") or 1):
-        choice = _untruncated_choice(body, index)
+        choice = _scripted_choice(scripted, body, index) if scripted else _untruncated_choice(body, index)
         choices.append(_truncated(_cut_at_stop(choice, stops), limit))
+    if scripted:
+        return Plan(prompt_tokens, tuple(choices), scripted.turn.delay, scripted.turn.break_after)
     return Plan(prompt_tokens, tuple(choices))
+
+
+def _scripted_choice(scripted: Answer, body: Body, index: int) -> Choice:
+    calls = scripted.tool_calls[:1] if body.get("parallel_tool_calls") is False else scripted.tool_calls
+    return Choice(
+        "" if _wants_reasoning(body) is False else scripted.reasoning,
+        scripted.content,
+        tuple(_tool_call(body, index, position, *call) for position, call in enumerate(calls)),
+        scripted.finish_reason,
+    )
 
 
 def _untruncated_choice(body: Body, index: int) -> Choice:
@@ -245,7 +276,7 @@ def _json_object(body: Body, text: str) -> Any:
     plain = {"echo": text, "is_model": False}
     # The system messages last: they say what is asked for, and a user's may have JSON that is asked about.
     roles = (("user",), ("system", "developer"))
-    schema = described(_text(message) for each in roles for message in body["messages"] if message["role"] in each)
+    schema = described(text_of(message) for each in roles for message in body["messages"] if message["role"] in each)
     if schema is None:
         return plain
     try:
@@ -262,22 +293,26 @@ def _conversation(body: Body) -> str:
     messages = body["messages"]
     if len(messages) == 1:
         return ""
-    system = [_text(message) for message in messages if message["role"] in ("system", "developer")]
+    system = [text_of(message) for message in messages if message["role"] in ("system", "developer")]
     told = f', told: "{" ".join(system)}"' if system else ""
     return f" (Message {len(messages)} of this conversation{told}.)"
 
 
 def _attachments(body: Body) -> str:
-    counts = Counter(part["type"] for part in _parts(_last_user_message(body)) if part["type"] not in TEXT_TYPES)
+    counts = Counter(part["type"] for part in parts_of(_last_user_message(body)) if part["type"] not in TEXT_TYPES)
     return f" (and sent {', '.join(f'{count} {kind}' for kind, count in counts.items())})" if counts else ""
 
 
-def _wants_reasoning(body: Body) -> bool:
+def _wants_reasoning(body: Body) -> bool | None:
+    """None where the request says nothing of it."""
     template = body.get("chat_template_kwargs")
     thinking = template.get("enable_thinking") if isinstance(template, dict) else None
     if body.get("include_reasoning") is False or thinking is False:
         return False
-    return bool(body.get("reasoning_effort") not in (None, "none") or thinking or body.get("include_reasoning"))
+    effort = body.get("reasoning_effort")
+    if thinking or body.get("include_reasoning") or effort not in (None, "none"):
+        return True
+    return None if effort is None else False
 
 
 def _reasoning(body: Body) -> str:
@@ -296,10 +331,14 @@ def _tool_calls(body: Body, index: int) -> list[ToolCall]:
     for position, function in enumerate(_functions_to_call(functions, choice, source.text, body)):
         schema = function.get("parameters") or {"type": "object"}
         arguments = json.dumps(example(schema, source), ensure_ascii=False)
-        seed = f"{len(body['messages'])} {index} {position} {function['name']} {arguments}"
-        digest = hashlib.sha256(seed.encode()).hexdigest()
-        calls.append(ToolCall(f"chatcmpl-tool-{digest[:32]}", function["name"], arguments))
+        calls.append(_tool_call(body, index, position, function["name"], arguments))
     return calls
+
+
+def _tool_call(body: Body, index: int, position: int, name: str, arguments: str) -> ToolCall:
+    seed = f"{len(body['messages'])} {index} {position} {name} {arguments}"
+    digest = hashlib.sha256(seed.encode()).hexdigest()
+    return ToolCall(f"chatcmpl-tool-{digest[:32]}", name, arguments)
 
 
 def _functions_to_call(
@@ -317,7 +356,7 @@ def _functions_to_call(
     if body.get("parallel_tool_calls") is False:
         called = called[:1]
     if choice == "required" and not called:
-        said = [_text(each) + _calls_text(each) for each in body["messages"] if each["role"] == "assistant"]
+        said = [text_of(each) + _calls_text(each) for each in body["messages"] if each["role"] == "assistant"]
         before = set(mentioned({function["name"] for function in functions}, " ".join(said)))
         called = [function for function in functions if function["name"] not in before][:1]
     return called or functions[:1]
@@ -378,7 +417,7 @@ def _logprob(token: str, logprob: float) -> dict[str, Any]:
 
 def _prompt(body: Body) -> str:
     """What a chat template makes of the request: this is what the prompt's tokens are counted in."""
-    lines = [f"<{message['role']}>{_text(message)}{_calls_text(message)}" for message in body["messages"]]
+    lines = [f"<{message['role']}>{text_of(message)}{_calls_text(message)}" for message in body["messages"]]
     if body.get("tools"):
         lines.insert(0, json.dumps(body["tools"], ensure_ascii=False))
     return "\n".join([*lines, "<assistant>"])
@@ -389,20 +428,6 @@ def _calls_text(message: Mapping[str, Any]) -> str:
     return json.dumps(calls, ensure_ascii=False) if calls else ""
 
 
-def _text(message: Mapping[str, Any]) -> str:
-    """A message's text; a part that is not text stands as its type, ``<image_url>``."""
-    return " ".join(
-        part[part["type"]] if part["type"] in TEXT_TYPES else f"<{part['type']}>" for part in _parts(message)
-    )
-
-
-def _parts(message: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """A message's content as a list of parts, which is one way to write it."""
-    content = message.get("content") or ""
-    parts = [content] if isinstance(content, str) else content
-    return [{"type": "text", "text": part} if isinstance(part, str) else part for part in parts]
-
-
 def _last_user_message(body: Body) -> Mapping[str, Any]:
     """The user's last message; without any, the last message."""
     messages: Sequence[Mapping[str, Any]] = body["messages"]
@@ -410,7 +435,7 @@ def _last_user_message(body: Body) -> Mapping[str, Any]:
 
 
 def _last_user_text(body: Body) -> str:
-    parts = _parts(_last_user_message(body))
+    parts = parts_of(_last_user_message(body))
     return " ".join(part[part["type"]] for part in parts if part["type"] in TEXT_TYPES)
 
 
@@ -420,5 +445,5 @@ def _trailing_tool_results(body: Body) -> list[str]:
     for message in reversed(body["messages"]):
         if message["role"] not in ("tool", "function"):
             break
-        results.insert(0, _text(message))
+        results.insert(0, text_of(message))
     return results

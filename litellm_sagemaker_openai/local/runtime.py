@@ -21,12 +21,12 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
-from starlette.types import Send
+from starlette.types import Message, Send
 
 from litellm_sagemaker_openai.aws.limits import MAX_BODY_BYTES
 from litellm_sagemaker_openai.aws.sigv4 import FrozenCredentials
 from litellm_sagemaker_openai.local import echo, embeddings, frontdoor, invoke_endpoint, queued_invocations
-from litellm_sagemaker_openai.local.echo import ContainerRefusal, EchoConfig
+from litellm_sagemaker_openai.local.echo import ContainerRefusal, EchoConfig, Plan
 from litellm_sagemaker_openai.local.frontdoor import Answer, Container
 from litellm_sagemaker_openai.local.queued_invocations import AsyncInferenceConfig, QueuedRequest
 from litellm_sagemaker_openai.local.signatures import check_signature
@@ -256,22 +256,26 @@ class _FrontDoor:
     ) -> Response:
         container = Container(_container_id(endpoint, component), endpoint, self._config.region)
         if self._config.upstream is None:
-            return self._echo(raw, container, route)
+            return await self._echo(raw, container, route)
         return await self._pass_on(self._config.upstream, request, raw, container, route)
 
-    def _echo(self, raw: bytes, container: Container, route: _Route) -> Response:
-        unique, created = uuid.uuid4().hex, int(time.time())
+    async def _echo(self, raw: bytes, container: Container, route: _Route) -> Response:
+        config, unique, created = self._config.echo, uuid.uuid4().hex, int(time.time())
         try:
             body = echo.parse_body(raw)
             if route.path(body) == _EMBEDDINGS_PATH:
-                whole = embeddings.embed(body, self._config.echo, embedding_id=f"embd-{unique}", created=created)
-            elif body.get("stream"):
-                chunks = echo.stream(body, self._config.echo, completion_id=f"chatcmpl-{unique}", created=created)
-                return _answered(StreamingResponse(_sse(chunks), media_type="text/event-stream"))
-            else:
-                whole = echo.complete(body, self._config.echo, completion_id=f"chatcmpl-{unique}", created=created)
+                whole = embeddings.embed(body, config, embedding_id=f"embd-{unique}", created=created)
+                return _answered(Response(_json_bytes(whole), media_type="application/json"))
+            plan = echo.plan_answer(body, config)
         except ContainerRefusal as refusal:
             return _json_response(route.errors.container_error(refusal.status, _json_bytes(refusal.body), container))
+        if body.get("stream"):
+            chunks = echo.write_chunks(plan, body, config, completion_id=f"chatcmpl-{unique}", created=created)
+            return _answered(_EchoStream(chunks, plan))
+        await anyio.sleep(plan.delay * plan.usage["completion_tokens"])
+        if plan.break_after is not None:
+            return _json_response(route.errors.container_unreachable(container))
+        whole = echo.write_whole(plan, body, config, completion_id=f"chatcmpl-{unique}", created=created)
         return _answered(Response(_json_bytes(whole), media_type="application/json"))
 
     async def _pass_on(
@@ -362,10 +366,28 @@ class _PassThrough(StreamingResponse):
                 await self._upstream.aclose()
 
 
-async def _sse(chunks: Iterator[dict[str, Any]]) -> AsyncIterator[bytes]:
+class _EchoStream(StreamingResponse):
+    """The echo container's chunks, as slow as the plan says. Where the plan breaks off, so does the connection."""
+
+    def __init__(self, chunks: Iterator[dict[str, Any]], plan: Plan) -> None:
+        super().__init__(_sse(chunks, plan), media_type="text/event-stream")
+        self._breaks = plan.break_after is not None
+
+    async def stream_response(self, send: Send) -> None:
+        async def send_but_no_end(message: Message) -> None:
+            if message.get("more_body") is not False:
+                await send(message)
+
+        await super().stream_response(send_but_no_end if self._breaks else send)
+
+
+async def _sse(chunks: Iterator[dict[str, Any]], plan: Plan) -> AsyncIterator[bytes]:
     for chunk in chunks:
+        if plan.delay:
+            await anyio.sleep(plan.delay)
         yield b"data: " + _json_bytes(chunk) + b"\n\n"
-    yield b"data: [DONE]\n\n"
+    if plan.break_after is None:
+        yield b"data: [DONE]\n\n"
 
 
 async def _read_body(request: Request) -> bytes:
