@@ -100,14 +100,14 @@ def local(
         from litellm_sagemaker_openai.local.server import listen, serve_forever, url_of
 
         script = read_script(script_file.read_bytes(), str(script_file)) if script_file else None
-    except ScriptError as error:
-        raise click.BadParameter(str(error), param_hint="--script") from error
     except ModuleNotFoundError as error:
         if str(error.name).partition(".")[0] not in ("starlette", "uvicorn", "yaml"):
             raise
         raise click.ClickException(
             f"{error.name} is missing; install it with: pip install 'litellm-sagemaker-openai[proxy]'"
         ) from error
+    except ScriptError as error:
+        raise click.BadParameter(str(error), param_hint="--script") from error
     try:
         listener = listen(host, port)
     except OSError as error:

@@ -60,6 +60,8 @@ class Call(_Part):
     def _can_be_written(cls, arguments: Any) -> Any:
         if not isinstance(arguments, (dict, str)):
             raise ValueError("write a mapping, or the arguments' text in quotes")
+        if isinstance(arguments, dict) and (other := [key for key in arguments if not isinstance(key, str)]):
+            raise ValueError(f"{other[0]!r} is not a name; put it in quotes")
         try:
             _json_text(arguments).encode()
         except UnicodeEncodeError as error:
@@ -177,7 +179,7 @@ def read_script(text: str | bytes, name: str = "the script") -> Script:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         path, line_number = _place(root, first["loc"])
-        raise ScriptError(f"{name}, line {line_number}: {_named(path)}{_advice(first, value)}") from error
+        raise ScriptError(f"{name}, line {line_number}: {_named(path)}{_advice(first)}") from error
 
 
 def answer_of(script: Script, body: Body) -> Answer | None:
@@ -200,8 +202,8 @@ def answer_of(script: Script, body: Body) -> Answer | None:
     turn = _turn(conversation.turns, number)
     if turn is None:
         raise ContainerRefusal(
-            f"{place} has ended: it has {number - 1} turns, and this request already has as many answers. Add turns to "
-            "it, or another conversation with a 'when' that this request fits."
+            f"{place} has {sum(turn.repeat for turn in conversation.turns)} turns, and this request is for turn "
+            f"{number}. Add turns to it, or another conversation with a 'when' that this request fits."
         )
     if turn.error is not None:
         raise _failure(turn.error, number)
@@ -305,12 +307,14 @@ def _named(path: Sequence[int | str]) -> str:
     return f"{', '.join(names)}: " if names else ""
 
 
-def _advice(error: Mapping[str, Any], value: Any) -> str:
+def _advice(error: Mapping[str, Any]) -> str:
     """What is wrong, and what to write instead."""
     if error["type"] == "extra_forbidden":
         return f"unknown name; {_known_names(error['loc'])}"
     if error["type"] == "missing":
         return "is missing"
+    if error["type"] == "string_type":
+        return "must be text; put it in quotes"
     return str(error["msg"]).removeprefix("Value error, ")
 
 
