@@ -50,7 +50,7 @@ PURE = [
     *("aws.container_settings", "aws.hosts", "aws.identity", "aws.s3_location", "aws.sigv4", "aws.token"),
     *("commands.model_info", "commands.stated", "commands.probing"),
     *("formats.chat_request", "formats.chunks", "formats.embeddings", "formats.events", "formats.whole_answer"),
-    *("local.described",),
+    *("local.described", "local.messages", "local.script"),
     *("monitoring.connections", "monitoring.reasons", "monitoring.recorder", "monitoring.table"),
     *("operations.queued_inference.request", "sending.timeouts"),
 ]

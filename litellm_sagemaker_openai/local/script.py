@@ -171,13 +171,14 @@ def read_script(text: str | bytes, name: str = "the script") -> Script:
         line = f", line {mark.line + 1}" if mark else ""
         raise ScriptError(f"{name}{line}: not YAML: {error.problem or error.context}") from error
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise ScriptError(f"{name}: not YAML: {error}") from error
+        raise ScriptError(f"{name}: not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(value, dict):
         raise ScriptError(f"{name}: write a mapping that begins with 'conversations:'")
     try:
         return Script.model_validate(value)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
+        # What has an unknown name is often missing under its own.
+        first = min(error.errors(include_url=False), key=lambda each: each["type"] != "extra_forbidden")
         path, line_number = _place(root, first["loc"])
         raise ScriptError(f"{name}, line {line_number}: {_named(path)}{_advice(first)}") from error
 

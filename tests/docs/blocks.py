@@ -9,7 +9,8 @@ from tests.docs.pages import in_language
 
 FRAMEWORKS = [block for block in in_language("python") if block.page == "docs/frameworks.md"]
 PYTHON = [block for block in in_language("python") if block not in FRAMEWORKS]
-YAML = in_language("yaml")
+SCRIPTS = [block for block in in_language("yaml") if block.page == "docs/local-runtime.md"]
+YAML = [block for block in in_language("yaml") if block not in SCRIPTS]
 JSON = in_language("json")
 
 _BASH = in_language("bash")
@@ -18,7 +19,8 @@ PIP = [block for block in _BASH if re.fullmatch(r"pip install \S+\n", block.text
 CURL = [block for block in _BASH if re.search(r"(?m)^ *curl ", block.text)]
 PROXY_START = [block for block in _BASH if block.text.endswith("\nlitellm --config proxy_config.yaml\n")]
 EXPORTS = [block for block in _BASH if re.fullmatch(r"(export AIOHTTP_\w+=\d+\n)+", block.text)]
-LOCAL = [block for block in _BASH if block.text.startswith("litellm-sagemaker-openai local ")]
+SCRIPTED = [block for block in _BASH if block.text.startswith("litellm-sagemaker-openai local --script ")]
+LOCAL = [block for block in _BASH if block.text.startswith("litellm-sagemaker-openai local ") and block not in SCRIPTED]
 LISTING = [block for block in _BASH if block.text.startswith("litellm-sagemaker-openai endpoints ")]
 WATCHING = [block for block in _BASH if " --watch" in block.text]
 CONFIGURING = [
@@ -31,5 +33,5 @@ DEPLOYING = [block for block in _BASH if "python examples/deploy_endpoint.py " i
 TESTED = [
     *(*PYTHON, *FRAMEWORKS, *YAML, *JSON),
     *(*MAKE, *PIP, *CURL, *PROXY_START, *EXPORTS, *LOCAL, *LISTING, *CONFIGURING, *CALLING, *CONTAINERS, *DEPLOYING),
-    *WATCHING,
+    *(*WATCHING, *SCRIPTS, *SCRIPTED),
 ]

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from textwrap import dedent
 
 import httpx
 import pytest
@@ -23,7 +24,7 @@ from examples.demo import MODELS, RUNTIME
 from litellm_sagemaker_openai.local.server import running
 from tests.aws_apis import Aws
 from tests.conftest import CREDENTIALS, REGION
-from tests.docs.blocks import CALLING, CONFIGURING, DEPLOYING, LISTING, LOCAL, PYTHON, WATCHING
+from tests.docs.blocks import CALLING, CONFIGURING, DEPLOYING, LISTING, LOCAL, PYTHON, SCRIPTED, SCRIPTS, WATCHING
 from tests.docs.pages import Block
 from tests.docs.reader import AS_ON_AWS, LOCAL_URL, MARK, add_tool, bash, environment, make_listed_endpoints, run
 from tests.operating.proxies import until
@@ -38,8 +39,46 @@ def test_local_runtime(block: Block, tmp_path: Path) -> None:
     """It prints what the page shows, and with that pasted into a shell the README's first snippet runs. It serves what
     the pages' proxy asks for."""
     [snippet, *_] = [block for block in PYTHON if block.page == "README.md"]
+    with local_runtime_of(block, tmp_path) as printed:
+        assert set(re.findall(r"(?m)^#   (\S+)$", printed)) == set(MODELS.values())
+        script = f"{printed}\nexec {shlex.join([sys.executable, '-c', snippet.text])}"
+        assert run(["bash", "-euc", script], environment(tmp_path)) == snippet.output
+
+
+def test_script(tmp_path: Path) -> None:
+    """The page's file, with the page's command, plays as the page says."""
+    [file], [block] = SCRIPTS, SCRIPTED
+    (tmp_path / shlex.split(block.text)[-1]).write_text(file.text)
+    ask = dedent("""\
+        import litellm, litellm_sagemaker_openai
+        litellm_sagemaker_openai.register()
+        messages = [{"role": "user", "content": "Please fix the test."}]
+        tools = [{"type": "function", "function": {"name": name}} for name in ("read", "run")]
+        while True:
+            answer = litellm.completion("sagemaker_openai/my-endpoint", messages, tools=tools).choices[0].message
+            messages.append(answer.model_dump(exclude_none=True))
+            for call in answer.tool_calls or ():
+                print(call.function.name, call.function.arguments)
+                messages.append({"role": "tool", "tool_call_id": call.id, "content": "fine"})
+            if not answer.tool_calls:
+                print(answer.content)
+                break
+        """)
+    with local_runtime_of(block, tmp_path) as printed:
+        script = f"{printed}\nexec {shlex.join([sys.executable, '-c', ask])}"
+        assert run(["bash", "-euc", script], environment(tmp_path)).splitlines() == [
+            'read {"path": "calculator.py"}',
+            'run {"command": "ls"}',
+            'run {"command": "python test_calculator.py"}',
+            "Done in turn 3.",
+        ]
+
+
+@contextmanager
+def local_runtime_of(block: Block, folder: Path) -> Iterator[str]:
+    """A block's local runtime on a free port; it gives what was printed, which is what the page shows."""
     command = [*shlex.split(block.text), "--port", "0"]
-    with subprocess.Popen(command, env=environment(tmp_path), stdout=subprocess.PIPE, text=True) as runtime:
+    with subprocess.Popen(command, env=environment(folder), cwd=folder, stdout=subprocess.PIPE, text=True) as runtime:
         try:
             assert runtime.stdout is not None
             printed = ""
@@ -48,9 +87,7 @@ def test_local_runtime(block: Block, tmp_path: Path) -> None:
                 if line.startswith("# Ready."):
                     break
             assert block.output in (None, re.sub(r"http://127\.0\.0\.1:\d+", LOCAL_URL, printed))
-            assert set(re.findall(r"(?m)^#   (\S+)$", printed)) == set(MODELS.values())
-            script = f"{printed}\nexec {shlex.join([sys.executable, '-c', snippet.text])}"
-            assert run(["bash", "-euc", script], environment(tmp_path)) == snippet.output
+            yield printed
         finally:
             runtime.terminate()
 

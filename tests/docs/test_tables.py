@@ -19,6 +19,7 @@ from litellm_sagemaker_openai.aws.identity import AwsIdentity
 from litellm_sagemaker_openai.capabilities import Fact
 from litellm_sagemaker_openai.commands.local import local
 from litellm_sagemaker_openai.errors import to_exception
+from litellm_sagemaker_openai.local.script import Turn, When
 from litellm_sagemaker_openai.monitoring.table import METRICS
 from litellm_sagemaker_openai.options import OPTIONS
 from litellm_sagemaker_openai.sending.retries import DEFAULT_RETRIES
@@ -59,9 +60,16 @@ def test_parameters() -> None:
     ],
 )
 def test_options(page: str, title: str, command: Any) -> None:
-    [rows] = tables(page, title)
+    rows, *_ = tables(page, title)
     documented = {option for row in rows for option in re.findall(r"--[\w-]+", row[0])}
     assert documented == {option for each in command.params for option in each.opts if option.startswith("--")}
+
+
+def test_script() -> None:
+    """The tables have each name that a script can have."""
+    tables_of_names = tables("docs/local-runtime.md", "A script")
+    named = [[name for row in rows for name in code_in(row[0])] for rows in tables_of_names]
+    assert named == [[*When.model_fields], [*Turn.model_fields]]
 
 
 def test_keys_of_the_list() -> None:
