@@ -28,7 +28,7 @@ from litellm_sagemaker_openai.local.echo_checks import (
 )
 from litellm_sagemaker_openai.local.messages import parts_of, text_of
 from litellm_sagemaker_openai.local.schema import TextSource, UnsatisfiableSchemaError, example, mentioned
-from litellm_sagemaker_openai.local.script import Answer, Script, answer_of
+from litellm_sagemaker_openai.local.script import Script, ScriptedAnswer, answer_of
 
 __all__ = ["ContainerRefusal", "EchoConfig", "complete", "parse_body", "stream", "tokenize"]
 
@@ -235,7 +235,7 @@ def plan_answer(body: Body, config: EchoConfig) -> Plan:
     return Plan(prompt_tokens, tuple(choices))
 
 
-def _scripted_choice(scripted: Answer, body: Body, index: int) -> Choice:
+def _scripted_choice(scripted: ScriptedAnswer, body: Body, index: int) -> Choice:
     calls = scripted.tool_calls[:1] if body.get("parallel_tool_calls") is False else scripted.tool_calls
     return Choice(
         "" if _wants_reasoning(body) is False else scripted.reasoning,

@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from litellm_sagemaker_openai.local.echo_checks import Body, ContainerRefusal
 from litellm_sagemaker_openai.local.messages import text_of
 
-_ERROR_TYPES = {400: "BadRequestError", 404: "NotFoundError"}  # vLLM's names; other 5xx and 4xx below
+_ERROR_TYPES = {404: "NotFoundError"}  # vLLM's; BadRequestError and InternalServerError are those of the others
 
 
 class ScriptError(ValueError):
@@ -94,7 +94,7 @@ class Turn(_Part):
         error: an error in place of an answer. A retry gets it again.
         delay: seconds before each token; a whole answer takes as long as a stream. Default: 0.
         break_after: the connection breaks after so many tokens of a stream; in place of a whole answer comes the error
-            of a container that broke off.
+            503 of a container that cannot be reached. Default: never.
         repeat: how many turns in a row are like this one. Default: 1.
     """
 
@@ -144,7 +144,7 @@ class Script(_Part):
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class ScriptedAnswer:
     """What a turn says to one request: each call's name and arguments, which are text."""
 
     turn: Turn
@@ -172,6 +172,8 @@ def read_script(text: str | bytes, name: str = "the script") -> Script:
         raise ScriptError(f"{name}{line}: not YAML: {error.problem or error.context}") from error
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ScriptError(f"{name}: not YAML: {' '.join(str(error).split())}") from error
+    if repeated := _repeated_name(root):
+        raise ScriptError(f"{name}, line {repeated[1]}: {repeated[0]} is there twice; several go into one list")
     if not isinstance(value, dict):
         raise ScriptError(f"{name}: write a mapping that begins with 'conversations:'")
     try:
@@ -183,7 +185,7 @@ def read_script(text: str | bytes, name: str = "the script") -> Script:
         raise ScriptError(f"{name}, line {line_number}: {_named(path)}{_advice(first)}") from error
 
 
-def answer_of(script: Script, body: Body) -> Answer | None:
+def answer_of(script: Script, body: Body) -> ScriptedAnswer | None:
     """What the script answers to a request that has been checked; None where it has no conversation for it.
 
     Raises:
@@ -210,7 +212,7 @@ def answer_of(script: Script, body: Body) -> Answer | None:
         raise _failure(turn.error, number)
     calls = tuple((call.name, _numbered(_json_text(call.arguments), number)) for call in turn.tool_calls)
     _check_calls(calls, body, f"{place}, turn {number}")
-    return Answer(
+    return ScriptedAnswer(
         turn,
         _numbered(turn.reasoning, number),
         _numbered(turn.content, number),
@@ -275,6 +277,25 @@ def _json_text(arguments: dict[str, Any] | str) -> str:
 
 def _numbered(text: str, number: int) -> str:
     return text.replace("{turn}", str(number))
+
+
+def _repeated_name(root: Any) -> tuple[str, int] | None:
+    """A name that a mapping has twice, of which YAML would take the last, and its line."""
+    nodes, seen = [root], {id(None)}
+    while nodes:
+        node = nodes.pop()
+        if node is None or node.id == "scalar" or id(node) in seen:
+            continue
+        seen.add(id(node))
+        names = set()
+        for child in node.value:
+            key, value = child if node.id == "mapping" else (None, child)
+            nodes.append(value)
+            if key is not None and key.id == "scalar":
+                if (key.tag, key.value) in names:
+                    return key.value, key.start_mark.line + 1
+                names.add((key.tag, key.value))
+    return None
 
 
 def _place(root: Any, loc: Iterable[int | str]) -> tuple[list[int | str], int]:

@@ -532,11 +532,17 @@ class TestCommand:
         assert finished.stderr.startswith(f"Error: cannot listen on 127.0.0.1:{port}: ")
         assert "Traceback" not in finished.stderr
 
-    @pytest.mark.parametrize("missing", ["starlette", "uvicorn"])
-    def test_missing_extra(self, missing: str) -> None:
+    @pytest.mark.parametrize("missing", ["starlette", "uvicorn", "yaml"])
+    def test_missing_extra(self, missing: str, tmp_path: Path) -> None:
+        script = tmp_path / "script.yaml"
+        script.touch()
         code = f"import sys; sys.modules['{missing}'] = None; from litellm_sagemaker_openai.cli import main; main()"
         finished = subprocess.run(
-            [sys.executable, "-c", code, "local"], env=environment(), capture_output=True, text=True, timeout=60
+            [sys.executable, "-c", code, "local", "--script", str(script)],
+            env=environment(),
+            capture_output=True,
+            text=True,
+            timeout=60,
         )
         assert finished.returncode == 1
         assert "pip install 'litellm-sagemaker-openai[proxy]'" in finished.stderr

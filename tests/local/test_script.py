@@ -285,6 +285,7 @@ TURN = "conversations:\n  - turns:\n      - "
         (f"{TURN}tool_calls: [{{name: a, arguments: {{on: 1}}}}]", "arguments: True is not a name; put it in quotes"),
         (f"{TURN}tool_calls: [{{name: a, arguments: {{d: 2026-01-01}}}}]", "arguments: this cannot be written as JSON"),
         (f"{TURN}tool_calls: [{{name: a, arguments: {{d: .nan}}}}]", "arguments: this cannot be written as JSON"),
+        (f"{TURN}content: a\n        content: b", "s.yaml, line 4: content is there twice; several go into one list"),
         (f"{TURN}error: {{message: away}}\n        content: a", "turn 1: error stands alone; leave out content"),
         (
             f"{TURN}error: {{status: 200, message: away}}",
@@ -367,6 +368,14 @@ class TestOverTheSocket:
             for chunk in stream:
                 came += chunk.choices[0].delta.content or ""
         assert came == "one two"
+
+    def test_who_leaves_a_slow_answer_holds_up_nothing(self) -> None:
+        """The runtime stops at once, though the stream would take a day."""
+        script = script_of(Turn(content="one two", delay=40_000))
+        with running(RuntimeConfig({"e": ()}, CREDENTIALS, REGION, echo=EchoConfig(script=script))) as runtime:
+            question: Any = {"model": "sagemaker_openai/e", "messages": ask("Hello")["messages"], "timeout": 0.2}
+            with pytest.raises(litellm.Timeout):
+                list(litellm.completion(**question, api_base=runtime.url, stream=True, max_retries=0))
 
     async def test_error(self) -> None:
         with pytest.raises(litellm.ServiceUnavailableError, match=r"Not in turn 1\."):
