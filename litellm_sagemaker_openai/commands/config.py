@@ -125,14 +125,28 @@ def _on_stderr(line: str) -> None:
 
 
 def _for_names(targets: Iterable[Target], region: str | None, profile: str | None, probe: bool) -> str:
-    for target in targets:
-        region = agreed_region(region, target.region, "--region or another ARN", f"the ARN of {target}")
-    region = region and checked_region(region)
-    models = {Target(target.endpoint, target.component): Served() for target in targets}
-    models |= {target: Served(facts=facts) for target, facts in _described(list(models), region, profile).items()}
+    region = region_of(targets, region)
+    models = named_models(targets, region, profile)
     if probe:
         models = _probed(models, resolve_region(region, profile)[0], profile)
     return proxy_config(models, region=region, profile=profile)
+
+
+def region_of(targets: Iterable[Target], region: str | None) -> str | None:
+    """The region that ``--region`` and the ARNs name, which must agree; None where they name none.
+
+    Raises:
+        ValueError: they do not agree, or what is named is not a region.
+    """
+    for target in targets:
+        region = agreed_region(region, target.region, "--region or another ARN", f"the ARN of {target}")
+    return region and checked_region(region)
+
+
+def named_models(targets: Iterable[Target], region: str | None, profile: str | None) -> dict[Target, Served]:
+    """What is named, each with what AWS tells of it; what it does not is said on stderr."""
+    models = {Target(target.endpoint, target.component): Served() for target in targets}
+    return models | {target: Served(facts=facts) for target, facts in _described(list(models), region, profile).items()}
 
 
 def _described(targets: Sequence[Target], region: str | None, profile: str | None) -> dict[Target, Facts]:
@@ -178,12 +192,28 @@ def _for_what_is_in_service(
     whole: bool = False,
     probe: bool = False,
 ) -> str:
-    """``say``: takes what the configuration does not tell. ``whole``: what is not known may not be left out."""
+    region, _ = resolve_region(region, profile)
+    models, others = models_in_service(region, profile, say, whole=whole)
+    if probe:
+        models = _probed(models, region, profile)
+    return proxy_config(models, others, region=region, profile=profile)
+
+
+def models_in_service(
+    region: str, profile: str | None, say: Callable[[str], None], *, whole: bool = False
+) -> tuple[dict[Target, Served], dict[Target, str]]:
+    """All that is in service, and what is not, with its state.
+
+    Args:
+        region: where.
+        profile: of the AWS configuration.
+        say: takes what the configuration does not tell.
+        whole: what is not known may not be left out.
+    """
     from litellm_sagemaker_openai.aws.control_plane import client, find
     from litellm_sagemaker_openai.aws.in_service import PERMISSIONS
     from litellm_sagemaker_openai.commands.endpoints import notes_on
 
-    region, _ = resolve_region(region, profile)
     found = find(client(region, profile))
     if whole and (missing := [action for action in PERMISSIONS if action in found.not_permitted]):
         raise ValueError(f"some may not be known, since the credentials lack {', '.join(missing)}")
@@ -201,9 +231,7 @@ def _for_what_is_in_service(
             others[target] = each.status
     if not models:
         raise click.ClickException(f"nothing to configure: nothing in {region} is known to be in service")
-    if probe:
-        models = _probed(models, region, profile)
-    return proxy_config(models, others, region=region, profile=profile)
+    return models, others
 
 
 def _probed(models: Mapping[Target, Served], region: str, profile: str | None) -> dict[Target, Served]:
@@ -254,6 +282,8 @@ def proxy_config(
     *,
     region: str | None,
     profile: str | None = None,
+    wait: float = 0,
+    for_agents: bool = False,
 ) -> str:
     """The configuration, as YAML.
 
@@ -262,9 +292,11 @@ def proxy_config(
         left_out: what only a comment names, and why.
         region: the endpoints' region. None: the proxy reads ``AWS_REGION``.
         profile: a profile of the AWS configuration. None: the default AWS chain.
+        wait: seconds that a call waits for a component that is scaled to zero.
+        for_agents: what coding agents send, and a model cannot do, is left out.
     """
     names = model_names(models)
-    deployments = "\n".join(_deployment(names[target], target, served) for target, served in models.items())
+    deployments = "\n".join(_deployment(names[target], target, served, wait) for target, served in models.items())
     embeddings = "" if all("mode" in served.facts for served in models.values()) else _HOW_TO_SAY_EMBEDDINGS
     others = "".join(f"#   sagemaker_openai/{target}: {state}\n" for target, state in (left_out or {}).items())
     comments = f"# Left out, by their state when this was written:\n{others}" if others else ""
@@ -295,7 +327,7 @@ litellm_settings:
   custom_provider_map:
     - provider: sagemaker_openai
       custom_handler: litellm_sagemaker_openai.sagemaker_openai
-
+{_FOR_AGENTS if for_agents else ""}
 general_settings:
   master_key: os.environ/LITELLM_MASTER_KEY
   trusted_proxy_ranges: [] # the addresses (CIDR) of load balancers before this proxy
@@ -315,6 +347,17 @@ _ASYNCHRONOUS = """
       aws_sagemaker_async: true # it takes nothing else"""
 
 
+# Measured in tests/commands/test_serve.py.
+_FOR_AGENTS = """\
+  # Coding agents ask each model for reasoning. LiteLLM refuses that for a model that is not known to reason; with this
+  # it leaves it out there. A model with reasoning_effort in its allowed_openai_params still gets it.
+  drop_params: true
+
+router_settings:
+  # The clients retry, and there is nothing else to ask.
+  num_retries: 0
+  disable_cooldowns: true
+"""
 _HOW_TO_SAY_EMBEDDINGS = """\
 # For a model that makes embeddings and has no mode here, add after its litellm_params:
 #   model_info:
@@ -322,7 +365,7 @@ _HOW_TO_SAY_EMBEDDINGS = """\
 """
 
 
-def _deployment(name: str, target: Target, served: Served) -> str:
+def _deployment(name: str, target: Target, served: Served, wait: float) -> str:
     parameters = served.parameters
     if parameters is None:
         reasons, parameters = served.facts.get("supports_reasoning"), {}
@@ -330,12 +373,15 @@ def _deployment(name: str, target: Target, served: Served) -> str:
             # LiteLLM alone refuses it, whatever model_info says (litellm_seams/reasoning_effort.py).
             parameters = {"allowed_openai_params": Fact(["reasoning_effort"], reasons.source)}
     needed = f"\n{fact_lines(parameters, 6)}" if parameters else ""
+    limits = _ASYNCHRONOUS if served.asynchronous else _LIMITS
+    if wait and not served.asynchronous:
+        limits += f"\n      aws_sagemaker_cold_start_timeout: {wait:g} # seconds, for a component scaled to zero"
     model_info = "".join(f"\n{line}" for line in model_info_lines(served.facts, 4).splitlines())
     return f"""\
   - model_name: {json.dumps(name)} # what callers ask for
     litellm_params:
       model: sagemaker_openai/{target}
-      litellm_credential_name: sagemaker{_ASYNCHRONOUS if served.asynchronous else _LIMITS}{needed}{model_info}"""
+      litellm_credential_name: sagemaker{limits}{needed}{model_info}"""
 
 
 def model_names(targets: Iterable[Target]) -> dict[Target, str]:
