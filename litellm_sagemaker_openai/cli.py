@@ -13,6 +13,7 @@ from litellm_sagemaker_openai.commands.common import STOPPED, write_stand_ins
 from litellm_sagemaker_openai.commands.config import config
 from litellm_sagemaker_openai.commands.endpoints import endpoints
 from litellm_sagemaker_openai.commands.local import local
+from litellm_sagemaker_openai.commands.serve import serve
 from litellm_sagemaker_openai.commands.token import token
 
 
@@ -37,5 +38,5 @@ def main() -> None:
     """Models on your own Amazon SageMaker endpoints, over their OpenAI-compatible path."""
 
 
-for command in (endpoints, config, check, chat, token, local):
+for command in (endpoints, config, serve, check, chat, token, local):
     main.add_command(command)

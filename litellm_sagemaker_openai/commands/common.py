@@ -9,7 +9,7 @@ import os
 import re
 import ssl
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -78,6 +78,11 @@ def parsed_target(context: click.Context, argument: click.Parameter, value: str)
         return parse_target(value.removeprefix("sagemaker_openai/"))
     except ValueError as error:
         raise click.BadParameter(str(error), context, argument) from error
+
+
+def parsed_targets(context: click.Context, argument: click.Parameter, values: Sequence[str]) -> tuple[Target, ...]:
+    """The same of an argument that may be given several times."""
+    return tuple(parsed_target(context, argument, value) for value in values)
 
 
 def write_stand_ins() -> None:

@@ -17,7 +17,7 @@ from litellm_sagemaker_openai.capabilities import Fact, Facts
 from litellm_sagemaker_openai.commands.common import (
     aws_options,
     expected_failures,
-    parsed_target,
+    parsed_targets,
     printable,
     quiet_litellm,
     reason,
@@ -27,10 +27,6 @@ from litellm_sagemaker_openai.commands.model_info import fact_lines, model_info_
 from litellm_sagemaker_openai.target import Target, agreed_region, checked_region
 
 _PROBE_SECONDS = 60.0  # as long as SageMaker gives a container for an answer
-
-
-def _parsed_targets(context: click.Context, argument: click.Parameter, values: Sequence[str]) -> tuple[Target, ...]:
-    return tuple(parsed_target(context, argument, value) for value in values)
 
 
 @click.command(
@@ -45,7 +41,7 @@ DescribeEndpointConfig; for model_info also DescribeInferenceComponent and Descr
 
 Exit status: 0 written; 1 nothing in service, the file exists, AWS refused or could not be reached; 2 wrong usage."""
 )
-@click.argument("targets", metavar="[ENDPOINT[/COMPONENT]]...", nargs=-1, callback=_parsed_targets)
+@click.argument("targets", metavar="[ENDPOINT[/COMPONENT]]...", nargs=-1, callback=parsed_targets)
 @aws_options
 @click.option("-o", "--output", metavar="FILE", help="The file to write.  [default: standard output]")
 @click.option("--force", is_flag=True, help="Overwrite the file if it is there.")

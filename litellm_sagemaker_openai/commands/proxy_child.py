@@ -44,7 +44,7 @@ def _serve(host: str, port: int, folder: str) -> None:
     os.environ["CONFIG_FILE_PATH"] = str(Path(folder, CONFIG_FILE))
     app: Any = importlib.import_module("litellm.proxy.proxy_server").app
     config = uvicorn.Config(
-        only_served(app),
+        only_served(app, os.environ["LITELLM_MASTER_KEY"]),
         lifespan="on",
         log_level=os.environ["LITELLM_LOG"].lower(),
         proxy_headers=False,
