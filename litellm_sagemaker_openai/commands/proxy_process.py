@@ -104,7 +104,9 @@ def running_proxy(
         click.ClickException: the port is taken, the proxy's requirements are not installed, or it does not start.
     """
     key = key or random_key()
-    with TemporaryDirectory(prefix="litellm-", ignore_cleanup_errors=True) as folder:  # only its owner may enter
+    with TemporaryDirectory(
+        prefix="litellm-sagemaker-", ignore_cleanup_errors=True
+    ) as folder:  # only its owner may enter
         _write(Path(folder), config)
         process = subprocess.Popen(
             [sys.executable, "-m", _CHILD, host, str(port), folder],
@@ -118,8 +120,8 @@ def running_proxy(
             start_new_session=True,
             creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
         )
+        reader = _LogReader(process, key)
         try:
-            reader = _LogReader(process, key)
             url = reader.url()
             pass_on = log or _nowhere
             reader.start(pass_on if log_level not in _QUIET else _nowhere)
@@ -130,6 +132,7 @@ def running_proxy(
             yield proxy
         finally:
             _end(process)
+            reader.close()
 
 
 def proxy_environment(environ: Mapping[str, str], key: str, log_level: str) -> dict[str, str]:
@@ -185,7 +188,14 @@ class _LogReader:
 
     def join(self) -> None:
         """Wait for the last line of a process that ended."""
-        self._thread.join(_STOP_SECONDS)
+        if self._thread.ident is not None:
+            self._thread.join(_STOP_SECONDS)
+
+    def close(self) -> None:
+        """After the process ended."""
+        self.join()
+        if not self._thread.is_alive():  # a program that the process started may have its output still
+            self._output.close()
 
     def _read(self) -> None:
         for line in _lines(self._output, self._key):
