@@ -12,6 +12,7 @@ from litellm_sagemaker_openai.commands.check import check
 from litellm_sagemaker_openai.commands.common import STOPPED, write_stand_ins
 from litellm_sagemaker_openai.commands.config import config
 from litellm_sagemaker_openai.commands.endpoints import endpoints
+from litellm_sagemaker_openai.commands.launch import launch
 from litellm_sagemaker_openai.commands.local import local
 from litellm_sagemaker_openai.commands.serve import serve
 from litellm_sagemaker_openai.commands.token import token
@@ -38,5 +39,5 @@ def main() -> None:
     """Models on your own Amazon SageMaker endpoints, over their OpenAI-compatible path."""
 
 
-for command in (endpoints, config, serve, check, chat, token, local):
+for command in (endpoints, config, check, chat, serve, launch, token, local):
     main.add_command(command)

@@ -179,7 +179,7 @@ def measure(endpoint: Endpoint, known: Facts, show_progress: ShowProgress) -> It
     show_progress("Waiting for a chat")
     try:
         step = diagnosis.chat(endpoint.read(endpoint.ask(_CHAT)))
-    except _FAILURES as error:
+    except FAILURES as error:
         finding = embeddings(endpoint, show_progress)
         failure = f"no chat: {endpoint.failed('chat', error).detail}; no embeddings: {finding.detail}"
         yield probing.compared(finding, known) if finding.status == "ok" else replace(finding, detail=failure)
@@ -215,7 +215,7 @@ def embeddings(endpoint: Endpoint, show_progress: ShowProgress) -> Finding:
     for format in FORMATS:
         try:
             return probing.embeddings(endpoint.vector_size(format), format)
-        except _FAILURES as error:
+        except FAILURES as error:
             failures.append(endpoint.failed("embeddings", error).detail)
             if not isinstance(error, AnswerError) or probing.refused(error.upstream) is None:
                 break
@@ -233,7 +233,7 @@ def call_steps(endpoint: Endpoint, caller: str, show_progress: ShowProgress) -> 
     show_progress("Waiting for a chat")
     try:
         response = endpoint.ask(_CHAT)
-    except _FAILURES as error:
+    except FAILURES as error:
         yield from _refused_steps(endpoint, caller, error, show_progress)
         return
     yield from diagnosis.access(endpoint.options.target, endpoint.region, caller, None)
@@ -248,14 +248,14 @@ def call_steps(endpoint: Endpoint, caller: str, show_progress: ShowProgress) -> 
     try:
         summary = endpoint.stream(_STREAM)
         yield from diagnosis.stream(summary)
-    except _FAILURES as error:
+    except FAILURES as error:
         yield endpoint.failed("stream", error)
         yield Step("first token", "skipped", "needs: stream")
 
     show_progress("Waiting for a tool call")
     try:
         yield diagnosis.tools(endpoint.read(endpoint.ask(_TOOL_CALL)))
-    except _FAILURES as error:
+    except FAILURES as error:
         yield diagnosis.tools_refused(endpoint.failed("tools", error), _refusal_of(error))
 
     if summary is None:
@@ -308,7 +308,7 @@ class Endpoint:
     def ask(self, question: Mapping[str, Any]) -> httpx.Response:
         """A whole answer that was a success.
 
-        Raises: one of ``_FAILURES``.
+        Raises: one of ``FAILURES``.
         """
         return _accepted(self._request(question))
 
@@ -324,7 +324,7 @@ class Endpoint:
     def stream(self, question: Mapping[str, Any]) -> StreamSummary:
         """A stream, read to its end.
 
-        Raises: one of ``_FAILURES``.
+        Raises: one of ``FAILURES``.
         """
         started = time.monotonic()
         with closing(_accepted(self._request(question, stream=True))) as response:
@@ -351,7 +351,7 @@ class Endpoint:
         try:
             answer = parsed(self._read_bounded(self._request(question)))
             whole_response(answer, model=str(self.options.target), model_response=ModelResponse(), headers={})
-        except _FAILURES as error:
+        except FAILURES as error:
             said = probing.refused(_refusal_of(error))
             return said or probing.Unanswered(self.failed("", error).detail)
         return probing.Answered(answer)
@@ -359,7 +359,7 @@ class Endpoint:
     def vector_size(self, format: str) -> int:
         """How many numbers an embedding has, asked for in one of ``FORMATS``.
 
-        Raises: one of ``_FAILURES``.
+        Raises: one of ``FAILURES``.
         """
         url, signer = invocations_address(self.settings, self.options.target)
         body = embedding_body("Hello.", {}, format=format, model_name=self.options.model_name)
@@ -384,7 +384,7 @@ class Endpoint:
     def _read_bounded(self, request: Request) -> bytes:
         """A whole answer that was a success, if it ends in time and is not too long: a container may go on and on.
 
-        Raises: one of ``_FAILURES``.
+        Raises: one of ``FAILURES``.
         """
         ends, data = time.monotonic() + self.options.timeout, bytearray()
         with closing(_accepted(replace(request, stream=True))) as response:
@@ -402,12 +402,12 @@ class Endpoint:
         headers = build_headers({}, component=self.options.target.component)
         try:
             _accepted(replace(self._request(question), url=url, signer=signer, headers=headers))
-        except _FAILURES as error:
+        except FAILURES as error:
             return _refusal_of(error)
         return None
 
     def failed(self, name: str, error: Exception) -> Step:
-        """The step that failed with one of ``_FAILURES``."""
+        """The step that failed with one of ``FAILURES``."""
         if isinstance(error, httpx.HTTPError):
             return diagnosis.unanswered(name, error)
         if isinstance(error, CredentialsError):
@@ -428,7 +428,7 @@ class Endpoint:
         )
 
 
-_FAILURES = (AnswerError, httpx.HTTPError, CredentialsError)
+FAILURES = (AnswerError, httpx.HTTPError, CredentialsError)
 
 
 def _accepted(request: Request) -> httpx.Response:
@@ -439,7 +439,7 @@ def _accepted(request: Request) -> httpx.Response:
 
 
 def _refusal_of(error: Exception) -> UpstreamError:
-    """One of ``_FAILURES`` as an answer; where none came, one that tells nothing of the token and the permissions."""
+    """One of ``FAILURES`` as an answer; where none came, one that tells nothing of the token and the permissions."""
     return (
         error.upstream if isinstance(error, AnswerError) else UpstreamError(502, str(error), failure=FailureKind.BROKEN)
     )

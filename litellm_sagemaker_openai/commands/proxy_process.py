@@ -55,6 +55,7 @@ class Proxy:
         url: its base URL, such as ``http://127.0.0.1:4000``; OpenAI's clients need ``/v1`` after it.
         key: what a client gives as its API key.
         models: the names that callers ask for.
+        folder: one that only the user may enter, and that ends with the proxy.
         process: it; ``poll`` tells whether it still runs.
         log: the last lines of its log.
     """
@@ -62,6 +63,7 @@ class Proxy:
     url: str
     key: str = field(repr=False)
     models: tuple[str, ...]
+    folder: Path
     process: subprocess.Popen[bytes] = field(repr=False)
     log: deque[str] = field(repr=False)
 
@@ -125,7 +127,7 @@ def running_proxy(
             url = reader.url()
             pass_on = log or _nowhere
             reader.start(pass_on if log_level not in _QUIET else _nowhere)
-            proxy = Proxy(url, key, tuple(models), process, reader.lines)
+            proxy = Proxy(url, key, tuple(models), Path(folder), process, reader.lines)
             _wait_until_ready(proxy, reader)
             reader.pass_on = pass_on
             Path(folder, CONFIG_FILE).unlink()
