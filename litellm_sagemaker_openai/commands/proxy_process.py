@@ -57,7 +57,6 @@ class Proxy:
         models: the names that callers ask for.
         folder: one that only the user may enter, and that ends with the proxy.
         process: it; ``poll`` tells whether it still runs.
-        log: the last lines of its log.
     """
 
     url: str
@@ -65,11 +64,20 @@ class Proxy:
     models: tuple[str, ...]
     folder: Path
     process: subprocess.Popen[bytes] = field(repr=False)
-    log: deque[str] = field(repr=False)
+    _reader: _LogReader = field(repr=False)
+
+    @property
+    def log(self) -> Sequence[str]:
+        """The last lines of its log."""
+        return self._reader.lines
 
     def failure(self) -> str:
-        """Why the process ended, in a line, by its log."""
-        return failure_in(self.log) or f"it ended with status {self.process.wait()}"
+        """Why the process ended, in a line: waits for its end, and then for the end of its log."""
+        status = self.process.wait()
+        if status < 0:
+            return f"signal {-status} ended it"
+        self._reader.join()
+        return failure_in(self.log) or f"status {status}"
 
 
 def random_key() -> str:
@@ -127,8 +135,8 @@ def running_proxy(
             url = reader.url()
             pass_on = log or _nowhere
             reader.start(pass_on if log_level not in _QUIET else _nowhere)
-            proxy = Proxy(url, key, tuple(models), Path(folder), process, reader.lines)
-            _wait_until_ready(proxy, reader)
+            proxy = Proxy(url, key, tuple(models), Path(folder), process, reader)
+            _wait_until_ready(proxy)
             reader.pass_on = pass_on
             Path(folder, CONFIG_FILE).unlink()
             yield proxy
@@ -153,7 +161,7 @@ def proxy_environment(environ: Mapping[str, str], key: str, log_level: str) -> d
     }
 
 
-def failure_in(log: Sequence[str] | deque[str]) -> str:
+def failure_in(log: Sequence[str]) -> str:
     """What a log says at its end of why the process ended: the last exception, or the last line."""
     lines = [printable(line).strip() for line in log]
     exceptions = [line for line in lines if _EXCEPTION.match(line)]
@@ -220,7 +228,7 @@ def _write(folder: Path, config: str) -> None:
         file.write(config)
 
 
-def _wait_until_ready(proxy: Proxy, reader: _LogReader) -> None:
+def _wait_until_ready(proxy: Proxy) -> None:
     """It listens already, so that one request waits for its answer as long as LiteLLM takes to load."""
     try:
         with httpx.Client(trust_env=False, timeout=_START_SECONDS) as client:
@@ -230,9 +238,9 @@ def _wait_until_ready(proxy: Proxy, reader: _LogReader) -> None:
             proxy.process.wait(_STOP_SECONDS)
         if proxy.process.poll() is None:
             raise click.ClickException(f"LiteLLM's proxy is not ready: {error}") from error
-        reader.join()
+        failure = proxy.failure()
         said = next((line.removeprefix(FAILED) for line in proxy.log if line.startswith(FAILED)), "")
-        raise click.ClickException(said or f"LiteLLM's proxy did not start: {proxy.failure()}") from error
+        raise click.ClickException(said or f"LiteLLM's proxy did not start: {failure}") from error
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

@@ -17,7 +17,9 @@ from pathlib import Path
 import click
 import httpx
 import pytest
+from click.testing import CliRunner
 
+from litellm_sagemaker_openai.cli import main
 from litellm_sagemaker_openai.commands.config import Served, proxy_config
 from litellm_sagemaker_openai.commands.proxy_process import failure_in, proxy_environment, running_proxy
 from litellm_sagemaker_openai.commands.served_routes import has_key, is_served
@@ -249,3 +251,22 @@ def test_it_ends_with_its_parent(how: signal.Signals, stand_in: Callable[[str], 
     for _ in until("the folder to go"):
         if list(temporary.iterdir()) == []:
             break
+
+
+def test_a_proxy_that_is_killed(stand_in: Callable[[str], None]) -> None:
+    stand_in(APP)
+    with running_proxy(CONFIG, ["m"]) as proxy:
+        proxy.process.kill()
+        assert proxy.failure() == "signal 9 ended it"
+
+
+def test_a_proxy_that_ends_by_itself(stand_in: Callable[[str], None], monkeypatch: pytest.MonkeyPatch) -> None:
+    """``serve`` says why, by its log, and so does ``launch``."""
+    last = '\n        print("MemoryError: no room", flush=True)\n        os._exit(1)\n'
+    stand_in("\n    import os" + APP.rstrip() + last)
+    monkeypatch.setenv("AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME", "http://127.0.0.1:9")
+    result = CliRunner().invoke(main, ["serve", "my-endpoint", "--port", "0"])
+    assert (result.exit_code, result.stderr.splitlines()[-1]) == (
+        1,
+        "Error: LiteLLM's proxy ended: MemoryError: no room",
+    )
