@@ -10,7 +10,7 @@ import click
 
 from litellm_sagemaker_openai.commands.client_recipes import KEY, chat_recipes, embedding_recipes
 from litellm_sagemaker_openai.commands.common import aws_options, parsed_targets
-from litellm_sagemaker_openai.commands.proxy_process import Proxy, random_key, running_proxy
+from litellm_sagemaker_openai.commands.proxy_process import random_key, running_proxy
 from litellm_sagemaker_openai.commands.serving import DEFAULT_WAIT, Serving, what_to_serve
 from litellm_sagemaker_openai.target import Target
 
@@ -84,28 +84,28 @@ def serve(
         log_level=log_level.upper(),
         log=_on_stderr,
     ) as proxy:
-        click.echo("\n".join(announcement(proxy, serving, shown=None if key else proxy.key)))
+        click.echo("\n".join(announcement(proxy.url, serving, shown=None if key else proxy.key)))
         proxy.process.wait()
         raise click.ClickException(f"LiteLLM's proxy ended: {proxy.failure()}")
 
 
-def announcement(proxy: Proxy, serving: Serving, shown: str | None) -> list[str]:
+def announcement(url: str, serving: Serving, shown: str | None) -> list[str]:
     """What is served, and what each client needs.
 
     Args:
-        proxy: runs.
+        url: the proxy's.
         serving: what it serves.
         shown: the key; None: it is the user's own, who has it.
     """
     lines = [
-        f"Serves {', '.join(proxy.models)}",
+        f"Serves {', '.join(serving.models)}",
         "",
-        f"  OpenAI's base URL      {proxy.url}/v1",
-        f"  Anthropic's base URL   {proxy.url}",
+        f"  OpenAI's base URL      {url}/v1",
+        f"  Anthropic's base URL   {url}",
         f"  API key                {shown or f'the value of {KEY}'}",
     ]
     lines += ["", "In another terminal, first:", "", f"export {KEY}={shown}"] if shown else []
-    for name, text in recipes(proxy.url, serving, shown).items():
+    for name, text in recipes(url, serving, shown).items():
         lines += ["", f"# {name}", text]
     return [*lines, "", "Ready. Press Ctrl+C to stop."]
 

@@ -23,7 +23,7 @@ from litellm_sagemaker_openai.capabilities import Fact
 from litellm_sagemaker_openai.cli import main
 from litellm_sagemaker_openai.commands.client_recipes import KEY, chat_recipes, embedding_recipes
 from litellm_sagemaker_openai.commands.config import Served
-from litellm_sagemaker_openai.commands.serve import recipes
+from litellm_sagemaker_openai.commands.serve import announcement, recipes
 from litellm_sagemaker_openai.commands.serving import Model, Serving
 from litellm_sagemaker_openai.target import Target
 from tests.aws.test_description import ENVIRONMENT
@@ -31,6 +31,7 @@ from tests.aws_apis import Aws
 from tests.commands.test_config import TEI
 from tests.commands.test_endpoints import ASYNCHRONOUS
 from tests.conftest import CREDENTIALS, REGION
+from tests.docs.blocks import SERVING
 from tests.operating.conftest import fine
 from tests.scripted import Answer, Scripted, Seen, chunk, json_answer, scripted, sse
 
@@ -273,6 +274,17 @@ def test_ctrl_c_ends_it_at_once(serving: Serve) -> None:
             list(body)
     assert serving.process.wait(60) == 130
     assert list((serving.folder / "temporary").iterdir()) == []
+
+
+def test_the_page_shows_what_it_says() -> None:
+    [block] = SERVING
+    targets = {"my-endpoint": Target("my-endpoint"), "coder": Target("my-gpus", "coder")}
+    assert block.text.split()[2:] == [str(target) for target in targets.values()]
+    models = {name: Model(target, Served()) for name, target in targets.items()}
+    said = "\n".join(announcement("http://127.0.0.1:4000", Serving(models, ""), "sk-…"))
+    assert block.output
+    assert said.startswith(block.output)
+    assert all(f"\n# {client}\n" in said for client in chat_recipes("", "", None))
 
 
 # What is pasted for agents: tests/commands/test_serve.py runs no agent.

@@ -1,5 +1,5 @@
-"""The pages' code blocks by what they are: each kind has its test in test_snippets.py or test_commands.py, here or in
-tests/deploy/; tests/test_frameworks.py has those that `make frameworks` runs."""
+"""The pages' code blocks by what they are: each kind has its test in test_snippets.py or test_commands.py, here, in
+tests/deploy/ or in tests/commands/; tests/test_frameworks.py has those that `make frameworks` runs."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ WATCHING = [block for block in _BASH if " --watch" in block.text]
 CONFIGURING = [
     block for block in _BASH if block.text.startswith("litellm-sagemaker-openai config ") and block not in WATCHING
 ]
+SERVING = [block for block in _BASH if block.text.startswith("litellm-sagemaker-openai serve ")]
 CALLING = [block for block in _BASH if re.match(r"litellm-sagemaker-openai (check|chat) ", block.text)]
 CONTAINERS = [block for block in _BASH if block.page == "docs/deploying-the-proxy.md"]
 DEPLOYING = [block for block in _BASH if "python examples/deploy_endpoint.py " in block.text]
@@ -33,5 +34,5 @@ DEPLOYING = [block for block in _BASH if "python examples/deploy_endpoint.py " i
 TESTED = [
     *(*PYTHON, *FRAMEWORKS, *YAML, *JSON),
     *(*MAKE, *PIP, *CURL, *PROXY_START, *EXPORTS, *LOCAL, *LISTING, *CONFIGURING, *CALLING, *CONTAINERS, *DEPLOYING),
-    *(*WATCHING, *SCRIPTS, *SCRIPTED),
+    *(*WATCHING, *SERVING, *SCRIPTS, *SCRIPTED),
 ]

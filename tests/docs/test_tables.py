@@ -18,6 +18,7 @@ from litellm_sagemaker_openai.aws.control_plane import Listed
 from litellm_sagemaker_openai.aws.identity import AwsIdentity
 from litellm_sagemaker_openai.capabilities import Fact
 from litellm_sagemaker_openai.commands.local import local
+from litellm_sagemaker_openai.commands.serve import serve
 from litellm_sagemaker_openai.errors import to_exception
 from litellm_sagemaker_openai.local.script import Turn, When
 from litellm_sagemaker_openai.monitoring.table import METRICS
@@ -56,6 +57,7 @@ def test_parameters() -> None:
     ("page", "title", "command"),
     [
         ("docs/local-runtime.md", "The local runtime", local),
+        ("docs/serve.md", "A proxy in one command", serve),
         ("docs/finding-and-deploying.md", "Deploying one", deploy),
     ],
 )
