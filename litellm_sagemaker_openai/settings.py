@@ -43,6 +43,20 @@ _NOT_FOR_THE_CONTAINER = frozenset(
         "timeout",
     }
 )
+# What agents send to OpenAI's and Anthropic's own services, as far as LiteLLM 1.103.0 to 1.110.2 hands it on. No
+# container reads it, and TensorRT-LLM's server refuses what it does not know (docs/agents.md). `extra_body` passes.
+_ANOTHER_SERVICES = frozenset(
+    {
+        "betas",
+        "client_metadata",
+        "context_management",
+        "inference_geo",
+        "output_config",
+        "prompt_cache_retention",
+        "safety_identifier",
+        "web_search_options",
+    }
+)
 _CREDENTIALS = frozenset({"api_key", "azure_ad_token"})  # and all that begins with `aws_`
 
 # Keywords whose values no callback and no log gets.
@@ -184,6 +198,6 @@ def _without_tools(body: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def is_foreign(name: str) -> bool:
-    """Whether a parameter of that name is LiteLLM's or this provider's, and does not reach the container."""
+    """Whether a parameter of that name is LiteLLM's, this provider's or another service's: no container's."""
     own = name in _NOT_FOR_THE_CONTAINER or name in known_parameters.litellms_own()
-    return own or name.startswith(("aws_", "litellm_"))
+    return own or name in _ANOTHER_SERVICES or name.startswith(("aws_", "litellm_"))

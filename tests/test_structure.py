@@ -57,6 +57,10 @@ PURE = [
     ),
     *("formats.chat_request", "formats.chunks", "formats.embeddings", "formats.events", "formats.whole_answer"),
     *("local.described", "local.messages", "local.script"),
+    *("commands.model_info", "commands.stated", "commands.probing"),
+    *("formats.chat_request", "formats.chunks", "formats.embeddings", "formats.events", "formats.messages"),
+    "formats.whole_answer",
+    *("local.described",),
     *("monitoring.connections", "monitoring.reasons", "monitoring.recorder", "monitoring.table"),
     *("operations.queued_inference.request", "sending.timeouts"),
 ]

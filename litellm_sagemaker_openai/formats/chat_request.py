@@ -11,6 +11,7 @@ from pydantic import BaseModel
 
 from litellm_sagemaker_openai._version import __version__
 from litellm_sagemaker_openai.aws.limits import MAX_BODY_BYTES
+from litellm_sagemaker_openai.formats.messages import container_messages, container_tools
 from litellm_sagemaker_openai.refusals import Refusal
 
 _OURS = ("host", "content-length", "transfer-encoding", "connection", "content-type", "content-encoding")
@@ -24,9 +25,7 @@ def build_body(
     """The request's body.
 
     Args:
-        messages: OpenAI messages, as dictionaries or Pydantic models. ``developer`` becomes ``system``, which is
-            what open models' chat templates know, and an image that is only a URL the object that OpenAI's protocol
-            has, both as LiteLLM's native providers have it.
+        messages: OpenAI messages, as dictionaries or Pydantic models; see ``container_messages``.
         parameters: the container's parameters; a ``model`` among them (from ``extra_body``) has the last word.
         model_name: the body's ``model``. Empty is right for a container that serves one model: vLLM refuses a
             name that it does not serve and accepts an empty one.
@@ -35,8 +34,10 @@ def build_body(
     Raises:
         Refusal: ``stream_options`` is not a dictionary.
     """
-    body: dict[str, Any] = {"model": model_name, "messages": [_container_message(message) for message in messages]}
+    body: dict[str, Any] = {"model": model_name, "messages": container_messages(messages)}
     body.update(parameters)
+    if "tools" in body:
+        body["tools"] = container_tools(body["tools"])
     if stream:
         body["stream"] = True
         stream_options = parameters.get("stream_options") or {}
@@ -112,26 +113,6 @@ def _checked_header(name: str, value: Any) -> str:
     if not re.fullmatch(r"[\t\x20-\x7e]*", text):
         raise ValueError(f"the value of header {name} has characters that a header cannot carry; use printable ASCII")
     return text
-
-
-def _container_message(message: Any) -> Any:
-    if isinstance(message, BaseModel):
-        message = message.model_dump(exclude_none=True)
-    if not isinstance(message, Mapping):
-        return message
-    changed: dict[str, Any] = {}
-    if message.get("role") == "developer":
-        changed["role"] = "system"
-    content = message.get("content")
-    if isinstance(content, list) and any(_is_bare_image(part) for part in content):
-        changed["content"] = [
-            {**part, "image_url": {"url": part["image_url"]}} if _is_bare_image(part) else part for part in content
-        ]
-    return {**message, **changed} if changed else message
-
-
-def _is_bare_image(part: Any) -> bool:
-    return isinstance(part, Mapping) and part.get("type") == "image_url" and isinstance(part.get("image_url"), str)
 
 
 def _as_json(value: Any) -> Any:

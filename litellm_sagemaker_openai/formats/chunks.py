@@ -86,6 +86,7 @@ class ChunkStream:
         self._late_extra: dict[str, Any] = {}  # extra fields of events that gave no chunk of their own
         self._finish: dict[int, Any] = {}  # choice index → finish reason
         self._open: set[int] = set()  # choices that have begun and not finished
+        self._called: set[int] = set()  # choices that have called tools
         self._usage: Mapping[str, Any] | None = None
         self._text: tuple[dict[str, Any], ModelResponseStream] | None = None  # see _text_chunk
         self._held: list[ModelResponseStream] = []  # chunks that wait for one with content
@@ -180,6 +181,10 @@ class ChunkStream:
             raise MalformedAnswer(f"a delta whose text is not a string: {quoted(delta)}")
         rest = {name: value for name, value in choice.items() if name not in ("delta", "finish_reason", "index")}
         index, finish_reason = index_of(choice, 0), finish_reason_of(choice)
+        if delta.get("tool_calls"):
+            self._called.add(index)
+        if finish_reason == "stop" and index in self._called:
+            finish_reason = "tool_calls"  # vLLM's, of a named tool; LiteLLM has it so for a whole answer
         if finish_reason:
             self._finish[index] = finish_reason
             self._open.discard(index)

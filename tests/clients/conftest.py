@@ -61,14 +61,18 @@ def tokens_of(body: Any) -> tuple[int, int]:
 
 @pytest.fixture(scope="session")
 def started_proxy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxied]:
-    """proxy_config.yaml without its fallbacks, which would hide what fails, and with one model more.
+    """proxy_config.yaml without its fallbacks, which would hide what fails, and with two models more.
 
     ``lenient`` is ``chat`` with ``drop_params``: what LiteLLM thinks that the model does not know is left out.
+    ``strict`` is ``reviewer`` for a container that refuses ``prompt_cache_key``.
     """
     config = yaml.safe_load(CONFIG.read_text())
     chat = config["model_list"][0]
     lenient = {"model_name": "lenient", "litellm_params": {**chat["litellm_params"], "drop_params": True}}
-    config["model_list"] = [*(m for m in config["model_list"] if m["model_name"] != "chat-bedrock"), lenient]
+    models = {model["model_name"]: model for model in config["model_list"] if model["model_name"] != "chat-bedrock"}
+    without_key = {**models["reviewer"]["litellm_params"], "additional_drop_params": ["prompt_cache_key"]}
+    strict = {**models["reviewer"], "model_name": "strict", "litellm_params": without_key}
+    config["model_list"] = [*models.values(), lenient, strict]
     config["router_settings"] = {"num_retries": 0}
     file = tmp_path_factory.mktemp("proxy") / "proxy_config.yaml"
     file.write_text(yaml.safe_dump(config))

@@ -226,11 +226,14 @@ def test_two_turns_as_codex_takes_them(client: openai.OpenAI, proxy: Proxied) ->
     assert tokens_in(second[-1].response.usage) == tokens_of(proxy.received[-1].body)
     assert [request.path for request in proxy.received] == [REVIEWER_PATH] * 2
     messages = proxy.received[-1].body["messages"]
-    assert [message["role"] for message in messages] == ["system", "system", "user", "assistant", "tool"]
-    assert messages[3]["reasoning_content"] == "".join(
-        event.delta for event in first if event.type == "response.reasoning_summary_text.delta"
+    assert [message["role"] for message in messages] == ["system", "user", "assistant", "tool"]
+    assert messages[0]["content"] == "You are a coding agent.\n\nAsk before writing."
+    assert (
+        messages[2]["reasoning"]
+        == messages[2]["reasoning_content"]
+        == "".join(event.delta for event in first if event.type == "response.reasoning_summary_text.delta")
     )
-    assert messages[3]["tool_calls"][0]["id"] == messages[4]["tool_call_id"] == items[1].call_id
+    assert messages[2]["tool_calls"][0]["id"] == messages[3]["tool_call_id"] == items[1].call_id
 
 
 async def test_async(async_client: openai.AsyncOpenAI, proxy: Proxied) -> None:
