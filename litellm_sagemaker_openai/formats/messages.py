@@ -19,6 +19,9 @@ _NOT_IN_CALLS = frozenset({"cache_control", "index", "provider_specific_fields"}
 _CACHE_CONTROL = frozenset({"cache_control"})
 _INSTRUCTIONS = ("system", "developer")
 _REASONING = ("reasoning", "reasoning_content")
+# Claude Code's, as the first part of its system message. It differs from conversation to conversation, or more often,
+# so that no two would share the start of a prompt in the container's cache. vLLM 0.32.0 leaves it out itself.
+_BILLING = "x-anthropic-billing-header"
 _MEDIA = ("image_url", "video_url", "audio_url", "input_audio")
 _DETAILS = (
     "auto",
@@ -61,7 +64,7 @@ def _message(message: Any) -> Any:
         if name not in _NOT_IN_MESSAGES and (value is not None or name == "content")
     }
     if isinstance(message.get("content"), list):
-        message["content"] = [_part(part) for part in message["content"]]
+        message["content"] = [_part(part) for part in message["content"] if not _is_billing(part)]
     if isinstance(message.get("tool_calls"), list):
         message["tool_calls"] = [_without(call, _NOT_IN_CALLS) for call in message["tool_calls"]]
     for name in _REASONING if reasoning else ():
@@ -79,6 +82,11 @@ def _reasoning(message: Mapping[str, Any]) -> str | None:
         [block.get("thinking") for block in blocks if isinstance(block, Mapping)] if isinstance(blocks, list) else []
     )
     return "\n".join(text for text in texts if text and isinstance(text, str)) or None
+
+
+def _is_billing(part: Any) -> bool:
+    text = part.get("text") if _kind(part) == "text" else None
+    return isinstance(text, str) and text.startswith(_BILLING) and "\n" not in text.strip()
 
 
 def _part(part: Any) -> Any:

@@ -200,6 +200,12 @@ def test_codexs_two_developer_messages_are_one_system_message(proxy: Proxied) ->
     Request.model_validate(proxy.body)
 
 
+def test_claude_codes_prompt_begins_alike_in_each_conversation(proxy: Proxied) -> None:
+    assert recorded("claude-code")["body"]["system"][0]["text"].startswith("x-anthropic-billing-header")
+    send(proxy, "claude-code")
+    assert proxy.body["messages"][0]["content"][0]["text"].startswith("You are a Claude agent")
+
+
 @pytest.mark.parametrize(
     ("name", "more"),
     [("claude-code", {}), ("codex", {}), ("opencode", {"prompt_cache_key": "k"})],

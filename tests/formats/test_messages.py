@@ -64,7 +64,7 @@ class TestReasoning:
 
 class TestWhatIsLeftOut:
     def test_of_a_message(self) -> None:
-        foreign = {
+        foreign: dict[str, Any] = {
             "annotations": [],
             "audio": None,
             "function_call": None,
@@ -90,6 +90,12 @@ class TestWhatIsLeftOut:
         ]
         assert container_tools(given) == [{"type": "function", "function": function}]
         assert build_body([USER], {"tools": given})["tools"] == [{"type": "function", "function": function}]
+
+    def test_claude_codes_billing_header(self) -> None:
+        header, rest = text("x-anthropic-billing-header: cc_version=2.1.197.683; cc_entrypoint=cli;"), text("Be brief.")
+        assert one({"role": "system", "content": [header, rest]})["content"] == [rest]
+        longer = text(f"{header['text']}\nBe brief.")
+        assert one({"role": "user", "content": [longer]})["content"] == [longer]
 
     def test_what_is_an_applications_own_passes(self) -> None:
         message = {"role": "assistant", "content": "Once", "prefix": True, "name": "Ada"}
@@ -149,13 +155,13 @@ class TestMedia:
         messages = [
             {"role": "tool", "tool_call_id": "1", "content": [IMAGE]},
             {"role": "tool", "tool_call_id": "2", "content": "one"},
-            {"role": "tool", "tool_call_id": "3", "content": [text("8 × 8"), other]},
+            {"role": "tool", "tool_call_id": "3", "content": [text("8 by 8"), other]},
             USER,
         ]
         assert roles_and_texts(messages) == [
             ("tool", MEDIA_FOLLOWS),
             ("tool", "one"),
-            ("tool", [text("8 × 8"), text(MEDIA_FOLLOWS)]),
+            ("tool", [text("8 by 8"), text(MEDIA_FOLLOWS)]),
             ("user", [text(MEDIA_ABOVE), IMAGE, other]),
             ("user", "Hello?"),
         ]
