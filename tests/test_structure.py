@@ -30,8 +30,8 @@ PUBLIC = {
 }
 # The one class that is needed as it is, and whose methods are overridden: see its docstring.
 NEEDED = {"litellm_seams.aws_credentials": {"litellm.llms.bedrock.base_aws_llm": {"BaseAWSLLM"}}}
-# LiteLLM's documentation has the first (https://docs.litellm.ai/docs/completion/token_usage), Python's the second.
-DOCUMENTED_ATTRIBUTES = {"_hidden_params", "_replace"}
+# LiteLLM's documentation has the first (https://docs.litellm.ai/docs/completion/token_usage), Python's the others.
+DOCUMENTED_ATTRIBUTES = {"_hidden_params", "_replace", "_exit"}
 # The others' private names that are said to be used, outside the seams: each with its reason there.
 SAID = {"commands.token": {"_expiry_time"}}  # botocore's
 
@@ -48,13 +48,8 @@ PURE = [
         "upstream_errors",
     ),
     *("aws.container_settings", "aws.hosts", "aws.identity", "aws.s3_location", "aws.sigv4", "aws.token"),
-    *(
-        "commands.client_recipes",
-        "commands.model_info",
-        "commands.probing",
-        "commands.served_routes",
-        "commands.stated",
-    ),
+    *("commands.client_recipes", "commands.served_routes"),
+    *("commands.model_info", "commands.stated", "commands.probing"),
     *("formats.chat_request", "formats.chunks", "formats.embeddings", "formats.events", "formats.whole_answer"),
     *("local.described", "local.messages", "local.script"),
     *("commands.model_info", "commands.stated", "commands.probing"),
