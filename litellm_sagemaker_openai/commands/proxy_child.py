@@ -40,8 +40,8 @@ def _serve(host: str, port: int, folder: str) -> None:
     except OSError as error:
         sys.exit(f"{FAILED}cannot listen on {host}:{port}: {error.strerror}")
     print(f"{LISTENING}{url_of(listener)}", flush=True)  # noqa: T201
-    # The application as LiteLLM's README has it for uvicorn; the variable is read at its start (proxy_server.py, 1.103.0
-    # to 1.110.2). LiteLLM's own command takes another port where 4000 is taken, and no socket that listens already.
+    # The application as LiteLLM's README has it for uvicorn; the variable is read at its start (proxy_server.py,
+    # 1.103.0 to 1.110.2). LiteLLM's own command takes another port where 4000 is taken, and no socket that listens.
     os.environ["CONFIG_FILE_PATH"] = str(Path(folder, CONFIG_FILE))
     app: Any = importlib.import_module("litellm.proxy.proxy_server").app
     config = uvicorn.Config(

@@ -43,8 +43,8 @@ _FILES = (
     *("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE", "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_CA_BUNDLE"),
     *("SSL_CERT_FILE", "SSL_CERT_DIR", "SSL_CERTIFICATE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"),
 )
-# The last line of a traceback.
-_EXCEPTION = re.compile(r"^(?:\w+\.)*\w*(?:Error|Exception|Exit|Interrupt): \S", re.ASCII)
+# Before an exception's name, in the last line of a traceback.
+_EXCEPTION = re.compile(r"(?:\w+\.)*(?=\w*(?:Error|Exception|Exit|Interrupt): \S)", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +164,7 @@ def proxy_environment(environ: Mapping[str, str], key: str, log_level: str) -> d
 def failure_in(log: Sequence[str]) -> str:
     """What a log says at its end of why the process ended: the last exception, or the last line."""
     lines = [printable(line).strip() for line in log]
-    exceptions = [line for line in lines if _EXCEPTION.match(line)]
+    exceptions = [line[match.end() :] for line in lines if (match := _EXCEPTION.match(line))]
     return (exceptions or [line for line in lines if line] or [""])[-1]
 
 

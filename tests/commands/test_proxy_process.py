@@ -114,7 +114,7 @@ def test_what_the_proxy_is_not_told(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     ("log", "reason"),
     [
         (["Traceback (most recent call last):", "  File", "ValueError: no", "ERROR:  exiting"], "ValueError: no"),
-        (["a.b.CustomError: first", "During handling …", "KeyError: 'x'", ""], "KeyError: 'x'"),
+        (["a.b.CustomError: first", "During handling …", "a.b.KeyError: 'x'", ""], "KeyError: 'x'"),
         (["stopped", ""], "stopped"),
         ([], ""),
     ],
