@@ -48,7 +48,7 @@ PURE = [
         "upstream_errors",
     ),
     *("aws.container_settings", "aws.hosts", "aws.identity", "aws.s3_location", "aws.sigv4", "aws.token"),
-    *("commands.client_recipes", "commands.served_routes"),
+    *("commands.agents", "commands.client_recipes", "commands.refused_responses", "commands.served_routes"),
     *("commands.model_info", "commands.stated", "commands.probing"),
     *("formats.chat_request", "formats.chunks", "formats.embeddings", "formats.events", "formats.whole_answer"),
     *("local.described", "local.messages", "local.script"),

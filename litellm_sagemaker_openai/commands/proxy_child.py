@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from litellm_sagemaker_openai.commands.proxy_process import CONFIG_FILE, FAILED, LISTENING
+from litellm_sagemaker_openai.commands.refused_responses import with_refused_streams
 from litellm_sagemaker_openai.commands.served_routes import only_served
 
 # More than clients keep idle connections for, as in local/server.py.
@@ -45,7 +46,7 @@ def _serve(host: str, port: int, folder: str) -> None:
     os.environ["CONFIG_FILE_PATH"] = str(Path(folder, CONFIG_FILE))
     app: Any = importlib.import_module("litellm.proxy.proxy_server").app
     config = uvicorn.Config(
-        only_served(app, os.environ["LITELLM_MASTER_KEY"]),
+        only_served(with_refused_streams(app), os.environ["LITELLM_MASTER_KEY"]),
         lifespan="on",
         log_level=os.environ["LITELLM_LOG"].lower(),
         proxy_headers=False,
