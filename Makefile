@@ -45,6 +45,7 @@ docs: $(INSTALLED)
 # What the commands show, for the docs, in docs/pictures/. A test fails where they show something else by now.
 pictures: $(INSTALLED)
 	$(BIN)/python -m tests.docs.pictures
+	$(BIN)/python -m tests.docs.session
 
 # Some minutes; no part of the tests.
 soak: $(INSTALLED)

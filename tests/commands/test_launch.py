@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -29,6 +30,7 @@ from tests.aws.test_description import ENVIRONMENT
 from tests.aws_apis import Aws
 from tests.commands.test_config import TEI
 from tests.conftest import CREDENTIALS, REGION, Upstream
+from tests.docs.blocks import LAUNCHING
 from tests.operating.proxies import until
 from tests.scripted import json_answer
 from tests.terminal import in_terminal
@@ -259,6 +261,15 @@ def test_no_permission(agent: None, runtime: Running, monkeypatch: pytest.Monkey
 def test_no_such_endpoint(agent: None, runtime: Running) -> None:
     said = refused("claude", "nowhere")
     assert "Error: nowhere: SageMaker answered 404: Endpoint nowhere not found" in said
+
+
+@pytest.mark.parametrize("line", [line for block in LAUNCHING for line in block.text.splitlines()])
+def test_what_the_page_has_is_understood(line: str) -> None:
+    _, command, *arguments = shlex.split(line)
+    with main.make_context("", [command, *arguments]) as context:
+        name, launching, rest = main.resolve_command(context, [command, *arguments])
+        assert launching is not None
+        assert launching.make_context(name, rest).params["agent"] == arguments[0]
 
 
 # A component that is scaled to zero

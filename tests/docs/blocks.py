@@ -26,6 +26,7 @@ WATCHING = [block for block in _BASH if " --watch" in block.text]
 CONFIGURING = [
     block for block in _BASH if block.text.startswith("litellm-sagemaker-openai config ") and block not in WATCHING
 ]
+LAUNCHING = [block for block in _BASH if block.text.startswith("litellm-sagemaker-openai launch ")]
 SERVING = [block for block in _BASH if block.text.startswith("litellm-sagemaker-openai serve ")]
 CALLING = [block for block in _BASH if re.match(r"litellm-sagemaker-openai (check|chat) ", block.text)]
 CONTAINERS = [block for block in _BASH if block.page == "docs/deploying-the-proxy.md"]
@@ -34,5 +35,5 @@ DEPLOYING = [block for block in _BASH if "python examples/deploy_endpoint.py " i
 TESTED = [
     *(*PYTHON, *FRAMEWORKS, *YAML, *JSON),
     *(*MAKE, *PIP, *CURL, *PROXY_START, *EXPORTS, *LOCAL, *LISTING, *CONFIGURING, *CALLING, *CONTAINERS, *DEPLOYING),
-    *(*WATCHING, *SERVING, *SCRIPTS, *SCRIPTED),
+    *(*WATCHING, *SERVING, *LAUNCHING, *SCRIPTS, *SCRIPTED),
 ]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import groupby
@@ -86,10 +86,20 @@ def draw(name: str, env: dict[str, str]) -> str:
     with in_terminal(picture.command, env, columns=picture.columns, rows=40) as terminal:
         picture.use(terminal)
         assert terminal.wait_for_the_end() == 0, terminal.everything
-        shown = [Text(_PROMPT + " ".join(picture.command), style="bold"), *map(line, terminal.characters)]
+        return as_svg(name, picture.command, terminal, picture.columns)
+
+
+def as_svg(
+    name: str, command: list[str], terminal: Terminal, columns: int, instead: Sequence[tuple[str, str]] = ()
+) -> str:
+    """What is on a terminal's screen, below the command; ``instead``: patterns, and what is shown in their place."""
+    shown = [Text(_PROMPT + " ".join(command), style="bold")]
+    shown += [line(characters, [*AS_ON_AWS, *instead]) for characters in terminal.characters]
     while not shown[-1].plain.strip():
         shown.pop()
-    console = Console(record=True, width=picture.columns, file=io.StringIO())
+    while not shown[1].plain.strip():
+        del shown[1]
+    console = Console(record=True, width=columns, file=io.StringIO())
     for each in shown:
         console.print(each, soft_wrap=True)
     svg = console.export_svg(title="", code_format=_FORMAT, unique_id=name)
@@ -97,13 +107,13 @@ def draw(name: str, env: dict[str, str]) -> str:
     return re.sub(r'(?s) clip-path="url\(#[\w-]+\)"|<defs>.*</defs>\s*', "", svg)
 
 
-def line(characters: list[Char]) -> Text:
-    """A line of a terminal's screen, with its colours."""
+def line(characters: list[Char], replaced: Sequence[tuple[str, str]] = AS_ON_AWS) -> Text:
+    """A line of a terminal's screen, with its colours; ``replaced``: patterns, and what is shown in their place."""
     text = Text()
     for style, run in groupby(characters, style_of):
         text.append("".join(each.data for each in run), style)
     text.rstrip()
-    for pattern, instead in AS_ON_AWS:
+    for pattern, instead in replaced:
         for match in re.finditer(pattern, text.plain):
             text = Text.assemble(text[: match.start()], instead, text[match.end() :])
     return text
@@ -111,6 +121,8 @@ def line(characters: list[Char]) -> Text:
 
 def style_of(character: Char) -> Style:
     def colour(name: str) -> str | None:
+        if re.fullmatch("[0-9a-f]{6}", name):
+            return f"#{name}"
         return None if name == "default" else "yellow" if name == "brown" else name.replace("bright", "bright_")
 
     return Style(

@@ -35,5 +35,7 @@ def test_no_picture_loads_anything() -> None:
 
 def test_the_modules_in_a_picture_are_there() -> None:
     for file in FOLDER.iterdir():
+        if file.name == "session.svg":  # an agent works on somebody's files there
+            continue
         for module in re.findall(r"[\w/]+\.py", " ".join(text_in(file.read_text(encoding="utf-8")))):
             assert (PACKAGE / module).is_file(), f"{file.name}: {module}"

@@ -17,6 +17,7 @@ from litellm_sagemaker_openai.aws.container_settings import Container, ModelSett
 from litellm_sagemaker_openai.aws.control_plane import Listed
 from litellm_sagemaker_openai.aws.identity import AwsIdentity
 from litellm_sagemaker_openai.capabilities import Fact
+from litellm_sagemaker_openai.commands.launch import launch
 from litellm_sagemaker_openai.commands.local import local
 from litellm_sagemaker_openai.commands.serve import serve
 from litellm_sagemaker_openai.errors import to_exception
@@ -57,6 +58,7 @@ def test_parameters() -> None:
     ("page", "title", "command"),
     [
         ("docs/local-runtime.md", "The local runtime", local),
+        ("docs/agents.md", "Coding agents", launch),
         ("docs/serve.md", "A proxy in one command", serve),
         ("docs/finding-and-deploying.md", "Deploying one", deploy),
     ],
