@@ -279,6 +279,7 @@ def proxy_config(
     region: str | None,
     profile: str | None = None,
     wait: float = 0,
+    model_name: str = "",
     for_agents: bool = False,
 ) -> str:
     """The configuration, as YAML.
@@ -289,10 +290,13 @@ def proxy_config(
         region: the endpoints' region. None: the proxy reads ``AWS_REGION``.
         profile: a profile of the AWS configuration. None: the default AWS chain.
         wait: seconds that a call waits for a component that is scaled to zero.
+        model_name: the ``hf_model_name`` of each. Empty: none.
         for_agents: what coding agents send, and a model cannot do, is left out.
     """
     names = model_names(models)
-    deployments = "\n".join(_deployment(names[target], target, served, wait) for target, served in models.items())
+    deployments = "\n".join(
+        _deployment(names[target], target, served, wait, model_name) for target, served in models.items()
+    )
     embeddings = "" if all("mode" in served.facts for served in models.values()) else _HOW_TO_SAY_EMBEDDINGS
     others = "".join(f"#   sagemaker_openai/{target}: {state}\n" for target, state in (left_out or {}).items())
     comments = f"# Left out, by their state when this was written:\n{others}" if others else ""
@@ -361,7 +365,7 @@ _HOW_TO_SAY_EMBEDDINGS = """\
 """
 
 
-def _deployment(name: str, target: Target, served: Served, wait: float) -> str:
+def _deployment(name: str, target: Target, served: Served, wait: float, model_name: str) -> str:
     parameters = served.parameters
     if parameters is None:
         reasons, parameters = served.facts.get("supports_reasoning"), {}
@@ -372,6 +376,8 @@ def _deployment(name: str, target: Target, served: Served, wait: float) -> str:
     limits = _ASYNCHRONOUS if served.asynchronous else _LIMITS
     if wait and not served.asynchronous:
         limits += f"\n      aws_sagemaker_cold_start_timeout: {wait:g} # seconds, for a component scaled to zero"
+    if model_name:
+        limits += f"\n      hf_model_name: {_quoted(model_name)} # the only name that the container answers to"
     model_info = "".join(f"\n{line}" for line in model_info_lines(served.facts, 4).splitlines())
     return f"""\
   - model_name: {json.dumps(name)} # what callers ask for

@@ -25,7 +25,7 @@ from litellm_sagemaker_openai.commands.common import (
 )
 from litellm_sagemaker_openai.commands.config import region_of
 from litellm_sagemaker_openai.commands.proxy_process import Proxy, random_key, running_proxy
-from litellm_sagemaker_openai.commands.serving import DEFAULT_WAIT, Serving, what_to_serve
+from litellm_sagemaker_openai.commands.serving import Serving, model_name_option, wait_option, what_to_serve
 from litellm_sagemaker_openai.target import Target
 
 _ANY_PROGRAM = "env"
@@ -64,14 +64,8 @@ Exit status: the agent's; 128 and the signal's number where one ended it; 1 it d
 )
 @click.argument("agent", type=click.Choice([*AGENTS, _ANY_PROGRAM]))
 @click.argument("target", metavar="[ENDPOINT[/COMPONENT]]", required=False, callback=_parsed_target)
-@click.option(
-    "--wait",
-    metavar="MINUTES",
-    default=DEFAULT_WAIT,
-    show_default=True,
-    type=click.IntRange(0, 60),
-    help="How long to wait for a component that is scaled to zero, now and in each call.",
-)
+@wait_option
+@model_name_option
 @click.option(
     "--context-length",
     metavar="TOKENS",
@@ -85,6 +79,7 @@ def launch(
     agent: str,
     target: Target | None,
     wait: int,
+    hf_model_name: str,
     context_length: int | None,
     region: str | None,
     profile: str | None,
@@ -100,15 +95,18 @@ def launch(
     """
     arguments: tuple[str, ...] = context.meta[_ARGUMENTS]
     known, program = _program(agent, arguments)
-    serving = what_to_serve([target] if target else [], region=region, profile=profile, wait=wait)
+    named = [target] if target else []
+    serving = what_to_serve(named, region=region, profile=profile, wait=wait, model_name=hf_model_name)
     name = _chosen(serving)
     facts = _facts(serving, name, context_length)
     with expected_failures():
-        resolved, _ = resolve_region(region_of([target] if target else [], region), profile)
+        resolved, _ = resolve_region(region_of(named, region), profile)
         quiet_litellm()
-        from litellm_sagemaker_openai.commands.readiness import wait_until_it_answers
+        from litellm_sagemaker_openai.commands.checking import CheckOptions
+        from litellm_sagemaker_openai.commands.readiness import ANSWER_SECONDS, wait_until_it_answers
 
-        wait_until_it_answers(serving.models[name].target, resolved, profile, wait * 60, _say)
+        options = CheckOptions(serving.models[name].target, ANSWER_SECONDS, hf_model_name, resolved, profile)
+        wait_until_it_answers(options, wait * 60, _say)
     _say("Starting LiteLLM's proxy, which takes some seconds")
     with running_proxy(serving.config, list(serving.models), key=random_key()) as proxy:
         start = known.start(ServedModel(proxy.url, proxy.key, name, facts), os.environ)

@@ -8,10 +8,9 @@ from collections.abc import Callable
 import click
 
 from litellm_sagemaker_openai.commands.checking import FAILURES, CheckOptions, Endpoint
-from litellm_sagemaker_openai.target import Target
 from litellm_sagemaker_openai.upstream_errors import AnswerError, FailureKind
 
-_ANSWER_SECONDS = 65.0  # SageMaker gives a container 60
+ANSWER_SECONDS = 65.0  # SageMaker gives a container 60
 _BETWEEN_SECONDS = 5.0
 _QUESTION = {"messages": [{"role": "user", "content": "Hello?"}], "max_tokens": 1}
 # A container that refuses the question does answer.
@@ -19,9 +18,7 @@ _REACHED = (400, 422, 429)
 
 
 def wait_until_it_answers(
-    target: Target,
-    region: str,
-    profile: str | None,
+    options: CheckOptions,
     seconds: float,
     say: Callable[[str], None],
     sleep: Callable[[float], None] = time.sleep,
@@ -29,9 +26,7 @@ def wait_until_it_answers(
     """Ask for one token, again and again while there is no capacity.
 
     Args:
-        target: what is asked.
-        region: where it is.
-        profile: a profile of the AWS configuration; None: the default chain.
+        options: what is asked, with its region.
         seconds: how long to wait for capacity at most.
         say: takes a word about the wait, once.
         sleep: waits.
@@ -39,7 +34,8 @@ def wait_until_it_answers(
     Raises:
         click.ClickException: it refuses, with ``check``'s advice, does not answer, or has no capacity in that time.
     """
-    endpoint = Endpoint.of(CheckOptions(target, _ANSWER_SECONDS, region=region, profile=profile), region)
+    assert options.region is not None
+    endpoint, target = Endpoint.of(options, options.region), options.target
     ends, waits = time.monotonic() + seconds, False
     while True:
         try:

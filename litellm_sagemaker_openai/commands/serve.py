@@ -11,7 +11,7 @@ import click
 from litellm_sagemaker_openai.commands.client_recipes import KEY, chat_recipes, embedding_recipes
 from litellm_sagemaker_openai.commands.common import aws_options, parsed_targets
 from litellm_sagemaker_openai.commands.proxy_process import random_key, running_proxy
-from litellm_sagemaker_openai.commands.serving import DEFAULT_WAIT, Serving, what_to_serve
+from litellm_sagemaker_openai.commands.serving import Serving, model_name_option, wait_option, what_to_serve
 from litellm_sagemaker_openai.target import Target
 
 _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
@@ -34,14 +34,8 @@ Exit status: 130 after Ctrl-C; 1 nothing to serve, the port is taken, or the pro
     show_default=True,
     help=f"Address to listen on. One that others reach needs a key of yours, in {KEY}.",
 )
-@click.option(
-    "--wait",
-    metavar="MINUTES",
-    default=DEFAULT_WAIT,
-    show_default=True,
-    type=click.IntRange(0, 60),
-    help="How long a call waits for a component that is scaled to zero.",
-)
+@wait_option
+@model_name_option
 @click.option(
     "--log-level",
     default="WARNING",
@@ -56,6 +50,7 @@ def serve(
     port: int,
     host: str,
     wait: int,
+    hf_model_name: str,
     log_level: str,
     config: str | None,
     region: str | None,
@@ -70,7 +65,7 @@ def serve(
     key = os.environ.get(KEY) or None
     if not (key or _is_loopback(host)):
         raise click.UsageError(f"--host {host} is for others, too: set {KEY} to a key that you choose for them")
-    serving = what_to_serve(targets, region=region, profile=profile, wait=wait)
+    serving = what_to_serve(targets, region=region, profile=profile, wait=wait, model_name=hf_model_name)
     if config is not None:
         _write(config, serving.config)
         return

@@ -21,6 +21,19 @@ from litellm_sagemaker_openai.target import Target
 DEFAULT_WAIT = 15  # minutes: an instance comes in 5 to 10, and then loads its model
 
 
+wait_option = click.option(
+    "--wait",
+    metavar="MINUTES",
+    default=DEFAULT_WAIT,
+    show_default=True,
+    type=click.IntRange(0, 60),
+    help="How long a call waits for a component that is scaled to zero.",
+)
+model_name_option = click.option(
+    "--hf-model-name", metavar="NAME", default="", help="For a container that insists on its served model name."
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Serving:
     """What is served.
@@ -54,7 +67,12 @@ class Model:
 
 
 def what_to_serve(
-    targets: Sequence[Target], *, region: str | None, profile: str | None, wait: float = DEFAULT_WAIT
+    targets: Sequence[Target],
+    *,
+    region: str | None,
+    profile: str | None,
+    wait: float = DEFAULT_WAIT,
+    model_name: str = "",
 ) -> Serving:
     """What is named, or else all that is in service. What AWS cannot be asked about is served all the same.
 
@@ -63,11 +81,15 @@ def what_to_serve(
         region: ``--region``.
         profile: ``--profile``.
         wait: minutes that a call waits for a component that is scaled to zero.
+        model_name: the only name that the container of the one target answers to; empty: any.
 
     Raises:
+        click.UsageError: ``model_name`` without exactly one target.
         click.ClickException: a named one does not exist or is not in service, nothing is in service, or AWS refuses
             to list it.
     """
+    if model_name and len(targets) != 1:
+        raise click.UsageError("--hf-model-name goes with one endpoint, or one inference component, that is named")
     with expected_failures():
         given = region_of(targets, region)
         resolved, _ = resolve_region(given, profile)
@@ -77,7 +99,9 @@ def what_to_serve(
         else:
             _check_known_to_aws(resolved, profile)
             models, _ = models_in_service(resolved, profile, lambda note: click.echo(note, err=True))
-        config = proxy_config(models, region=resolved, profile=profile, wait=wait * 60, for_agents=True)
+        config = proxy_config(
+            models, region=resolved, profile=profile, wait=wait * 60, model_name=model_name, for_agents=True
+        )
     names = model_names(models)
     return Serving({names[target]: Model(target, served) for target, served in models.items()}, config)
 

@@ -22,6 +22,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from litellm_sagemaker_openai.cli import main
+from litellm_sagemaker_openai.commands.checking import CheckOptions
 from litellm_sagemaker_openai.commands.readiness import wait_until_it_answers
 from litellm_sagemaker_openai.local.runtime import RuntimeConfig
 from litellm_sagemaker_openai.local.server import Running, running
@@ -193,7 +194,7 @@ def launch(*arguments: str) -> Result:
         (["cursor", "e"], "'cursor' is not one of 'claude', 'codex', 'opencode', 'env'"),
         (["claude", "e", "--", "--settings=x"], "Error: --settings=x is what launch gives claude itself"),
         (["codex", "a/b/c"], "Invalid value for '[ENDPOINT[/COMPONENT]]'"),
-        (["codex", "e", "exec", "x"], "Got unexpected extra arguments (exec x)"),
+        (["codex", "e", "exec", "x"], "Got unexpected extra arguments"),
         (["codex", "e", "--wait", "99999"], "Invalid value for '--wait'"),
     ],
 )
@@ -258,6 +259,13 @@ def test_no_permission(agent: None, runtime: Running, monkeypatch: pytest.Monkey
     assert "→ the role needs sagemaker:CallWithBearerToken" in said
 
 
+def test_a_container_that_insists_on_its_name(agent: None, runtime: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The question has it, and the proxy's configuration: see test_serve.py."""
+    said = refused("claude", "my-endpoint", "--hf-model-name", "another")
+    assert "Error: my-endpoint: the container answered 404: The model `another` does not exist." in said
+    assert "→ the container does not serve 'another': --hf-model-name with the name that it serves" in said
+
+
 def test_no_such_endpoint(agent: None, runtime: Running) -> None:
     said = refused("claude", "nowhere")
     assert "Error: nowhere: SageMaker answered 404: Endpoint nowhere not found" in said
@@ -288,7 +296,7 @@ CODER = Target("my-gpus", "coder")
 
 def waiting(seconds: float, sleep: Callable[[float], None]) -> list[str]:
     said: list[str] = []
-    wait_until_it_answers(CODER, REGION, None, seconds, said.append, sleep)
+    wait_until_it_answers(CheckOptions(CODER, 65, region=REGION), seconds, said.append, sleep)
     return said
 
 

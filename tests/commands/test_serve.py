@@ -364,6 +364,16 @@ def test_the_configuration(aws_apis: Aws) -> None:
     assert named["model_list"] == [each for each in written["model_list"] if each["model_name"] == "coder"]
 
 
+def test_a_container_that_insists_on_its_name(aws_apis: Aws) -> None:
+    aws_apis.make_endpoint("my-endpoint")
+    written = yaml.safe_load(run("my-endpoint", "--hf-model-name", "org/model: 1", "--config", "-").stdout)
+    assert written["model_list"][0]["litellm_params"]["hf_model_name"] == "org/model: 1"
+    for targets in ([], ["my-endpoint", "my-gpus/coder"]):
+        result = run(*targets, "--hf-model-name", "x")
+        assert result.exit_code == 2
+        assert "--hf-model-name goes with one endpoint" in result.stderr
+
+
 def test_the_configuration_in_a_file(aws_apis: Aws, tmp_path: Path) -> None:
     aws_apis.make_endpoint("my-endpoint")
     file = tmp_path / "proxy.yaml"
