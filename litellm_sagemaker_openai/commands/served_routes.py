@@ -19,7 +19,7 @@ App: TypeAlias = Callable[[Scope, Any, Send], Awaitable[None]]
 
 _ROUTES = {
     "POST": re.compile(
-        r"(/v1)?/(chat/completions|completions|embeddings|responses|responses/input_tokens|responses/compact)"
+        r"(/v1)?/(chat/completions|completions|embeddings|responses|responses/input_tokens)"
         r"|/v1/messages|/v1/messages/count_tokens"
     ),
     "GET": re.compile(r"(/v1)?/models|/v1/model/info|/health/(readiness|liveliness|liveness)"),

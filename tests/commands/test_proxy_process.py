@@ -46,6 +46,7 @@ def _this_source(monkeypatch: pytest.MonkeyPatch) -> None:
         ("POST /v1/messages/count_tokens", True),
         ("POST /v1/responses", True),
         ("POST /v1/embeddings", True),
+        ("POST /v1/responses/compact", False),  # LiteLLM has it for no custom provider
         ("GET /v1/models", True),
         ("GET /health/readiness", True),
         ("GET /health", False),
