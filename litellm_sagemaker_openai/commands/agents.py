@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from urllib.parse import urlsplit
 
 from litellm_sagemaker_openai.capabilities import Facts, values_of
 
@@ -99,6 +100,26 @@ class Agent:
         return next((each for each in arguments if each.partition("=")[0] in self.taken), None)
 
 
+def without_a_web_proxy(url: str, environ: Mapping[str, str]) -> dict[str, str]:
+    """``NO_PROXY`` with the proxy's host besides the user's own ones, in both of its spellings.
+
+    Else ``HTTP_PROXY``, as a company sets it, has each of the three agents, and the SDKs, send the key and the
+    conversation to the company's proxy, in plain text.
+    """
+    host = urlsplit(url).hostname or ""
+    values = {name: environ.get(name, "") for name in ("NO_PROXY", "no_proxy")}
+    one = next(filter(None, values.values()), "")
+    return {
+        name: (value or one) if (value or one).strip() == "*" else ",".join(filter(None, [value or one, host]))
+        for name, value in values.items()
+    }
+
+
+def has_a_web_proxy(environ: Mapping[str, str]) -> bool:
+    """Whether an environment names one; without, a ``NO_PROXY`` would have Python leave out the system's."""
+    return any(environ.get(name) or environ.get(name.lower()) for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"))
+
+
 def _claude(served: ServedModel, environ: Mapping[str, str]) -> Start:
     """Its variables are in a file of settings: those of the user's own settings count for more than the environment's,
     and those of ``--settings`` for more than either."""
@@ -112,6 +133,7 @@ def _claude(served: ServedModel, environ: Mapping[str, str]) -> Start:
         "CLAUDE_CODE_SUBAGENT_MODEL": served.model,
         "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",  # no telemetry: the model is your own
         **dict.fromkeys(_CLAUDE_ELSEWHERE, ""),
+        **without_a_web_proxy(served.url, environ),  # HTTP_PROXY, too, may be in the user's own settings
     }
     if served.context is not None:
         # Both are read for models that it does not know; else it takes 200,000 and 32,000.

@@ -15,7 +15,15 @@ from typing import Any
 import click
 
 from litellm_sagemaker_openai.capabilities import Fact, Facts, values_of
-from litellm_sagemaker_openai.commands.agents import AGENTS, PROGRAM, Agent, ServedModel, Start
+from litellm_sagemaker_openai.commands.agents import (
+    AGENTS,
+    PROGRAM,
+    Agent,
+    ServedModel,
+    Start,
+    has_a_web_proxy,
+    without_a_web_proxy,
+)
 from litellm_sagemaker_openai.commands.common import (
     aws_options,
     expected_failures,
@@ -111,7 +119,10 @@ def launch(
     with running_proxy(serving.config, list(serving.models), key=random_key()) as proxy:
         start = known.start(ServedModel(proxy.url, proxy.key, name, facts), os.environ)
         own = [part.format(file=_file(proxy, start)) if part == "{file}" else part for part in start.arguments]
-        status = _run([program, *own, *(arguments if known.program else arguments[1:])], start.environment(os.environ))
+        environment = start.environment(os.environ)
+        if has_a_web_proxy(environment):
+            environment |= without_a_web_proxy(proxy.url, environment)
+        status = _run([program, *own, *(arguments if known.program else arguments[1:])], environment)
         if proxy.process.poll() is not None:
             _say(f"LiteLLM's proxy had ended: {proxy.failure()}")
     context.exit(status)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import shlex
+from collections.abc import Mapping
 from pathlib import Path
 
 import click
 
+from litellm_sagemaker_openai.commands.agents import has_a_web_proxy, without_a_web_proxy
 from litellm_sagemaker_openai.commands.client_recipes import KEY, chat_recipes, embedding_recipes
 from litellm_sagemaker_openai.commands.common import aws_options, parsed_targets
 from litellm_sagemaker_openai.commands.proxy_process import random_key, running_proxy
@@ -79,18 +82,19 @@ def serve(
         log_level=log_level.upper(),
         log=_on_stderr,
     ) as proxy:
-        click.echo("\n".join(announcement(proxy.url, serving, shown=None if key else proxy.key)))
+        click.echo("\n".join(announcement(proxy.url, serving, None if key else proxy.key, os.environ)))
         proxy.process.wait()
         raise click.ClickException(f"LiteLLM's proxy ended: {proxy.failure()}")
 
 
-def announcement(url: str, serving: Serving, shown: str | None) -> list[str]:
+def announcement(url: str, serving: Serving, shown: str | None, environ: Mapping[str, str]) -> list[str]:
     """What is served, and what each client needs.
 
     Args:
         url: the proxy's.
         serving: what it serves.
         shown: the key; None: it is the user's own, who has it.
+        environ: the user's; where it names a web proxy, the clients are to go round it.
     """
     lines = [
         f"Serves {', '.join(serving.models)}",
@@ -99,7 +103,12 @@ def announcement(url: str, serving: Serving, shown: str | None) -> list[str]:
         f"  Anthropic's base URL   {url}",
         f"  API key                {shown or f'the value of {KEY}'}",
     ]
-    lines += ["", "In another terminal, first:", "", f"export {KEY}={shown}"] if shown else []
+    variables = {KEY: shown} if shown else {}
+    if has_a_web_proxy(environ):
+        variables |= without_a_web_proxy(url, environ)
+    if variables:
+        lines += ["", "In another terminal, first:", ""]
+        lines += [f"export {name}={shlex.quote(value)}" for name, value in variables.items()]
     for name, text in recipes(url, serving, shown).items():
         lines += ["", f"# {name}", text]
     return [*lines, "", "Ready. Press Ctrl+C to stop."]

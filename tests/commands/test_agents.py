@@ -9,7 +9,7 @@ import pytest
 import tomli
 
 from litellm_sagemaker_openai.capabilities import Fact
-from litellm_sagemaker_openai.commands.agents import AGENTS, KEY, PROGRAM, ServedModel, Start
+from litellm_sagemaker_openai.commands.agents import AGENTS, KEY, PROGRAM, ServedModel, Start, without_a_web_proxy
 
 URL, SECRET = "http://127.0.0.1:43121", "sk-secret"
 BARE = ServedModel(URL, SECRET, "coder")
@@ -66,6 +66,21 @@ def test_claude_code_signs_in_as_nobody_else() -> None:
     assert started.environment(environ) == {"EDITOR": "vi"}
     assert {claude(BARE)[name] for name in ("ANTHROPIC_API_KEY", "CLAUDE_CODE_USE_BEDROCK")} == {""}
     assert json.loads(started.file)["apiKeyHelper"] == ""
+
+
+@pytest.mark.parametrize(
+    ("environ", "expected"),
+    [
+        ({}, ["127.0.0.1", "127.0.0.1"]),
+        ({"NO_PROXY": "git.example, .corp"}, ["git.example, .corp,127.0.0.1"] * 2),
+        ({"NO_PROXY": "a", "no_proxy": "b"}, ["a,127.0.0.1", "b,127.0.0.1"]),
+        ({"NO_PROXY": "*"}, ["*", "*"]),
+    ],
+)
+def test_no_web_proxy_gets_the_key_and_the_conversation(environ: dict[str, str], expected: list[str]) -> None:
+    assert list(without_a_web_proxy(URL, environ).values()) == expected
+    variables = json.loads(start("claude", BARE, environ).file)["env"]
+    assert [variables["NO_PROXY"], variables["no_proxy"]] == expected
 
 
 def test_codex_has_a_provider_of_its_own() -> None:

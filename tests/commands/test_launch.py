@@ -126,7 +126,10 @@ def gone(url: str) -> bool:
 
 
 @slow
-def test_any_program(folder: Path, runtime: Running) -> None:
+def test_any_program(folder: Path, runtime: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")  # a company's, which is not asked for this machine
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.delenv("no_proxy", raising=False)
     program(folder, "my-agent", ANY_PROGRAM)
     command = ["launch", "env", "my-gpus/coder", "--", "my-agent", "--wait", "--", "one two"]
     code = "import sys; from litellm_sagemaker_openai.cli import main; main(sys.argv[1:])"

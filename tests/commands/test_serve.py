@@ -281,7 +281,7 @@ def test_the_page_shows_what_it_says() -> None:
     targets = {"my-endpoint": Target("my-endpoint"), "coder": Target("my-gpus", "coder")}
     assert block.text.split()[2:] == [str(target) for target in targets.values()]
     models = {name: Model(target, Served()) for name, target in targets.items()}
-    said = "\n".join(announcement("http://127.0.0.1:4000", Serving(models, ""), "sk-…"))
+    said = "\n".join(announcement("http://127.0.0.1:4000", Serving(models, ""), "sk-…", {}))
     assert block.output
     assert said.startswith(block.output)
     assert all(f"\n# {client}\n" in said for client in chat_recipes("", "", None))
@@ -428,3 +428,12 @@ def test_others_need_a_key_that_was_chosen_for_them(host: str, monkeypatch: pyte
     result = run("--host", host, "my-endpoint")
     assert result.exit_code == 2
     assert f"--host {host} is for others, too: set {KEY} to a key that you choose for them" in result.stderr
+
+
+def test_clients_go_round_a_companys_web_proxy() -> None:
+    environ = {"https_proxy": "http://proxy.corp:3128", "NO_PROXY": ".corp"}
+    models = {"my-endpoint": Model(Target("my-endpoint"), Served())}
+    for shown in ("sk-…", None):
+        said = announcement("http://127.0.0.1:4000", Serving(models, ""), shown, environ)
+        assert {"export NO_PROXY=.corp,127.0.0.1", "export no_proxy=.corp,127.0.0.1"} <= set(said)
+    assert not [line for line in announcement("http://[::1]:4000", Serving(models, ""), "k", {}) if "PROXY=" in line]
