@@ -32,6 +32,11 @@ TOO_LONG = {
     "tokens: 9001 tokens from the input messages and 100 tokens for the completion.": (9001, 8192),
     "Input length (160062 tokens) exceeds the maximum allowed length (59862 tokens).": (160062, 59862),
     "Input validation error: `inputs` must have less than 1024 tokens. Given: 2000": (2000, 1024),
+    "The sum of prompt length (72417.0), query length (0) should not exceed max_num_tokens (69632)": (72417, 69632),
+    "`default_max_tokens` (-152) must be greater than 0, `default_max_tokens` (-152) = max_seq_len (8192) - "
+    "`splited_prompt_len` (8344) - `query_token_len` (0)": (8344, 8192),
+    "Prompt length (9001) exceeds maximum input length (8192). Set log level to info and check TRTLLM logs for how "
+    "maximum input length is set": (9001, 8192),
 }
 ANSWER_TOO_LONG = {
     recorded("vllm/err_max_tokens.http"): (0, 10000000, 4096),
@@ -45,6 +50,19 @@ ANSWER_TOO_LONG = {
     "tokens: 5000 tokens from the input messages and 4000 tokens for the completion.": (5000, 4000, 8192),
     "Input validation error: `inputs` tokens + `max_new_tokens` must be <= 4096. Given: 4000 `inputs` tokens and 200 "
     "`max_new_tokens`": (4000, 200, 4096),
+    "The sum of prompt length (4000) and query length (0) max_tokens (2048) should not exceed max_seq_len (4096)": (
+        4000,
+        2048,
+        4096,
+    ),
+    # Where the characters alone are too many, vLLM counts no tokens: there are more than so many.
+    "This model's maximum context length is 60000 tokens. However, you requested 15000 output tokens and your prompt "
+    "contains 400000 characters (more than 180000 characters, which is the upper bound for 45000 input tokens). Please "
+    "reduce the length of the input prompt or the number of requested output tokens. (parameter=input_text, "
+    "value=400000)": (45001, 15000, 60000),
+    "You passed 400000 input characters and requested 15000 output tokens. However, the model's context length is only "
+    "60000 tokens, resulting in a maximum input length of 45000 tokens (at most 180000 characters). Please reduce the "
+    "length of the input prompt. (parameter=input_text, value=400000)": (45001, 15000, 60000),
 }
 
 
@@ -70,6 +88,9 @@ def test_an_answer_that_would_be_too_long(said: str) -> None:
         "top_k must be less than 5000, got 6000",
         "max_tokens=-1 must be at least 1",
         "9000 input tokens",
+        "Input validation error: `best_of` must be <= 4. Given: 8",
+        "Input validation error: `max_new_tokens` must be <= 512. Given: 1000",
+        "Input validation error: `truncate` must have less than 1024 tokens. Given: 2000",
         "",
     ],
 )
