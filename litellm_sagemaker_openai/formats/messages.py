@@ -64,11 +64,12 @@ def _message(message: Any) -> Any:
         if name not in _NOT_IN_MESSAGES and (value is not None or name == "content")
     }
     if isinstance(message.get("content"), list):
-        message["content"] = [_part(part) for part in message["content"] if not _is_billing(part)]
+        instructs = _instructs(message)
+        message["content"] = [_part(part) for part in message["content"] if not (instructs and _is_billing(part))]
     if isinstance(message.get("tool_calls"), list):
         message["tool_calls"] = [_without(call, _NOT_IN_CALLS) for call in message["tool_calls"]]
-    for name in _REASONING if reasoning else ():
-        message.setdefault(name, reasoning)
+    if reasoning:
+        message |= {name: message.get(name) or reasoning for name in _REASONING}
     return message
 
 
@@ -104,7 +105,7 @@ def _part(part: Any) -> Any:
 def _one_system_message(messages: list[Any]) -> list[Any]:
     leading = next((at for at, message in enumerate(messages) if not _instructs(message)), len(messages))
     later = [at for at in range(leading, len(messages)) if _role(messages[at]) == "developer"]
-    moved = [*range(leading), *later]
+    moved = dict.fromkeys([*range(leading), *later])
     texts = [_text(messages[at]) for at in moved]
     if len(moved) == leading < 2 or None in texts:
         return [{**message, "role": "system"} if _role(message) == "developer" else message for message in messages]

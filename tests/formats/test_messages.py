@@ -42,6 +42,8 @@ class TestReasoning:
             {"reasoning": "Hm."},
             {"reasoning_content": "Hm."},
             {"reasoning": None, "reasoning_content": "Hm."},
+            {"reasoning": "", "reasoning_content": "Hm."},
+            {"reasoning": "Hm.", "reasoning_content": ""},
             {"thinking_blocks": [{"type": "thinking", "thinking": "Hm.", "signature": ""}]},
             {"thinking_blocks": [{"type": "redacted_thinking", "data": "x"}, {"type": "thinking", "thinking": "Hm."}]},
         ],
@@ -95,7 +97,11 @@ class TestWhatIsLeftOut:
         header, rest = text("x-anthropic-billing-header: cc_version=2.1.197.683; cc_entrypoint=cli;"), text("Be brief.")
         assert one({"role": "system", "content": [header, rest]})["content"] == [rest]
         longer = text(f"{header['text']}\nBe brief.")
-        assert one({"role": "user", "content": [longer]})["content"] == [longer]
+        assert one({"role": "system", "content": [longer]})["content"] == [longer]
+
+    def test_a_users_question_about_the_billing_header(self) -> None:
+        question = text("x-anthropic-billing-header: what is it?")
+        assert one({"role": "user", "content": [question]})["content"] == [question]
 
     def test_what_is_an_applications_own_passes(self) -> None:
         message = {"role": "assistant", "content": "Once", "prefix": True, "name": "Ada"}
@@ -121,6 +127,10 @@ class TestWhatIsLeftOut:
 
 
 class TestSystemMessages:
+    def test_many_take_linear_time(self) -> None:
+        messages = [USER, {"role": "developer", "content": "Be brief."}] * 100_000
+        assert len(container_messages(messages)) == 100_001
+
     @pytest.mark.parametrize("first", ["system", "developer"])
     @pytest.mark.parametrize("second", ["system", "developer"])
     def test_the_leading_ones_are_one(self, first: str, second: str) -> None:
