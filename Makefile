@@ -7,7 +7,7 @@ INSTALLED := .venv/installed
 export LITELLM_LOCAL_MODEL_COST_MAP := True
 export AWS_EC2_METADATA_DISABLED := true
 
-.PHONY: test check compat frameworks monitoring demo docs pictures soak bench dist lint format clean
+.PHONY: test check compat frameworks agents monitoring demo docs pictures soak bench dist lint format clean
 
 # The first target, so `make` alone does the same.
 test: lint
@@ -29,6 +29,11 @@ compat:
 # `make frameworks NAMES="dspy crewai"` for some of them; all of them write the page's table.
 frameworks:
 	$(PYTHON) -m tools.frameworks $(or $(NAMES),--page)
+
+# Coding agents through `launch`, installed in .agents (docs/agents.md). Needs Node.js with npm, and its registry.
+# `make agents NAMES="claude codex"` for some of them; all of them write the page's table.
+agents: $(INSTALLED)
+	$(BIN)/python -m tools.agents $(or $(NAMES),--page)
 
 # The dashboard and the alerts, against a real Prometheus that scrapes the real proxy. Where there is none on the PATH,
 # Debian's package is downloaded into .cache, and not installed.
@@ -77,7 +82,7 @@ format: $(INSTALLED)
 	$(BIN)/ruff format
 
 clean:
-	rm -rf .venv .compat .frameworks dist site .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .agents .compat .frameworks dist site .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 $(INSTALLED): pyproject.toml constraints.txt tests/requirements-no-deps.txt
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 10) or sys.exit("needs Python 3.10 or newer: make PYTHON=...")'

@@ -18,6 +18,7 @@ import pytest
 from tests.docs.blocks import FRAMEWORKS
 from tests.docs.pages import PAGES, headings, section, tables
 from tools import frameworks
+from tools.environments import run_at_most
 
 PAGE = "docs/frameworks.md"
 KNOWN = frameworks.frameworks()
@@ -130,7 +131,7 @@ raise SystemExit if sys.argv[1:] else time.sleep(60)
 @each("ends", [True, False])
 def test_nothing_goes_on_that_a_framework_has_started(tmp_path: Path, ends: bool) -> None:
     log = tmp_path / "log"
-    frameworks._run_at_most(10 if ends else 2, [sys.executable, "-uc", STARTS_ANOTHER, *["ends"] * ends], {}, log)
+    run_at_most(10 if ends else 2, [sys.executable, "-uc", STARTS_ANOTHER, *["ends"] * ends], {}, log)
     with log.open() as file:  # locked, as long as the other runs
         deadline = time.monotonic() + 10
         while True:

@@ -1,15 +1,33 @@
-"""What the commands share that install this package in environments of their own: the wheel, and running processes."""
+"""What the commands share that run others' programs on this package: the wheel, processes, and tables of what came of
+it."""
 
 from __future__ import annotations
 
+import os
+import re
 import shutil
+import signal
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from datetime import date
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 CONSTRAINTS = ROOT / "constraints.txt"
+# Nothing but this machine is reached, and nobody's AWS configuration. What tries gets no further than a closed port.
+OFFLINE = {
+    "HTTP_PROXY": "http://127.0.0.1:9",
+    "HTTPS_PROXY": "http://127.0.0.1:9",
+    "NO_PROXY": "127.0.0.1,localhost",
+    "AWS_CONFIG_FILE": os.devnull,
+    "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+    "AWS_EC2_METADATA_DISABLED": "true",
+    "LITELLM_LOCAL_MODEL_COST_MAP": "True",
+    "LITELLM_MODE": "PRODUCTION",  # reads no .env file
+    "PYTHONUNBUFFERED": "1",
+}
 
 
 def built_wheel(folder: Path) -> Path:
@@ -26,6 +44,46 @@ def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> Iterator[str
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     for line in lines:
         yield "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+
+
+def page_with_table(page: str, head: Sequence[str], rows: Iterable[Sequence[object]], today: date) -> str:
+    """A page with these rows in the table that has this head's first name, and the day in the line 'Run on <day>'."""
+    lines = [tuple(head), ("---",) * len(head), *rows]
+    cells = [[str(cell).replace("|", r"\|") for cell in line] for line in lines]
+    text = "\n".join(f"| {' | '.join(line)} |" for line in cells)
+    page, tables = re.subn(rf"(?m)^\| {head[0]} \|.*\n(?:\|.*\n)+", lambda _: f"{text}\n", page)
+    page, days = re.subn(r"(?m)^Run on \d{4}-\d\d-\d\d", f"Run on {today.isoformat()}", page)
+    if (tables, days) != (1, 1):
+        raise SystemExit(f"the page must have one table of {head[0]}s, and one line that begins with 'Run on <day>'")
+    return page
+
+
+@contextmanager
+def started(command: Sequence[str], environment: Mapping[str, str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A command that runs in its log's folder. Nothing of its session goes on after it, nor after Ctrl+C."""
+    with log.open("wb") as file:
+        process = subprocess.Popen(
+            command,
+            env=environment,
+            cwd=log.parent,
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        try:
+            yield process
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+def run_at_most(seconds: float, command: Sequence[str], environment: Mapping[str, str], log: Path) -> int | None:
+    """Run a command in its log's folder; its exit status, or None where it took longer."""
+    with started(command, environment, log) as process, suppress(subprocess.TimeoutExpired):
+        return process.wait(seconds)
+    return None
 
 
 def run(command: Sequence[str], **options: int) -> None:

@@ -18,7 +18,6 @@ import json
 import os
 import re
 import secrets
-import signal
 import subprocess
 import sys
 import tempfile
@@ -27,12 +26,12 @@ import urllib.request
 import venv
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
-from tools.environments import CONSTRAINTS, ROOT, built_wheel, run, table
+from tools.environments import CONSTRAINTS, OFFLINE, ROOT, built_wheel, page_with_table, run, run_at_most, table
 
 SCRIPTS = ROOT / "tests" / "frameworks"
 PAGE = ROOT / "docs" / "frameworks.md"
@@ -47,8 +46,9 @@ _START_SECONDS, _TRIAL_SECONDS = 120, 300
 _HELLO_TOKENS = (8, 12)  # what the echo container counts of "Hello?" and of its answer
 _HELLO_COST = _HELLO_TOKENS[0] * 1e-6 + _HELLO_TOKENS[1] * 2e-6
 
-# Nothing is reported, looked up or downloaded. What tries all the same gets no further than a closed port.
+# Nothing is reported, looked up or downloaded.
 _QUIET = {
+    **OFFLINE,
     "CREWAI_DISABLE_TELEMETRY": "true",
     "CREWAI_TRACING_ENABLED": "false",
     "DO_NOT_TRACK": "1",
@@ -56,15 +56,6 @@ _QUIET = {
     "HF_HUB_OFFLINE": "1",
     "OPENAI_AGENTS_DISABLE_TRACING": "1",
     "OTEL_SDK_DISABLED": "true",
-    "HTTP_PROXY": "http://127.0.0.1:9",
-    "HTTPS_PROXY": "http://127.0.0.1:9",
-    "NO_PROXY": "127.0.0.1,localhost",
-    "AWS_CONFIG_FILE": os.devnull,
-    "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
-    "AWS_EC2_METADATA_DISABLED": "true",
-    "LITELLM_LOCAL_MODEL_COST_MAP": "True",
-    "LITELLM_MODE": "PRODUCTION",  # reads no .env file
-    "PYTHONUNBUFFERED": "1",
 }
 
 
@@ -140,14 +131,8 @@ def _row(result: Result) -> tuple[str, ...]:
 
 def page_with(page: str, results: Iterable[Result], today: date) -> str:
     """The page with these results in its table, and the day."""
-    rows = [HEAD, ("---",) * len(HEAD), *sorted(map(_row, results), key=lambda row: row[0].lower())]
-    cells = [[cell.replace("|", r"\|") for cell in row] for row in rows]
-    lines = "\n".join(f"| {' | '.join(row)} |" for row in cells)
-    page, tables = re.subn(r"(?m)^\| framework \|.*\n(?:\|.*\n)+", lambda _: f"{lines}\n", page)
-    page, days = re.subn(r"(?m)^Run on \d{4}-\d\d-\d\d", f"Run on {today.isoformat()}", page)
-    if (tables, days) != (1, 1):
-        raise SystemExit(f"{PAGE.name} must have one table of frameworks, and one line that begins with 'Run on <day>'")
-    return page
+    rows = sorted(map(_row, results), key=lambda row: row[0].lower())
+    return page_with_table(page, HEAD, rows, today)
 
 
 # Environments
@@ -207,7 +192,7 @@ def _tried(framework: Framework, python: Path, url: str, variables: Mapping[str,
         environment = {**variables, "HOME": home, "DSPY_CACHEDIR": home}
         command = [str(python), "-I", str(_HARNESS), str(script), url, str(written)]
         log = Path(home) / "framework.log"
-        _run_at_most(_TRIAL_SECONDS, command, environment, log)
+        run_at_most(_TRIAL_SECONDS, command, environment, log)
         printed = log.read_text(errors="replace")[-8000:]
         tried = json.loads(written.read_text()) if written.exists() else None
     print(f"  {time.monotonic() - began:.0f} s", flush=True)
@@ -221,21 +206,6 @@ def _tried(framework: Framework, python: Path, url: str, variables: Mapping[str,
     if not works:
         print(printed, flush=True)
     return Result(framework, cells, works)
-
-
-def _run_at_most(seconds: float, command: Sequence[str], environment: Mapping[str, str], log: Path) -> None:
-    """Run a command in its log's folder. Nothing that it has started goes on after it, nor after Ctrl+C."""
-    with log.open("wb") as file:
-        process = subprocess.Popen(
-            command, env=environment, cwd=log.parent, stdout=file, stderr=subprocess.STDOUT, start_new_session=True
-        )
-        try:
-            with suppress(subprocess.TimeoutExpired):
-                process.wait(seconds)
-        finally:
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
 
 
 @contextmanager
