@@ -167,8 +167,11 @@ def _opencode(served: ServedModel, environ: Mapping[str, str]) -> Start:
     """The configuration in its variable is put together with the user's files, and counts for more."""
     known = values_of(served.facts)
     model: dict[str, object] = {"name": served.model, "tool_call": True}
-    if served.context is not None:
-        model["limit"] = {"context": served.context, "output": served.longest_answer}
+    if served.context is not None and served.longest_answer is not None:
+        # Without ``input`` it compacts when the prompt leaves no more than the answer. What a tool said since then has
+        # the container refuse the next request: it compacts then too, but `opencode run` ends with status 1.
+        room = served.context - served.longest_answer
+        model["limit"] = {"context": served.context, "input": room, "output": served.longest_answer}
     if known.get("supports_reasoning"):
         model |= {"reasoning": True, "interleaved": {"field": "reasoning_content"}}
     if known.get("supports_vision"):

@@ -131,7 +131,7 @@ def test_each_agent_knows_the_context(facts: dict[str, int], context: int | None
     assert limits == [context and str(context), answer and str(answer)]
     assert codex(model).get("model_context_window") == context
     limit = opencode(model)["provider"]["sagemaker"]["models"]["coder"].get("limit")
-    assert limit == (context and {"context": context, "output": answer})
+    assert limit == (context and {"context": context, "output": answer, "input": context - (answer or 0)})
 
 
 def test_opencode_knows_what_the_model_can_do() -> None:
