@@ -101,6 +101,7 @@ AGENTS = {
                         },
                         "model": "elsewhere",
                         "apiKeyHelper": "echo sk-ant-elsewhere",
+                        "theme": "light",  # else Claude Code asks, and writes it
                     }
                 ),
             },
@@ -298,7 +299,8 @@ def _killed(trial: Trial) -> None:
         process.send_signal(signal.SIGTERM)
         _wait_until(lambda: process.poll() is not None, "launch to end", _END_SECONDS)
         _wait_until(lambda: not _processes(trial), "its processes to end", _END_SECONDS)
-    left = [path.name for path in (trial.folder.parent / "tmp").rglob("*")]
+    # Claude Code leaves folders without a file, also where it is killed without launch.
+    left = [path.name for path in (trial.folder.parent / "tmp").rglob("*") if path.is_file()]
     _expect(not left, f"left: {', '.join(left)}")
     chat = [str(_COMMAND), "chat", "my-endpoint", "Hello?"]
     _expect(run_at_most(_TRIAL_SECONDS, chat, trial.environment, trial.log) == 0, "the runtime does not answer")
@@ -313,7 +315,7 @@ def _processes(trial: Trial) -> list[str]:
 def _interrupted(trial: Trial) -> None:
     home = trial.folder.parent / "home"
     trusted = {"hasTrustDialogAccepted": True, "hasCompletedProjectOnboarding": True}
-    known = {"hasCompletedOnboarding": True, "theme": "light", "projects": {str(trial.folder): trusted}}
+    known = {"hasCompletedOnboarding": True, "projects": {str(trial.folder): trusted}}
     (home / ".claude.json").write_text(json.dumps(known), encoding="utf-8")
     first = f"import os; os.chdir({str(trial.folder)!r})"
     try:
