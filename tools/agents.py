@@ -296,10 +296,11 @@ def _killed(trial: Trial) -> None:
     with started(trial.command("Run a hundred commands."), trial.environment, trial.log) as process:
         _wait_until(lambda: len(trial.answers()) >= 3 or process.poll() is not None, "its third turn")
         _expect(process.poll() is None, "it had ended before")
+        _expect(len(_processes(trial)) >= 3, "launch, the proxy and the agent are not all there")
         process.send_signal(signal.SIGTERM)
         _wait_until(lambda: process.poll() is not None, "launch to end", _END_SECONDS)
         _wait_until(lambda: not _processes(trial), "its processes to end", _END_SECONDS)
-    # Claude Code leaves folders without a file, also where it is killed without launch.
+    # Files: Claude Code leaves empty folders of its own.
     left = [path.name for path in (trial.folder.parent / "tmp").rglob("*") if path.is_file()]
     _expect(not left, f"left: {', '.join(left)}")
     chat = [str(_COMMAND), "chat", "my-endpoint", "Hello?"]
@@ -307,7 +308,7 @@ def _killed(trial: Trial) -> None:
 
 
 def _processes(trial: Trial) -> list[str]:
-    """The processes that have the trial's folder in their environment."""
+    """The processes that have the trial's folder for temporary files in their environment."""
     shown = subprocess.run(["ps", "axeww", "-o", "pid=,command="], check=True, capture_output=True, text=True).stdout
     return [line for line in shown.splitlines() if f"TMPDIR={trial.environment['TMPDIR']}" in line]
 
