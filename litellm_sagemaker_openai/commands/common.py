@@ -144,6 +144,8 @@ def quiet_litellm() -> None:
     What it logs at WARNING would be printed beside the same error's line. With ``LITELLM_LOG`` set, it logs.
     """
     os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
+    # Else it reads the .env file of a folder above its own: that of a project whose .venv it is installed in.
+    os.environ.setdefault("LITELLM_MODE", "PRODUCTION")
     import litellm
 
     import litellm_sagemaker_openai

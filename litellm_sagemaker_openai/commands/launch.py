@@ -34,6 +34,8 @@ from litellm_sagemaker_openai.commands.common import (
 from litellm_sagemaker_openai.commands.config import region_of
 from litellm_sagemaker_openai.commands.proxy_process import Proxy, random_key, running_proxy
 from litellm_sagemaker_openai.commands.serving import Serving, model_name_option, wait_option, what_to_serve
+from litellm_sagemaker_openai.commands.proxy_process import Proxy, random_key, running_proxy, write_private
+from litellm_sagemaker_openai.commands.serving import DEFAULT_WAIT, Serving, what_to_serve
 from litellm_sagemaker_openai.target import Target
 
 _ANY_PROGRAM = "env"
@@ -102,6 +104,7 @@ def launch(
     not changed.
     """
     arguments: tuple[str, ...] = context.meta[_ARGUMENTS]
+    environ = dict(os.environ)  # before LiteLLM, and what is set for it
     known, program = _program(agent, arguments)
     named = [target] if target else []
     serving = what_to_serve(named, region=region, profile=profile, wait=wait, model_name=hf_model_name)
@@ -117,9 +120,9 @@ def launch(
         wait_until_it_answers(options, wait * 60, _say)
     _say("Starting LiteLLM's proxy, which takes some seconds")
     with running_proxy(serving.config, list(serving.models), key=random_key()) as proxy:
-        start = known.start(ServedModel(proxy.url, proxy.key, name, facts), os.environ)
+        start = known.start(ServedModel(proxy.url, proxy.key, name, facts), environ)
         own = [part.format(file=_file(proxy, start)) if part == "{file}" else part for part in start.arguments]
-        environment = start.environment(os.environ)
+        environment = start.environment(environ)
         if has_a_web_proxy(environment):
             environment |= without_a_web_proxy(proxy.url, environment)
         status = _run([program, *own, *(arguments if known.program else arguments[1:])], environment)
@@ -179,8 +182,10 @@ def _facts(serving: Serving, name: str, context_length: int | None) -> Facts:
 def _file(proxy: Proxy, start: Start) -> Path:
     """The agent's file, which only the user can read, where it ends with the proxy."""
     file = proxy.folder / "settings.json"
-    with open(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as opened:
-        opened.write(start.file)
+    try:
+        write_private(file, start.file)
+    except OSError as error:
+        raise click.ClickException(f"cannot write a temporary file, see TMPDIR: {error.strerror}") from error
     return file
 
 

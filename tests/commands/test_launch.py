@@ -18,6 +18,7 @@ from typing import Any
 
 import click
 import httpx
+import litellm
 import pytest
 from click.testing import CliRunner, Result
 
@@ -182,6 +183,21 @@ def test_nothing_is_left_of_a_launch_that_was_killed(folder: Path, runtime: Runn
         for _ in until("the proxy and its files to be gone"):
             if gone(url) and not list((folder / "temporary").iterdir()):
                 break
+
+
+def test_no_file_of_a_projects_chooses_the_credentials(tmp_path: Path) -> None:
+    """LiteLLM reads a .env file above where it is installed, such as in the project's .venv."""
+    (tmp_path / ".env").write_text("AWS_PROFILE=somebody-elses\n")
+    (tmp_path / ".venv").mkdir()
+    (tmp_path / ".venv" / "litellm").symlink_to(Path(litellm.__file__).parent)
+    code = (
+        "import os; from litellm_sagemaker_openai.commands.common import quiet_litellm; quiet_litellm(); import litellm;"
+        "print(litellm.__file__, os.environ.get('AWS_PROFILE'))"
+    )
+    environ = {name: value for name, value in os.environ.items() if name not in ("AWS_PROFILE", "LITELLM_MODE")}
+    environ["PYTHONPATH"] = os.pathsep.join([str(tmp_path / ".venv"), str(ROOT)])
+    ran = subprocess.run([sys.executable, "-c", code], env=environ, capture_output=True, text=True)
+    assert ran.stdout.split() == [str(tmp_path / ".venv" / "litellm" / "__init__.py"), "None"], ran.stderr
 
 
 def launch(*arguments: str) -> Result:
