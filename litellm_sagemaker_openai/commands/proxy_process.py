@@ -10,7 +10,7 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -114,10 +114,7 @@ def running_proxy(
         click.ClickException: the port is taken, the proxy's requirements are not installed, or it does not start.
     """
     key = key or random_key()
-    with TemporaryDirectory(
-        prefix="litellm-sagemaker-", ignore_cleanup_errors=True
-    ) as folder:  # only its owner may enter
-        _write(Path(folder), config)
+    with _folder_with(config) as folder:
         process = subprocess.Popen(
             [sys.executable, "-m", _CHILD, host, str(port), folder],
             env=proxy_environment(os.environ, key, log_level),
@@ -210,7 +207,8 @@ class _LogReader:
     def _read(self) -> None:
         for line in _lines(self._output, self._key):
             self.lines.append(line)
-            self.pass_on(line)
+            with suppress(OSError, ValueError):  # whoever read it is gone; the process must not be held up by that
+                self.pass_on(line)
 
 
 def _lines(output: IO[bytes], key: str) -> Iterator[str]:
@@ -222,10 +220,22 @@ def _nowhere(line: str) -> None:
     """For lines that nobody wants."""
 
 
-def _write(folder: Path, config: str) -> None:
-    descriptor = os.open(folder / CONFIG_FILE, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with open(descriptor, "w", encoding="utf-8") as file:
-        file.write(config)
+@contextmanager
+def _folder_with(config: str) -> Iterator[str]:
+    """A folder that only its owner may enter, with the configuration."""
+    with ExitStack() as stack:
+        try:
+            folder = stack.enter_context(TemporaryDirectory(prefix="litellm-sagemaker-", ignore_cleanup_errors=True))
+            write_private(Path(folder, CONFIG_FILE), config)
+        except OSError as error:
+            raise click.ClickException(f"cannot write a temporary file, see TMPDIR: {error.strerror}") from error
+        yield folder
+
+
+def write_private(file: Path, text: str) -> None:
+    """Write a new file that only the user can read."""
+    with open(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as opened:
+        opened.write(text)
 
 
 def _wait_until_ready(proxy: Proxy) -> None:

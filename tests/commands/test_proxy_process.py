@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import socket
@@ -13,6 +14,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 import click
 import httpx
@@ -20,6 +22,7 @@ import pytest
 from click.testing import CliRunner
 
 from litellm_sagemaker_openai.cli import main
+from litellm_sagemaker_openai.commands import proxy_process
 from litellm_sagemaker_openai.commands.config import Served, proxy_config
 from litellm_sagemaker_openai.commands.proxy_process import failure_in, proxy_environment, running_proxy
 from litellm_sagemaker_openai.commands.served_routes import has_key, is_served
@@ -271,3 +274,27 @@ def test_a_proxy_that_ends_by_itself(stand_in: Callable[[str], None], monkeypatc
         1,
         "Error: LiteLLM's proxy ended: MemoryError: no room",
     )
+
+
+def test_a_disk_that_is_full(temporary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any, **__: Any) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(proxy_process, "write_private", full)
+    said = "^cannot write a temporary file, see TMPDIR: No space left on device$"
+    with pytest.raises(click.ClickException, match=said), running_proxy(CONFIG, ["m"]):
+        pass
+    assert list(temporary.iterdir()) == []
+
+
+def test_a_log_that_nobody_reads_any_more(stand_in: Callable[[str], None]) -> None:
+    """More of it than a pipe holds: the proxy goes on."""
+    chatty = APP.replace("stream = ", "print(100_000 * 'x' + chr(10), flush=True)\n        stream = ")
+    stand_in(chatty)
+
+    def closed(line: str) -> None:
+        raise BrokenPipeError
+
+    with running_proxy(CONFIG, ["m"], log=closed, log_level="INFO") as proxy:
+        for _ in range(3):
+            assert httpx.get(f"{proxy.url}/health/readiness", timeout=20, trust_env=False).text == "begun"
