@@ -139,7 +139,13 @@ def _claude(served: ServedModel, environ: Mapping[str, str]) -> Start:
         # Both are read for models that it does not know; else it takes 200,000 and 32,000.
         variables["CLAUDE_CODE_MAX_CONTEXT_TOKENS"] = str(served.context)
         variables["CLAUDE_CODE_MAX_OUTPUT_TOKENS"] = str(served.longest_answer)
-    settings = {"env": variables, "model": served.model, "apiKeyHelper": ""}
+    settings = {
+        "env": variables,
+        "model": served.model,
+        "apiKeyHelper": "",
+        # Anthropic's API searches. This model would be asked for what it found, and could only make it up.
+        "permissions": {"deny": ["WebSearch"]},
+    }
     return Start(("--settings", "{file}"), dict.fromkeys(_CLAUDE_ELSEWHERE), json.dumps(settings, indent=2))
 
 

@@ -302,6 +302,7 @@ def test_what_agents_read() -> None:
         "ANTHROPIC_DEFAULT_HAIKU_MODEL=my-gpus/coder",
         "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC=1",
         "claude",
+        "--disallowedTools=WebSearch",  # with a blank in place of the =, a prompt behind it would be another tool
     ]
 
     variable, *opencode = shlex.split(blocks["OpenCode"])
