@@ -26,6 +26,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
+from fnmatch import fnmatch
 from pathlib import Path
 
 from litellm_sagemaker_openai.aws.sigv4 import FrozenCredentials
@@ -69,6 +70,7 @@ class Agent:
         package: npm's.
         arguments: those with which it works on a task by itself, which comes last.
         settings: its own settings, by their path in the home, which name another provider.
+        leaves: what it leaves by itself in the folder for temporary files when it is killed.
     """
 
     key: str
@@ -76,6 +78,7 @@ class Agent:
     package: str
     arguments: tuple[str, ...]
     settings: Mapping[str, str]
+    leaves: str = ""
 
     @property
     def version(self) -> str:
@@ -105,6 +108,7 @@ AGENTS = {
                     }
                 ),
             },
+            leaves="claude-*",  # empty folders
         ),
         Agent(
             "codex",
@@ -140,6 +144,7 @@ AGENTS = {
                     }
                 ),
             },
+            leaves=".*.so",  # a library that its runtime, Bun, unpacks
         ),
     )
 }
@@ -300,8 +305,7 @@ def _killed(trial: Trial) -> None:
         process.send_signal(signal.SIGTERM)
         _wait_until(lambda: process.poll() is not None, "launch to end", _END_SECONDS)
         _wait_until(lambda: not _processes(trial), "its processes to end", _END_SECONDS)
-    # Files: Claude Code leaves empty folders of its own.
-    left = [path.name for path in (trial.folder.parent / "tmp").rglob("*") if path.is_file()]
+    left = [name for name in os.listdir(trial.environment["TMPDIR"]) if not fnmatch(name, trial.agent.leaves)]
     _expect(not left, f"left: {', '.join(left)}")
     chat = [str(_COMMAND), "chat", "my-endpoint", "Hello?"]
     _expect(run_at_most(_TRIAL_SECONDS, chat, trial.environment, trial.log) == 0, "the runtime does not answer")
