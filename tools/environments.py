@@ -47,11 +47,11 @@ def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> Iterator[str
 
 
 def page_with_table(page: str, head: Sequence[str], rows: Iterable[Sequence[object]], today: date) -> str:
-    """A page with these rows in the table that has this head's first name, and the day in the line 'Run on <day>'."""
+    """A page with these rows in the table that has this head's first two names, and the day in the line 'Run on <day>'."""
     lines = [tuple(head), ("---",) * len(head), *rows]
     cells = [[str(cell).replace("|", r"\|") for cell in line] for line in lines]
     text = "\n".join(f"| {' | '.join(line)} |" for line in cells)
-    page, tables = re.subn(rf"(?m)^\| {head[0]} \|.*\n(?:\|.*\n)+", lambda _: f"{text}\n", page)
+    page, tables = re.subn(rf"(?m)^\| {head[0]} \| {head[1]} \|.*\n(?:\|.*\n)+", lambda _: f"{text}\n", page)
     page, days = re.subn(r"(?m)^Run on \d{4}-\d\d-\d\d", f"Run on {today.isoformat()}", page)
     if (tables, days) != (1, 1):
         raise SystemExit(f"the page must have one table of {head[0]}s, and one line that begins with 'Run on <day>'")

@@ -32,10 +32,8 @@ from litellm_sagemaker_openai.commands.common import (
     resolve_region,
 )
 from litellm_sagemaker_openai.commands.config import region_of
-from litellm_sagemaker_openai.commands.proxy_process import Proxy, random_key, running_proxy
-from litellm_sagemaker_openai.commands.serving import Serving, model_name_option, wait_option, what_to_serve
 from litellm_sagemaker_openai.commands.proxy_process import Proxy, random_key, running_proxy, write_private
-from litellm_sagemaker_openai.commands.serving import DEFAULT_WAIT, Serving, what_to_serve
+from litellm_sagemaker_openai.commands.serving import Serving, model_name_option, wait_option, what_to_serve
 from litellm_sagemaker_openai.target import Target
 
 _ANY_PROGRAM = "env"

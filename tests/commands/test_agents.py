@@ -81,6 +81,8 @@ def test_no_web_proxy_gets_the_key_and_the_conversation(environ: dict[str, str],
     assert list(without_a_web_proxy(URL, environ).values()) == expected
     variables = json.loads(start("claude", BARE, environ).file)["env"]
     assert [variables["NO_PROXY"], variables["no_proxy"]] == expected
+
+
 def test_claude_code_does_not_ask_the_model_to_search() -> None:
     """It would take what the model makes up for what was found."""
     assert json.loads(start("claude").file)["permissions"] == {"deny": ["WebSearch"]}

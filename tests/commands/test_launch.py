@@ -191,8 +191,8 @@ def test_no_file_of_a_projects_chooses_the_credentials(tmp_path: Path) -> None:
     (tmp_path / ".venv").mkdir()
     (tmp_path / ".venv" / "litellm").symlink_to(Path(litellm.__file__).parent)
     code = (
-        "import os; from litellm_sagemaker_openai.commands.common import quiet_litellm; quiet_litellm(); import litellm;"
-        "print(litellm.__file__, os.environ.get('AWS_PROFILE'))"
+        "import os; from litellm_sagemaker_openai.commands.common import quiet_litellm; quiet_litellm(); "
+        "import litellm; print(litellm.__file__, os.environ.get('AWS_PROFILE'))"
     )
     environ = {name: value for name, value in os.environ.items() if name not in ("AWS_PROFILE", "LITELLM_MODE")}
     environ["PYTHONPATH"] = os.pathsep.join([str(tmp_path / ".venv"), str(ROOT)])
