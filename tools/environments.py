@@ -47,7 +47,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> Iterator[str
 
 
 def page_with_table(page: str, head: Sequence[str], rows: Iterable[Sequence[object]], today: date) -> str:
-    """A page with these rows in the table that has this head's first two names, and the day in the line 'Run on <day>'."""
+    """A page with these rows in the table whose head begins with the same two names, and the day in 'Run on <day>'."""
     lines = [tuple(head), ("---",) * len(head), *rows]
     cells = [[str(cell).replace("|", r"\|") for cell in line] for line in lines]
     text = "\n".join(f"| {' | '.join(line)} |" for line in cells)
