@@ -78,7 +78,7 @@ class Agent:
     package: str
     arguments: tuple[str, ...]
     settings: Mapping[str, str]
-    leaves: str = ""
+    leaves: tuple[str, ...] = ()
 
     @property
     def version(self) -> str:
@@ -108,7 +108,7 @@ AGENTS = {
                     }
                 ),
             },
-            leaves="claude-*",  # empty folders
+            leaves=("claude-*",),  # empty folders
         ),
         Agent(
             "codex",
@@ -144,7 +144,7 @@ AGENTS = {
                     }
                 ),
             },
-            leaves=".*.so",  # a library that its runtime, Bun, unpacks
+            leaves=(".*.so", "opencode"),  # a library that its runtime, Bun, unpacks, and a folder
         ),
     )
 }
@@ -305,7 +305,8 @@ def _killed(trial: Trial) -> None:
         process.send_signal(signal.SIGTERM)
         _wait_until(lambda: process.poll() is not None, "launch to end", _END_SECONDS)
         _wait_until(lambda: not _processes(trial), "its processes to end", _END_SECONDS)
-    left = [name for name in os.listdir(trial.environment["TMPDIR"]) if not fnmatch(name, trial.agent.leaves)]
+    there = os.listdir(trial.environment["TMPDIR"])
+    left = [name for name in there if not any(fnmatch(name, own) for own in trial.agent.leaves)]
     _expect(not left, f"left: {', '.join(left)}")
     chat = [str(_COMMAND), "chat", "my-endpoint", "Hello?"]
     _expect(run_at_most(_TRIAL_SECONDS, chat, trial.environment, trial.log) == 0, "the runtime does not answer")
