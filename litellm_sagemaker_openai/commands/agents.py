@@ -19,6 +19,8 @@ _PROVIDER = "sagemaker"
 _PROVIDER_NAME = "Amazon SageMaker"
 # What Claude Code and OpenCode ask for at most, for a model that they do not know; for a short context, less of it.
 _LONGEST_ANSWER, _SHARE_FOR_THE_ANSWER = 32_000, 4
+# Below, so much would be left unused that Claude Code had better ask again for a shorter answer.
+_WORTH_COMPACTING_EARLY = 100_000
 # Variables that would have Claude Code ask somebody else, or sign in as somebody else.
 _CLAUDE_ELSEWHERE = (
     *("ANTHROPIC_API_KEY", "ANTHROPIC_CUSTOM_HEADERS", "CLAUDE_CODE_OAUTH_TOKEN", "CLAUDE_CODE_USE_ANTHROPIC_AWS"),
@@ -139,6 +141,10 @@ def _claude(served: ServedModel, environ: Mapping[str, str]) -> Start:
         # Both are read for models that it does not know; else it takes 200,000 and 32,000.
         variables["CLAUDE_CODE_MAX_CONTEXT_TOKENS"] = str(served.context)
         variables["CLAUDE_CODE_MAX_OUTPUT_TOKENS"] = str(served.longest_answer)
+        if served.context >= _WORTH_COMPACTING_EARLY:
+            # It compacts 33,000 tokens below this. Without, it does so only once the container refuses, and each of the
+            # turns before costs a refusal and a shorter answer.
+            variables["CLAUDE_CODE_AUTO_COMPACT_WINDOW"] = str(served.context)
     settings = {
         "env": variables,
         "model": served.model,

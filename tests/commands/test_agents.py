@@ -134,6 +134,7 @@ def test_each_agent_knows_the_context(facts: dict[str, int], context: int | None
     variables = claude(model)
     limits = [variables.get(f"CLAUDE_CODE_MAX_{what}_TOKENS") for what in ("CONTEXT", "OUTPUT")]
     assert limits == [context and str(context), answer and str(answer)]
+    assert variables.get("CLAUDE_CODE_AUTO_COMPACT_WINDOW") == (str(context) if (context or 0) >= 100_000 else None)
     assert codex(model).get("model_context_window") == context
     limit = opencode(model)["provider"]["sagemaker"]["models"]["coder"].get("limit")
     assert limit == (context and {"context": context, "output": answer, "input": context - (answer or 0)})
