@@ -27,6 +27,8 @@ _CLAUDE_ELSEWHERE = (
     *("CLAUDE_CODE_USE_BEDROCK", "CLAUDE_CODE_USE_FOUNDRY", "CLAUDE_CODE_USE_GATEWAY", "CLAUDE_CODE_USE_MANTLE"),
     "CLAUDE_CODE_USE_VERTEX",
 )
+# Those that OpenCode has itself, each of which may be given a model of its own.
+_OPENCODE_AGENTS = ("build", "plan", "general", "explore", "title", "summary", "compaction")
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,10 +198,16 @@ def _opencode(served: ServedModel, environ: Mapping[str, str]) -> Start:
     }
     name = f"{_PROVIDER}/{served.model}"
     given = _object(environ.get("OPENCODE_CONFIG_CONTENT", ""))
-    providers = given.get("provider")
+    providers, agents = given.get("provider"), given.get("agent")
     merged = {
         **given,
         "provider": {**(providers if isinstance(providers, dict) else {}), _PROVIDER: provider},
+        # No model of another provider: an agent of the user's, or of the project's, may name one.
+        "enabled_providers": [_PROVIDER],
+        "agent": {
+            **(agents if isinstance(agents, dict) else {}),
+            **{each: {**_object_in(agents, each), "model": name} for each in _OPENCODE_AGENTS},
+        },
         "model": name,
         "small_model": name,
     }
@@ -235,6 +243,11 @@ def _object(text: str) -> dict[str, object]:
     except ValueError:
         return {}
     return value if isinstance(value, dict) else {}
+
+
+def _object_in(value: object, name: str) -> dict[str, object]:
+    found = value.get(name) if isinstance(value, dict) else None
+    return found if isinstance(found, dict) else {}
 
 
 AGENTS = {

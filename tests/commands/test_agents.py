@@ -114,6 +114,16 @@ def test_opencode_has_a_provider_beside_the_users_own() -> None:
     assert configuration["provider"]["sagemaker"]["models"] == {"coder": {"name": "coder", "tool_call": True}}
 
 
+def test_no_agent_of_opencodes_asks_another_provider() -> None:
+    """One of the user's, or of the project's, may name a model of another: opencode.json is anybody's in a clone."""
+    given = {"agent": {"build": {"model": "other/x", "prompt": "p"}, "mine": {"model": "other/x"}}}
+    configuration = opencode(BARE, {"OPENCODE_CONFIG_CONTENT": json.dumps(given)})
+    assert configuration["enabled_providers"] == ["sagemaker"]
+    assert configuration["agent"]["build"] == {"model": "sagemaker/coder", "prompt": "p"}
+    assert configuration["agent"]["mine"] == {"model": "other/x"}  # which OpenCode then refuses
+    assert configuration["agent"]["title"] == {"model": "sagemaker/coder"}
+
+
 @pytest.mark.parametrize("given", ["", "{", "[]", '{"provider": []}'])
 def test_what_opencode_could_not_read_either_is_replaced(given: str) -> None:
     assert opencode(BARE, {"OPENCODE_CONFIG_CONTENT": given})["model"] == "sagemaker/coder"
