@@ -42,8 +42,8 @@ model = ChatOpenAI(model="{model}", base_url="{url}/v1", api_key=os.environ["{KE
 print(model.invoke("Hello?").text)""",
         "Claude Code": f"""\
 ANTHROPIC_BASE_URL={url} ANTHROPIC_AUTH_TOKEN=${KEY} ANTHROPIC_MODEL={model} \\
-  ANTHROPIC_DEFAULT_HAIKU_MODEL={model} CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC=1 \\
-  claude --disallowedTools=WebSearch""",
+  ANTHROPIC_DEFAULT_HAIKU_MODEL={model} ANTHROPIC_DEFAULT_SONNET_MODEL={model} ANTHROPIC_DEFAULT_OPUS_MODEL={model} \\
+  CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC=1 claude --disallowedTools=WebSearch""",
         "Codex": f"""\
 codex -c model_provider=sagemaker -c model={model} -c 'model_providers.sagemaker={_codex_provider(url)}'""",
         "OpenCode": f"""\

@@ -7,8 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -189,20 +188,20 @@ def _file(proxy: Proxy, start: Start) -> Path:
 
 def _run(command: Sequence[str], environment: Mapping[str, str]) -> int:
     """Run it in the foreground, with this terminal and its signals; its exit status, as a shell has it."""
-    with _signals_for_the_agent() as pass_to:
-        try:
-            process = subprocess.Popen(command, env=environment)
-        except OSError as error:
-            _say(f"cannot run {command[0]}: {error.strerror}")
-            return _NOT_FOUND if isinstance(error, FileNotFoundError) else _NOT_RUN
-        pass_to(process)
-        status = process.wait()
+    pass_to = _signals_for_the_agent()
+    try:
+        agent = subprocess.Popen(command, env=environment)
+    except OSError as error:
+        _say(f"cannot run {command[0]}: {error.strerror}")
+        return _NOT_FOUND if isinstance(error, FileNotFoundError) else _NOT_RUN
+    pass_to(agent)
+    status = agent.wait()
     return status if status >= 0 else 128 - status
 
 
-@contextmanager
-def _signals_for_the_agent() -> Iterator[Callable[[subprocess.Popen[bytes]], None]]:
-    """What would end this command does not: the agent gets it, and this command ends when the agent does.
+def _signals_for_the_agent() -> Callable[[subprocess.Popen[bytes]], None]:
+    """From now on, what would end this command does not: the agent gets it, and this command ends when the agent does,
+    with its status, also where LiteLLM takes a second to let the process end.
 
     A terminal's Ctrl-C and Ctrl-\\ reach the agent by themselves. What is sent to this process alone is passed on to
     the process that is given to the function; what comes before it is, too.
@@ -224,14 +223,10 @@ def _signals_for_the_agent() -> Iterator[Callable[[subprocess.Popen[bytes]], Non
         for number in early:
             agent.send_signal(number)
 
-    handlers = {"SIGINT": nothing, "SIGQUIT": nothing, "SIGTERM": pass_on, "SIGHUP": pass_on}
-    numbers = {getattr(signal, name): handler for name, handler in handlers.items() if hasattr(signal, name)}
-    before = {number: signal.signal(number, handler) for number, handler in numbers.items()}
-    try:
-        yield pass_to
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    for name, handler in {"SIGINT": nothing, "SIGQUIT": nothing, "SIGTERM": pass_on, "SIGHUP": pass_on}.items():
+        if hasattr(signal, name):  # Windows has two of them
+            signal.signal(getattr(signal, name), handler)
+    return pass_to
 
 
 def _say(line: str) -> None:

@@ -190,13 +190,14 @@ def test_no_file_of_a_projects_chooses_the_credentials(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("AWS_PROFILE=somebody-elses\n")
     (tmp_path / ".venv").mkdir()
     (tmp_path / ".venv" / "litellm").symlink_to(Path(litellm.__file__).parent)
-    code = (
-        "import os; from litellm_sagemaker_openai.commands.common import quiet_litellm; quiet_litellm(); "
-        "import litellm; print(litellm.__file__, os.environ.get('AWS_PROFILE'))"
+    script = tmp_path / "script.py"  # python -c would have it read the one of the current folder
+    script.write_text(
+        "import os\nfrom litellm_sagemaker_openai.commands.common import quiet_litellm\nquiet_litellm()\n"
+        "import litellm\nprint(litellm.__file__, os.environ.get('AWS_PROFILE'))"
     )
     environ = {name: value for name, value in os.environ.items() if name not in ("AWS_PROFILE", "LITELLM_MODE")}
     environ["PYTHONPATH"] = os.pathsep.join([str(tmp_path / ".venv"), str(ROOT)])
-    ran = subprocess.run([sys.executable, "-c", code], env=environ, capture_output=True, text=True)
+    ran = subprocess.run([sys.executable, str(script)], env=environ, capture_output=True, text=True)
     assert ran.stdout.split() == [str(tmp_path / ".venv" / "litellm" / "__init__.py"), "None"], ran.stderr
 
 

@@ -300,6 +300,8 @@ def test_what_agents_read() -> None:
         f"ANTHROPIC_AUTH_TOKEN=${KEY}",
         "ANTHROPIC_MODEL=my-gpus/coder",
         "ANTHROPIC_DEFAULT_HAIKU_MODEL=my-gpus/coder",
+        "ANTHROPIC_DEFAULT_SONNET_MODEL=my-gpus/coder",
+        "ANTHROPIC_DEFAULT_OPUS_MODEL=my-gpus/coder",
         "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC=1",
         "claude",
         "--disallowedTools=WebSearch",  # with a blank in place of the =, a prompt behind it would be another tool
