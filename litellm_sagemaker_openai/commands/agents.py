@@ -19,7 +19,7 @@ _PROVIDER = "sagemaker"
 _PROVIDER_NAME = "Amazon SageMaker"
 # What Claude Code and OpenCode ask for at most, for a model that they do not know; for a short context, less of it.
 _LONGEST_ANSWER, _SHARE_FOR_THE_ANSWER = 32_000, 4
-# Below, so much would be left unused that Claude Code had better ask again for a shorter answer.
+# Below, too much of the context would stay unused: Claude Code asks again for a shorter answer instead.
 _WORTH_COMPACTING_EARLY = 100_000
 # Variables that would have Claude Code ask somebody else, or sign in as somebody else.
 _CLAUDE_ELSEWHERE = (

@@ -17,7 +17,6 @@ from tempfile import TemporaryDirectory
 from typing import IO
 
 import click
-import httpx
 
 from litellm_sagemaker_openai.commands.common import printable
 
@@ -240,6 +239,8 @@ def write_private(file: Path, text: str) -> None:
 
 def _wait_until_ready(proxy: Proxy) -> None:
     """It listens already, so that one request waits for its answer as long as LiteLLM takes to load."""
+    import httpx  # here, so that help is fast
+
     try:
         with httpx.Client(trust_env=False, timeout=_START_SECONDS) as client:
             client.get(f"{proxy.url}/health/readiness").raise_for_status()
