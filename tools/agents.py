@@ -12,7 +12,6 @@ count, and must not change. Nothing that runs reaches the network: its proxy for
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import secrets
@@ -37,7 +36,7 @@ from litellm_sagemaker_openai.local.runtime import RuntimeConfig
 from litellm_sagemaker_openai.local.script import Script, ScriptedAnswer, answer_of, read_script
 from litellm_sagemaker_openai.local.server import Running, running
 from tests.terminal import in_terminal
-from tools.environments import OFFLINE, ROOT, page_with_table, run, run_at_most, started, table
+from tools.environments import OFFLINE, ROOT, names_or_page, page_with_table, run, run_at_most, started, table
 
 SCRIPTS = ROOT / "tests" / "agents"
 PAGE = ROOT / "docs" / "agents.md"
@@ -170,18 +169,12 @@ class NotPassed(Exception):
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m tools.agents", description=__doc__.partition("\n")[0])
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"some of: {', '.join(AGENTS)}")
-    parser.add_argument("--page", action="store_true", help="write the table into docs/agents.md")
-    options = parser.parse_args(arguments)
-    if unknown := sorted(set(options.names) - AGENTS.keys()):
-        parser.error(f"{unknown[0]!r} is none of: {', '.join(AGENTS)}")
-    if options.page and options.names:
-        parser.error("--page writes the table of all agents: name none")
+    description = __doc__.partition("\n")[0]
+    names, to_page = names_or_page("python -m tools.agents", description, AGENTS, PAGE, arguments)
     _install()
-    results = [_tried(AGENTS[name], task) for name in options.names or AGENTS for task in TASKS if _has(name, task)]
+    results = [_tried(AGENTS[name], task) for name in names for task in TASKS if _has(name, task)]
     print("\n" + "\n".join(table(HEAD, map(_row, results))))
-    if options.page:
+    if to_page:
         PAGE.write_text(page_with(PAGE.read_text(encoding="utf-8"), results, date.today()), encoding="utf-8")
     return 1 if any(result.failure for result in results) else 0
 

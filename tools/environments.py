@@ -3,13 +3,14 @@ it."""
 
 from __future__ import annotations
 
+import argparse
 import os
 import re
 import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import date
 from pathlib import Path
@@ -36,6 +37,21 @@ def built_wheel(folder: Path) -> Path:
     run([sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(folder), str(ROOT)])
     (wheel,) = folder.glob("*.whl")
     return wheel
+
+
+def names_or_page(
+    program: str, description: str, known: Collection[str], page: Path, arguments: Sequence[str] | None
+) -> tuple[list[str], bool]:
+    """Of a command that tries some things by name, or all, and then may write a page's table: which, and whether."""
+    parser = argparse.ArgumentParser(prog=program, description=description)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"some of: {', '.join(known)}")
+    parser.add_argument("--page", action="store_true", help=f"try all, and write the table into docs/{page.name}")
+    options = parser.parse_args(arguments)
+    if unknown := sorted(set(options.names) - set(known)):
+        parser.error(f"{unknown[0]!r} is none of: {', '.join(known)}")
+    if options.page and options.names:
+        parser.error(f"--page writes the table of all {page.stem}: name none")
+    return options.names or list(known), options.page
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> Iterator[str]:

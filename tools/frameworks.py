@@ -13,7 +13,6 @@ versions of constraints.txt. Nothing that runs reaches the network: its proxy fo
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import re
@@ -31,7 +30,17 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
-from tools.environments import CONSTRAINTS, OFFLINE, ROOT, built_wheel, page_with_table, run, run_at_most, table
+from tools.environments import (
+    CONSTRAINTS,
+    OFFLINE,
+    ROOT,
+    built_wheel,
+    names_or_page,
+    page_with_table,
+    run,
+    run_at_most,
+    table,
+)
 
 SCRIPTS = ROOT / "tests" / "frameworks"
 PAGE = ROOT / "docs" / "frameworks.md"
@@ -89,17 +98,11 @@ class Result:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     known = frameworks()
-    parser = argparse.ArgumentParser(prog="python -m tools.frameworks", description=__doc__.partition("\n")[0])
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"some of: {', '.join(known)}")
-    parser.add_argument("--page", action="store_true", help="write the table into docs/frameworks.md")
-    options = parser.parse_args(arguments)
-    if unknown := sorted(set(options.names) - known.keys()):
-        parser.error(f"{unknown[0]!r} is none of: {', '.join(known)}")
-    if options.page and options.names:
-        parser.error("--page writes the table of all frameworks: name none")
-    results = list(_results([known[name] for name in options.names or known]))
+    description = __doc__.partition("\n")[0]
+    names, to_page = names_or_page("python -m tools.frameworks", description, known, PAGE, arguments)
+    results = list(_results([known[name] for name in names]))
     print("\n" + "\n".join(table(HEAD, [_row(result) for result in results])))
-    if options.page:
+    if to_page:
         PAGE.write_text(page_with(PAGE.read_text(encoding="utf-8"), results, date.today()), encoding="utf-8")
     return 0 if all(result.works for result in results) else 1
 
