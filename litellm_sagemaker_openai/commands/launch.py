@@ -152,7 +152,11 @@ def _chosen(serving: Serving) -> str:
     """The model that the agent works on; asks where there are several."""
     names = serving.chat_models
     if not names:
-        raise click.ClickException(f"no model that chats: {', '.join(serving.models)} makes embeddings")
+        others = [
+            f"{name} {'is asynchronous' if model.served.asynchronous else 'makes embeddings'}"
+            for name, model in serving.models.items()
+        ]
+        raise click.ClickException(f"no model that chats: {', '.join(others)}")
     if len(names) == 1:
         return names[0]
     if not sys.stdin.isatty():
@@ -168,9 +172,7 @@ def _facts(serving: Serving, name: str, context_length: int | None) -> Facts:
         facts["max_input_tokens"] = Fact(context_length, "--context-length")
     context = values_of(facts).get("max_input_tokens")
     if context is None:
-        _say(
-            f"How long {name}'s context is, is not known: the agent hears of it when it is full. --context-length says"
-        )
+        _say(f"The context of {name} is not known: give --context-length, or the agent learns it from an error")
     elif isinstance(context, int) and context < _SHORT_CONTEXT:
         _say(f"{name} has a context of {context} tokens; agents begin with 9,000 to 21,000")
     return facts

@@ -48,8 +48,10 @@ class Serving:
 
     @property
     def chat_models(self) -> list[str]:
-        """The names of those that chat, as far as that is known."""
-        return [name for name, model in self.models.items() if model.mode != "embedding"]
+        """The names of those that chat and answer at once, as far as that is known."""
+        return [
+            name for name, model in self.models.items() if model.mode != "embedding" and not model.served.asynchronous
+        ]
 
 
 @dataclass(frozen=True, slots=True)

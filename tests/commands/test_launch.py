@@ -31,6 +31,7 @@ from litellm_sagemaker_openai.target import Target
 from tests.aws.test_description import ENVIRONMENT
 from tests.aws_apis import Aws
 from tests.commands.test_config import TEI
+from tests.commands.test_endpoints import ASYNCHRONOUS
 from tests.conftest import CREDENTIALS, REGION, Upstream
 from tests.docs.blocks import LAUNCHING
 from tests.operating.proxies import until
@@ -262,6 +263,20 @@ def test_which_one_is_asked_in_a_terminal(agent: None, aws_apis: Aws, upstream: 
 def test_one_that_makes_embeddings(agent: None, aws_apis: Aws) -> None:
     aws_apis.make_endpoint("vectors", image=TEI)
     assert "Error: no model that chats: vectors makes embeddings\n" in refused("claude")
+
+
+def test_an_asynchronous_endpoint_is_no_agents(agent: None, aws_apis: Aws, upstream: Upstream) -> None:
+    upstream(json_answer({"error": {"message": "Forbidden"}}, 403))
+    aws_apis.make_endpoint("reports", **ASYNCHRONOUS)
+    assert "Error: no model that chats: reports is asynchronous\n" in refused("claude")
+    aws_apis.make_endpoint("one")
+    assert "Error: one: SageMaker answered 403" in refused("claude")
+
+
+def test_a_context_that_is_not_known_is_said(agent: None, runtime: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
+    said = "The context of my-endpoint is not known: give --context-length, or the agent learns it from an error\n"
+    assert said in refused("claude", "my-endpoint")
 
 
 def test_a_short_context_is_said(agent: None, aws_apis: Aws, upstream: Upstream) -> None:
