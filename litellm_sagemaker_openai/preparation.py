@@ -75,9 +75,9 @@ def prepare(
         )
         with AtFault(*_TARGET):
             target = parse_target(model, settings.model_id)
-        with AtFault(*_ADDRESS):
-            url, signer = operation.address(settings, target)
         ask_for_stream = stream and operation.streams and not settings.fake_stream
+        with AtFault(*_ADDRESS):
+            url, signer = operation.address(settings, target, stream=ask_for_stream)
         body = operation.body(question.content, settings, stream=ask_for_stream)
         encoded = encode_body(body, max_bytes=operation.max_body_bytes)
         with AtFault("extra_headers", "headers"):

@@ -25,6 +25,8 @@ _REGION = re.compile(REGION)
 _MODEL_FORM = "sagemaker_openai/<endpoint> or sagemaker_openai/<endpoint>/<inference component>"
 
 CHAT_PATH = "/openai/v1/chat/completions"
+# botocore 1.44.5, service model sagemaker-runtime 2017-05-13: InvokeEndpoint and InvokeEndpointWithResponseStream.
+INVOCATIONS, RESPONSE_STREAM = _INVOCATIONS = ("invocations", "invocations-response-stream")
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,12 +139,15 @@ def chat_url(base_url: str, target: Target, region: str | None = None) -> str:
 
 
 def invocations_url(base_url: str, target: Target, region: str, *, route: str = "invocations") -> str:
-    """The URL of one of the endpoint's own routes, ``invocations`` or ``async-invocations``.
+    """The URL of one of the endpoint's own routes: ``invocations``, ``invocations-response-stream``,
+    ``async-invocations``.
 
     It names no component: a header does. Arguments and errors are those of ``chat_url``; a base URL may end in the
-    route's name, as LiteLLM's ``sagemaker/`` has it.
+    name of one of them, as LiteLLM's ``sagemaker/`` has it.
     """
-    root = _runtime_root(base_url.removesuffix(f"/{route}"), target, region)
+    for name in (route, *_INVOCATIONS):
+        base_url = base_url.removesuffix(f"/{name}")
+    root = _runtime_root(base_url, target, region)
     return f"{root}/endpoints/{target.endpoint}/{route}"
 
 

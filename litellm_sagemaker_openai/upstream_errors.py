@@ -213,6 +213,26 @@ def read_failure(body: bytes) -> UpstreamError:
     )
 
 
+def read_stream_exception(name: str, body: bytes) -> UpstreamError:
+    """What an exception in an AWS event stream means.
+
+    Args:
+        name: ``ModelStreamError`` or ``InternalStreamFailure``; any other is taken as it is.
+        body: its JSON, with ``Message`` and, in the former, an ``ErrorCode``.
+    """
+    upstream, timed_out = _read(500, body)
+    try:
+        code = json.loads(body).get("ErrorCode")
+    except (ValueError, AttributeError, RecursionError):
+        code = None
+    if timed_out or code == "ModelInvocationTimeExceeded":
+        return _timed_out(replace(upstream, status=504))
+    if code == "StreamBroken":
+        message = f"the container's stream broke off: the container was stopped. SageMaker says: {upstream.message}"
+        return replace(upstream, status=502, message=message, failure=FailureKind.CUT_OFF)
+    return replace(upstream, error_type=upstream.error_type or name)
+
+
 def unusable(message: str) -> UpstreamError:
     """For an answer that cannot be used. ``message`` may quote what was answered."""
     return _cleaned(UpstreamError(502, message, failure=FailureKind.BROKEN))

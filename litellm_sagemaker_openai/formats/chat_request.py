@@ -11,12 +11,14 @@ from pydantic import BaseModel
 
 from litellm_sagemaker_openai._version import __version__
 from litellm_sagemaker_openai.aws.limits import MAX_BODY_BYTES
+from litellm_sagemaker_openai.formats.aws_event_stream import EVENT_STREAM_TYPE
 from litellm_sagemaker_openai.formats.messages import container_messages, container_tools
 from litellm_sagemaker_openai.refusals import Refusal
 
 _OURS = ("host", "content-length", "transfer-encoding", "connection", "content-type", "content-encoding")
 _TOKEN_HEADERS = ("authorization", "proxy-authorization", "x-amz-security-token")
 COMPONENT_HEADER = "x-amzn-sagemaker-inference-component"
+ACCEPT_HEADER = "x-amzn-sagemaker-accept"  # InvokeEndpointWithResponseStream's member Accept
 
 
 def build_body(
@@ -69,7 +71,11 @@ def encode_body(body: Mapping[str, Any], *, max_bytes: int = MAX_BODY_BYTES) -> 
 
 
 def build_headers(
-    extra_headers: Mapping[str, Any], *, stream: bool = False, component: str | None = None
+    extra_headers: Mapping[str, Any],
+    *,
+    stream: bool = False,
+    component: str | None = None,
+    in_event_stream: bool = False,
 ) -> dict[str, str]:
     """The request's headers, all but ``Authorization``, which is made anew for each attempt.
 
@@ -77,6 +83,8 @@ def build_headers(
         extra_headers: the caller's.
         stream: whether a stream is asked for.
         component: the inference component, on a route that names it in a header.
+        in_event_stream: whether the stream comes inside an AWS event stream, so that another header says what the
+            container may answer.
 
     Raises:
         ValueError: a header that would break the request apart, carry another credential, or be refused.
@@ -87,6 +95,8 @@ def build_headers(
         "content-type": "application/json",
         "user-agent": f"litellm-sagemaker-openai/{__version__}",
     }
+    if in_event_stream:
+        headers |= {"accept": EVENT_STREAM_TYPE, ACCEPT_HEADER: headers["accept"]}
     if component:
         headers[COMPONENT_HEADER] = component
     for name, value in extra_headers.items():

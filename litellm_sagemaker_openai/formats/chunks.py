@@ -20,6 +20,7 @@ from typing import Any
 
 from litellm.types.utils import ModelResponseStream
 
+from litellm_sagemaker_openai.formats.aws_event_stream import EVENT_STREAM_TYPE, AwsEventStream
 from litellm_sagemaker_openai.formats.events import DONE, Decoder, Event, decoder_for
 from litellm_sagemaker_openai.formats.whole_answer import (
     IDENTIFYING,
@@ -58,7 +59,15 @@ def chunk_stream(headers: Mapping[str, str], model: str, hidden: Mapping[str, An
     """
     # LiteLLM 1.110.2 finds the price of what `stream_chunk_builder` builds by its first chunk's provider.
     hidden = {"custom_llm_provider": PROVIDER, **(hidden or {})}
-    return ChunkStream(decoder_for(headers.get("content-type", "")), model, named_headers(headers), hidden)
+    return ChunkStream(decoder_of(headers), model, named_headers(headers), hidden)
+
+
+def decoder_of(headers: Mapping[str, str]) -> Decoder:
+    """What reads an answer with these headers: the container's bytes, or SageMaker's event stream around them."""
+    content_type = headers.get("content-type", "")
+    if content_type.partition(";")[0].strip().lower() != EVENT_STREAM_TYPE:
+        return decoder_for(content_type)
+    return AwsEventStream(decoder_for(headers.get("x-amzn-sagemaker-content-type", "")))
 
 
 class ChunkStream:

@@ -404,8 +404,13 @@ def _logprobs(tokens: Sequence[str], body: Body) -> dict[str, Any] | None:
     return {"content": [_token_logprobs(token, top) for token in tokens]}
 
 
+def chosen_logprob(token: str) -> float:
+    """Made up: it depends on the token alone."""
+    return -(hashlib.sha256(token.encode()).digest()[0] + 1) / 1000
+
+
 def _token_logprobs(token: str, top: int) -> dict[str, Any]:
-    logprob = -(hashlib.sha256(token.encode()).digest()[0] + 1) / 1000
+    logprob = chosen_logprob(token)
     others = [other for other in _OTHER_TOKENS if other != token]
     ranked = [(token, logprob), *((other, logprob - 2 - place) for place, other in enumerate(others))][:top]
     return {**_logprob(token, logprob), "top_logprobs": [_logprob(*entry) for entry in ranked]}

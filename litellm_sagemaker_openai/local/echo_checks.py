@@ -63,9 +63,7 @@ class _SchemaFormat(_Model):
     json_schema: _JsonSchema
 
 
-class _ChatRequest(_Model):
-    model: str | None = None
-    messages: list[_Message]
+class _Sampling(_Model):
     stream: bool | None = None
     stream_options: dict[str, Any] | None = None
     temperature: float | None = None
@@ -74,6 +72,11 @@ class _ChatRequest(_Model):
     max_completion_tokens: int | None = None
     n: int | None = None
     stop: str | list[str] | None = None
+
+
+class _ChatRequest(_Sampling):
+    model: str | None = None
+    messages: list[_Message]
     logprobs: bool | None = None
     top_logprobs: int | None = None
     tools: list[_Tool] | None = None
@@ -89,6 +92,15 @@ class _EmbeddingRequest(_Model):
     input: Annotated[str | list[str] | _Ids | list[_Ids], Field(min_length=1)]
     encoding_format: Literal["float", "base64"] | None = None
     dimensions: int | None = None
+
+
+class _TextCompletionRequest(_Sampling):
+    model: str | None = None
+    prompt: Annotated[str | list[str] | _Ids | list[_Ids], Field(min_length=1)]
+    suffix: str | None = None
+    echo: bool | None = None
+    logprobs: Annotated[int, Field(ge=0, le=MAX_TOP_LOGPROBS)] | None = None
+    best_of: int | None = None
 
 
 _Request = TypeVar("_Request", bound=_Model)
@@ -151,10 +163,26 @@ def check_body(body: Body, served_name: str) -> None:
         for part in message.content or ():
             if isinstance(part, dict):
                 _check_part(part, position)
-    streams = bool(request.stream) or request.stream_options is None
-    _require(streams, "Stream options can only be defined when `stream=True`.", "stream_options")
     _check_sampling(request)
+    _check_top_logprobs(request)
     _check_tools(request)
+
+
+def check_text_completion_body(body: Body, served_name: str) -> None:
+    """Everything that can be judged of a text completion without counting tokens.
+
+    Raises:
+        ContainerRefusal: at the first thing that is wrong.
+    """
+    if not body.get("prompt"):
+        raise ContainerRefusal(
+            "Either prompt or prompt_embeds must be provided and non-empty. (parameter=prompt)", param="prompt"
+        )
+    request = _validated(_TextCompletionRequest, body)
+    _check_model(request.model, served_name)
+    _check_sampling(request)
+    most = request.best_of
+    _require(most is None or most >= (request.n or 1), f"best_of must be at least n, got {most}.", "best_of")
 
 
 def check_embedding_body(body: Body, served_name: str) -> None:
@@ -237,8 +265,10 @@ def _check_part(part: Mapping[str, Any], position: int) -> None:
         _refuse_fields({"type": "dict_type", "loc": where, "msg": "Input should be a valid dictionary", "input": part})
 
 
-def _check_sampling(request: _ChatRequest) -> None:
-    temperature, top_p, top = request.temperature, request.top_p, request.top_logprobs
+def _check_sampling(request: _Sampling) -> None:
+    temperature, top_p = request.temperature, request.top_p
+    streams = bool(request.stream) or request.stream_options is None
+    _require(streams, "Stream options can only be defined when `stream=True`.", "stream_options")
     if temperature is not None:
         _require(0 <= temperature <= 2, f"temperature must be in [0, 2], got {temperature}.", "temperature")
     if top_p is not None:
@@ -247,14 +277,18 @@ def _check_sampling(request: _ChatRequest) -> None:
         count = getattr(request, name)
         _require(count is None or count >= 1, f"{name} must be at least 1, got {count}.", name)
     _require((request.n or 1) <= MAX_CHOICES, f"n must be at most {MAX_CHOICES}, got {request.n}.", "n")
+    stops = [request.stop] if isinstance(request.stop, str) else request.stop or []
+    _require(len(stops) <= MAX_STOPS, f"stop must have at most {MAX_STOPS} strings, got {len(stops)}.", "stop")
+    _require("" not in stops, "stop cannot contain an empty string.", "stop")
+
+
+def _check_top_logprobs(request: _ChatRequest) -> None:
+    top = request.top_logprobs
     if top is not None:
         needed = "when using `top_logprobs`, `logprobs` must be set to true."
         _require(bool(request.logprobs), needed, "top_logprobs")
         too_many = f"Requested sample logprobs of {top}, which is greater than max allowed: {MAX_TOP_LOGPROBS}"
         _require(0 <= top <= MAX_TOP_LOGPROBS, too_many, "top_logprobs")
-    stops = [request.stop] if isinstance(request.stop, str) else request.stop or []
-    _require(len(stops) <= MAX_STOPS, f"stop must have at most {MAX_STOPS} strings, got {len(stops)}.", "stop")
-    _require("" not in stops, "stop cannot contain an empty string.", "stop")
 
 
 def _check_tools(request: _ChatRequest) -> None:

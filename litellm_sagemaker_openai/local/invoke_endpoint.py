@@ -10,6 +10,7 @@ import json
 from dataclasses import replace
 from typing import Any
 
+from litellm_sagemaker_openai.local.event_stream import model_stream_error
 from litellm_sagemaker_openai.local.frontdoor import ACCOUNT, Answer, Container, time_is_up
 from litellm_sagemaker_openai.local.signatures import SignatureRefusal
 
@@ -44,6 +45,17 @@ def container_unreachable(container: Container) -> Answer:
 def container_timed_out(container: Container) -> Answer:
     """The container did not answer in its 60 seconds: its status is 0 then."""
     return _model_error(0, time_is_up(container), container)
+
+
+def stream_broken() -> bytes:
+    """The container hung up in the middle of a stream. The code is AWS's, no recording of the words exists."""
+    return model_stream_error("The connection to the container was reset or closed.", "StreamBroken")
+
+
+def stream_timed_out() -> bytes:
+    """The container's stream did not end in its 8 minutes. The words are from public reports."""
+    message = "Your model primary did not complete sending the inference response in the allotted time."
+    return model_stream_error(message, "ModelInvocationTimeExceeded")
 
 
 def _model_error(status: int, original: str, container: Container) -> Answer:

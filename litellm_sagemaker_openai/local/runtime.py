@@ -21,12 +21,20 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
-from starlette.types import Message, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from litellm_sagemaker_openai.aws.limits import MAX_BODY_BYTES
 from litellm_sagemaker_openai.aws.sigv4 import FrozenCredentials
-from litellm_sagemaker_openai.local import echo, embeddings, frontdoor, invoke_endpoint, queued_invocations
+from litellm_sagemaker_openai.local import (
+    echo,
+    embeddings,
+    frontdoor,
+    invoke_endpoint,
+    queued_invocations,
+    text_completions,
+)
 from litellm_sagemaker_openai.local.echo import ContainerRefusal, EchoConfig, Plan
+from litellm_sagemaker_openai.local.event_stream import CONTENT_TYPE, payload_part
 from litellm_sagemaker_openai.local.frontdoor import Answer, Container
 from litellm_sagemaker_openai.local.queued_invocations import AsyncInferenceConfig, QueuedRequest
 from litellm_sagemaker_openai.local.signatures import check_signature
@@ -97,6 +105,7 @@ def create_app(config: RuntimeConfig) -> Starlette:
         routes=[
             *(Route(path, door.chat, methods=["POST"]) for path in _CHAT_ROUTES),
             Route("/endpoints/{endpoint}/invocations", door.invocations, methods=["POST"]),
+            Route("/endpoints/{endpoint}/invocations-response-stream", door.response_stream, methods=["POST"]),
             Route("/endpoints/{endpoint}/async-invocations", door.queued_invocations, methods=["POST"]),
         ],
         exception_handlers={HTTPException: door.unknown_path, ClientDisconnect: door.client_left},
@@ -146,6 +155,11 @@ class _FrontDoor:
         if refusal is not None:
             return _json_response(refusal)
         return await self._container(request, raw, endpoint, component, _INVOKE_ENDPOINT)
+
+    async def response_stream(self, request: Request) -> Response:
+        """``InvokeEndpointWithResponseStream``: as ``invocations``, and what the container answers comes in events."""
+        answer = await self.invocations(request)
+        return answer if answer.status_code >= 400 else _InEventStream(answer)
 
     async def queued_invocations(self, request: Request) -> Response:
         """``InvokeEndpointAsync``: the request is queued, and what the container answers is stored in S3."""
@@ -263,7 +277,15 @@ class _FrontDoor:
         config, unique, created = self._config.echo, uuid.uuid4().hex, int(time.time())
         try:
             body = echo.parse_body(raw)
-            if route.path(body) == _EMBEDDINGS_PATH:
+            path = route.path(body)
+            if path == _COMPLETIONS_PATH:
+                cmpl = f"cmpl-{unique}"
+                if body.get("stream"):
+                    pieces = text_completions.stream_text(body, config, completion_id=cmpl, created=created)
+                    return _answered(_EchoStream(pieces, Plan(0, ())))
+                whole = text_completions.complete_text(body, config, completion_id=cmpl, created=created)
+                return _answered(Response(_json_bytes(whole), media_type="application/json"))
+            if path == _EMBEDDINGS_PATH:
                 whole = embeddings.embed(body, config, embedding_id=f"embd-{unique}", created=created)
                 return _answered(Response(_json_bytes(whole), media_type="application/json"))
             plan = echo.plan_answer(body, config)
@@ -287,8 +309,9 @@ class _FrontDoor:
             "content-type": request.headers.get("content-type", "application/json"),
             "accept-encoding": "identity",
         }
-        if "accept" in request.headers:
-            headers["accept"] = request.headers["accept"]
+        accept = request.headers.get(frontdoor.ACCEPT_HEADER) or request.headers.get("accept")
+        if accept is not None:
+            headers["accept"] = accept
         question = _json_or_none(raw)
         outgoing = self._http.build_request(
             "POST", f"{upstream.rstrip('/')}{route.path(question)}", content=raw, headers=headers
@@ -327,12 +350,14 @@ class _Route:
     path: Callable[[Any], str]
 
 
-_CHAT_PATH, _EMBEDDINGS_PATH = "/chat/completions", "/embeddings"
+_CHAT_PATH, _COMPLETIONS_PATH, _EMBEDDINGS_PATH = "/chat/completions", "/completions", "/embeddings"
 
 
 def _by_shape(body: Any) -> str:
     """The path for a body by what it asks for, which is how vLLM's ``/invocations`` tells."""
-    return _EMBEDDINGS_PATH if isinstance(body, Mapping) and "messages" not in body else _CHAT_PATH
+    if not isinstance(body, Mapping) or "messages" in body:
+        return _CHAT_PATH
+    return _COMPLETIONS_PATH if "prompt" in body else _EMBEDDINGS_PATH
 
 
 _CHAT = _Route(frontdoor, lambda _: _CHAT_PATH)
@@ -351,12 +376,14 @@ class _PassThrough(StreamingResponse):
         super().__init__(upstream.aiter_raw(), status_code=upstream.status_code, headers=kept)
         self._upstream = upstream
         self._deadline = deadline
+        self.timed_out = False
 
     async def stream_response(self, send: Send) -> None:
         try:
             # Without its last chunk the response is visibly incomplete: uvicorn closes the connection.
-            with anyio.CancelScope(deadline=self._deadline):
+            with anyio.CancelScope(deadline=self._deadline) as scope:
                 await super().stream_response(send)
+            self.timed_out = scope.cancelled_caught
         except httpx.TransportError:
             return
         finally:
@@ -379,6 +406,37 @@ class _EchoStream(StreamingResponse):
                 await send(message)
 
         await super().stream_response(send_but_no_end if self._breaks else send)
+
+
+class _InEventStream(Response):
+    """A container's answer in an AWS event stream. Where it breaks off, SageMaker says so in an exception."""
+
+    def __init__(self, container: Response) -> None:
+        super().__init__()
+        self._container = container
+        self._ended = False
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_in_events(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                await send({**message, "headers": _in_event_stream(message["headers"])})
+                return
+            self._ended = not message.get("more_body")
+            body = payload_part(message["body"]) if message["body"] else b""
+            await send({**message, "body": body})
+
+        await self._container(scope, receive, send_in_events)
+        if not self._ended:
+            timed_out = getattr(self._container, "timed_out", False)
+            broken = invoke_endpoint.stream_timed_out() if timed_out else invoke_endpoint.stream_broken()
+            await send({"type": "http.response.body", "body": broken})
+
+
+def _in_event_stream(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    """The headers of a container's answer, as they stand on the event stream around it."""
+    kept = [(name, value) for name, value in headers if name not in (b"content-type", b"content-length")]
+    inner = [(b"x-amzn-sagemaker-content-type", value) for name, value in headers if name == b"content-type"]
+    return [*kept, *inner, (b"content-type", CONTENT_TYPE.encode())]
 
 
 async def _sse(chunks: Iterator[dict[str, Any]], plan: Plan) -> AsyncIterator[bytes]:

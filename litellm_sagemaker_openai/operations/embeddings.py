@@ -43,7 +43,7 @@ class Embeddings(Operation):
         passthrough = passthrough_of(call.get("optional_params") or {})
         return Question(call["input"], passthrough.headers, passthrough.client)
 
-    def address(self, settings: Settings, target: Target) -> tuple[str, Signer]:
+    def address(self, settings: Settings, target: Target, *, stream: bool) -> tuple[str, Signer]:
         return invocations_address(settings, target)
 
     def body(self, content: Any, settings: Settings, *, stream: bool) -> dict[str, Any]:

@@ -84,8 +84,13 @@ class Operation(ABC):
         """What LiteLLM's call asks, from the handler's keywords."""
 
     @abstractmethod
-    def address(self, settings: Settings, target: Target) -> tuple[str, Signer]:
+    def address(self, settings: Settings, target: Target, *, stream: bool) -> tuple[str, Signer]:
         """The URL, and what authorizes a request to it.
+
+        Args:
+            settings: the call's.
+            target: what it names.
+            stream: whether the container is asked for a stream.
 
         Raises:
             ValueError: no region, sources of it that disagree, a base URL that will not do, or a target that this

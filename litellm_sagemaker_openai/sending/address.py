@@ -8,7 +8,7 @@ from litellm_sagemaker_openai.aws.region import resolve_region
 from litellm_sagemaker_openai.litellm_seams.aws_credentials import source_for
 from litellm_sagemaker_openai.sending.request import GivenToken, RequestSigner, Signer, TokenSigner
 from litellm_sagemaker_openai.settings import Settings
-from litellm_sagemaker_openai.target import Target, agreed_region, chat_url, invocations_url
+from litellm_sagemaker_openai.target import INVOCATIONS, Target, agreed_region, chat_url, invocations_url
 
 HOW_TO_GIVE_REGION = "aws_region_name='us-west-2' (your endpoint's region) or the endpoint's ARN as the model"
 
@@ -31,8 +31,8 @@ def chat_address(settings: Settings, target: Target) -> tuple[str, Signer]:
     return url, TokenSigner(source_for(settings.identity, region), region, settings.token_expiry)
 
 
-def invocations_address(settings: Settings, target: Target, *, route: str = "invocations") -> tuple[str, RequestSigner]:
-    """One of the endpoint's own routes, ``invocations`` or ``async-invocations``, and the signatures that it takes.
+def invocations_address(settings: Settings, target: Target, *, route: str = INVOCATIONS) -> tuple[str, RequestSigner]:
+    """One of the endpoint's own routes (see ``target.invocations_url``), and the signatures that it takes.
 
     Raises:
         ValueError: as for ``chat_address``.

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import struct
 import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from typing import Any
@@ -16,7 +17,7 @@ import boto3
 import httpx
 import pytest
 from botocore.config import Config
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, EventStreamError
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -32,7 +33,9 @@ from litellm_sagemaker_openai.local.frontdoor import Container
 from litellm_sagemaker_openai.local.runtime import RuntimeConfig
 from litellm_sagemaker_openai.local.server import Running, listen, running, url_of
 from litellm_sagemaker_openai.local.signatures import SignatureRefusal, check_signature
-from tests.conftest import CREDENTIALS, REGION
+from litellm_sagemaker_openai.local.text_completions import complete_text, stream_text
+from tests.conftest import CREDENTIALS, REGION, WIRE
+from tests.scripted import Answer, scripted
 
 CONFIG = RuntimeConfig({"my-endpoint": (), "shared": ("first", "second")}, CREDENTIALS, REGION)
 PATH = "/endpoints/my-endpoint/invocations"
@@ -56,6 +59,16 @@ def invoke(client: Any, body: Any, endpoint: str = "my-endpoint", **more: Any) -
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
     answer = client.invoke_endpoint(EndpointName=endpoint, Body=raw, ContentType="application/json", **more)
     return json.loads(answer["Body"].read())
+
+
+def respond(client: Any, body: Any, **more: Any) -> Any:
+    given = {"EndpointName": "my-endpoint", "Body": json.dumps(body).encode(), "ContentType": "application/json"}
+    return client.invoke_endpoint_with_response_stream(**{**given, **more})
+
+
+def wire(name: str) -> Any:
+    """The JSON of a recorded answer."""
+    return json.loads((WIRE / name).read_bytes().partition(b"\r\n\r\n")[2])
 
 
 @pytest.fixture(scope="module")
@@ -168,16 +181,138 @@ def before(handlers: Mapping[str, Any], monkeypatch: pytest.MonkeyPatch) -> Iter
         context.__exit__(None, None, None)
 
 
+class TestResponseStream:
+    def test_a_chat_in_events(self, served: Running) -> None:
+        body = {"messages": [{"role": "user", "content": "hello"}], "stream": True}
+        answer = respond(client_of(served), body)
+        assert answer["ContentType"].startswith("text/event-stream")
+        assert answer["InvokedProductionVariant"] == "AllTraffic"
+        data = b"".join(event["PayloadPart"]["Bytes"] for event in answer["Body"])
+        *chunks, last = [line.removeprefix("data: ") for line in data.decode().splitlines() if line]
+        assert last == "[DONE]"
+        deltas = [json.loads(chunk)["choices"][0]["delta"]["content"] for chunk in chunks]
+        assert "".join(deltas).endswith("You said: hello")
+
+    def test_a_whole_answer(self, served: Running) -> None:
+        answer = respond(client_of(served), TEXTS)
+        assert answer["ContentType"] == "application/json"
+        assert json.loads(b"".join(event["PayloadPart"]["Bytes"] for event in answer["Body"]))["data"]
+
+    def test_errors_before_it(self, served: Running) -> None:
+        client = client_of(served)
+        with pytest.raises(client.exceptions.ModelError, match="does not exist"):
+            respond(client, {**TEXTS, "model": "gpt-4"})
+        with pytest.raises(ClientError, match="Endpoint nowhere of account"):
+            respond(client, TEXTS, EndpointName="nowhere")
+
+    @pytest.mark.parametrize(
+        ("end", "seconds", "said"), [("reset", 30.0, "reset or closed"), ("stall", 0.2, "in the allotted time")]
+    )
+    def test_a_stream_that_does_not_end(self, end: Any, seconds: float, said: str) -> None:
+        with scripted(Answer(pieces=[b"data: {}\n\n"], end=end)) as container:
+            config = replace(CONFIG, upstream=container.url, stream_seconds=seconds)
+            with running(config) as runtime:
+                body = respond(client_of(runtime), {"messages": [], "stream": True})["Body"]
+                events = iter(body)
+                assert next(events)["PayloadPart"]["Bytes"] == b"data: {}\n\n"
+                with closing(body), pytest.raises(EventStreamError, match=f"(ModelStreamError).*{said}"):
+                    next(events)
+
+
+class TestTextCompletions:
+    def test_is_vllms_shape(self, served: Running) -> None:
+        answer = invoke(client_of(served), {"prompt": "Hi", "max_tokens": 4})
+        recorded = wire("vllm/invocations_completion.http")
+        assert answer.keys() <= recorded.keys()
+        assert answer["choices"][0].keys() <= recorded["choices"][0].keys()
+        assert (answer["object"], answer["choices"][0]["finish_reason"]) == ("text_completion", "length")
+        assert answer["usage"] == {
+            "prompt_tokens": 1,
+            "completion_tokens": 4,
+            "total_tokens": 5,
+            "prompt_tokens_details": None,
+        }
+
+    def test_choices_of_each_prompt(self) -> None:
+        answer = complete_text({"prompt": ["one two", "three"], "n": 2, "max_tokens": 50})
+        assert [choice["index"] for choice in answer["choices"]] == [0, 1, 2, 3]
+        assert [choice["text"].partition("wrote: ")[2] for choice in answer["choices"]] == [
+            "one two",
+            "one two (Choice 2.)",
+            "three",
+            "three (Choice 2.)",
+        ]
+        assert answer["usage"]["prompt_tokens"] == 3
+
+    @pytest.mark.parametrize(("prompt", "texts"), [([1, 2], ["1 2"]), ([[1], [2, 3]], ["1", "2 3"])])
+    def test_token_ids(self, prompt: Any, texts: list[str]) -> None:
+        answer = complete_text({"prompt": prompt, "max_tokens": 50})
+        assert [choice["text"].partition("wrote: ")[2] for choice in answer["choices"]] == texts
+
+    @pytest.mark.parametrize(
+        "more",
+        [
+            {},
+            {"echo": True, "logprobs": 2},
+            {"suffix": "tail", "max_tokens": 40},
+            {"n": 2, "max_tokens": 40, "logprobs": 0},
+            {"stop": ["model", "wrote"]},
+            {"stop": " Echo"},
+        ],
+    )
+    def test_streamed_it_says_the_same(self, more: dict[str, Any]) -> None:
+        body = {"prompt": ["def f(x):", "a b"], **more}
+        whole = complete_text(body)
+        *chunks, usage = stream_text({**body, "stream": True, "stream_options": {"include_usage": True}})
+        assert usage["usage"] == whole["usage"]
+        for choice in whole["choices"]:
+            parts = [part for chunk in chunks for part in chunk["choices"] if part["index"] == choice["index"]]
+            assert "".join(part["text"] for part in parts) == choice["text"]
+            assert [part["finish_reason"] for part in parts] == [None] * (len(parts) - 1) + [choice["finish_reason"]]
+            if choice["logprobs"]:
+                for name, values in choice["logprobs"].items():
+                    assert [value for part in parts if part["logprobs"] for value in part["logprobs"][name]] == values
+
+    def test_logprobs_are_vllms_shape(self) -> None:
+        recorded = wire("vllm/invocations_completion_echo_logprobs.http")["choices"][0]["logprobs"]
+        said = complete_text({"prompt": "Hi there", "echo": True, "logprobs": 2, "max_tokens": 2})["choices"][0]
+        assert said["logprobs"].keys() == recorded.keys()
+        assert said["logprobs"]["tokens"] == ["Hi", " there", " Echo", " container"]
+        assert said["logprobs"]["text_offset"] == [0, 2, 8, 13]
+        assert said["logprobs"]["token_logprobs"][0] is None is said["logprobs"]["top_logprobs"][0]
+        assert [len(top) for top in said["logprobs"]["top_logprobs"][1:]] == [2, 2, 2]
+
+    @pytest.mark.parametrize(
+        ("more", "said"),
+        [
+            ({"prompt": ""}, "Either prompt or prompt_embeds must be provided"),
+            ({"prompt": []}, "Either prompt or prompt_embeds must be provided"),
+            ({"prompt": [["a"]]}, "valid"),
+            ({"logprobs": 21}, "less than or equal to 20"),
+            ({"n": 2, "best_of": 1}, "best_of must be at least n"),
+            ({"model": "gpt-4"}, "does not exist"),
+            ({"max_tokens": 200_000}, "max_tokens=200000 cannot be greater"),
+            ({"stream_options": {}}, "only be defined when `stream=True`"),
+        ],
+    )
+    def test_refusals(self, more: dict[str, Any], said: str) -> None:
+        with pytest.raises(ContainerRefusal, match=re.escape(said)):
+            complete_text({"prompt": "Hi", **more})
+        with pytest.raises(ContainerRefusal, match=re.escape(said)):
+            stream_text({"prompt": "Hi", "stream": "stream_options" not in more, **more})
+
+
 class TestUpstream:
     def test_the_bodys_shape_says_which_route_is_meant(self, monkeypatch: pytest.MonkeyPatch) -> None:
         async def told(request: Request) -> Response:
             return JSONResponse({"path": request.url.path, "body": await request.json()})
 
-        handlers = {"/v1/embeddings": told, "/v1/chat/completions": told}
+        handlers = {"/v1/embeddings": told, "/v1/chat/completions": told, "/v1/completions": told}
         with before(handlers, monkeypatch) as runtime:
             client = client_of(runtime)
             assert invoke(client, TEXTS) == {"path": "/v1/embeddings", "body": TEXTS}
             assert invoke(client, {"messages": []})["path"] == "/v1/chat/completions"
+            assert invoke(client, {"prompt": ""})["path"] == "/v1/completions"
 
     def test_errors_are_model_errors(self, monkeypatch: pytest.MonkeyPatch) -> None:
         async def refuse(request: Request) -> Response:

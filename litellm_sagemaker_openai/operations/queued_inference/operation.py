@@ -37,7 +37,7 @@ class QueuedChat(Operation):
     def question(self, call: Mapping[str, Any]) -> Question:
         return Question(call["messages"], call.get("headers") or {}, call.get("client"))
 
-    def address(self, settings: Settings, target: Target) -> tuple[str, Signer]:
+    def address(self, settings: Settings, target: Target, *, stream: bool) -> tuple[str, Signer]:
         return queue_address(settings, target)
 
     def body(self, content: Any, settings: Settings, *, stream: bool) -> dict[str, Any]:
