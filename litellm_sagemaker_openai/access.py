@@ -41,6 +41,7 @@ _OPERATORS = frozenset(
         "shared_session",
         "ssl_certificate",
         "ssl_verify",
+        "text_completion",
         "user_config",
     }
 )

@@ -24,6 +24,7 @@ from litellm_sagemaker_openai.sending.cold_start import LONGEST_WAIT
 
 # Operations that some options are for, by their names: `Operation.name`, and the column of docs/parameters.md.
 CHAT, EMBEDDINGS, QUEUED_CHAT = "chat", "embeddings", "queued chat"
+TEXT_COMPLETIONS = "text completions"
 
 Reader = Callable[[str, Any], Any]
 
@@ -143,7 +144,8 @@ _NO_TOKEN = (
 _QUEUE_ALONE = (
     "the aws_sagemaker_async_… options are for asynchronous inference; give aws_sagemaker_async=True with them"
 )
-_of_the_queue = partial(Option, taken_by=(QUEUED_CHAT,), refused_by={CHAT: _QUEUE_ALONE, EMBEDDINGS: _QUEUE_ALONE})
+_NOT_QUEUED = (CHAT, TEXT_COMPLETIONS, EMBEDDINGS)
+_of_the_queue = partial(Option, taken_by=(QUEUED_CHAT,), refused_by=dict.fromkeys(_NOT_QUEUED, _QUEUE_ALONE))
 
 OPTIONS: tuple[Option, ...] = (
     Option("model_id", text),
@@ -152,12 +154,16 @@ OPTIONS: tuple[Option, ...] = (
         "api_key",
         bearer_token,
         taken_by=(CHAT,),
-        refused_by={EMBEDDINGS: _NO_TOKEN("invocations"), QUEUED_CHAT: _NO_TOKEN("async-invocations")},
+        refused_by={
+            EMBEDDINGS: _NO_TOKEN("invocations"),
+            TEXT_COMPLETIONS: _NO_TOKEN("invocations"),
+            QUEUED_CHAT: _NO_TOKEN("async-invocations"),
+        },
     ),
     Option("sagemaker_base_url", text),
     Option("hf_model_name", text, ""),
-    Option("fake_stream", flag, False, taken_by=(CHAT,)),
-    Option("max_retries", count, taken_by=(CHAT,)),
+    Option("fake_stream", flag, False, taken_by=(CHAT, TEXT_COMPLETIONS)),
+    Option("max_retries", count, taken_by=(CHAT, TEXT_COMPLETIONS)),
     Option("aws_sagemaker_allowed_hosts", checked(checked_hosts), ()),
     Option(
         "aws_sagemaker_token_expiry",
@@ -165,13 +171,16 @@ OPTIONS: tuple[Option, ...] = (
         int(DEFAULT_EXPIRY.total_seconds()),
         taken_by=(CHAT,),
     ),
-    Option("aws_sagemaker_allow_zero_temp", flag, False, taken_by=(CHAT, QUEUED_CHAT)),
+    Option("aws_sagemaker_allow_zero_temp", flag, False, taken_by=(CHAT, TEXT_COMPLETIONS, QUEUED_CHAT)),
     Option(
         "aws_sagemaker_async",
         flag,
         False,
         taken_by=(QUEUED_CHAT,),
-        refused_by={EMBEDDINGS: "aws_sagemaker_async is for chat completions; leave it out for embeddings"},
+        refused_by={
+            EMBEDDINGS: "aws_sagemaker_async is for chat completions; leave it out for embeddings",
+            TEXT_COMPLETIONS: "aws_sagemaker_async is for chat completions; leave it out for text completions",
+        },
     ),
     _of_the_queue("aws_sagemaker_async_input", checked(parse_prefix, text)),
     *(
@@ -184,7 +193,7 @@ OPTIONS: tuple[Option, ...] = (
         "aws_sagemaker_cold_start_timeout",
         duration(LONGEST_WAIT),
         0.0,
-        taken_by=(CHAT, EMBEDDINGS),
+        taken_by=(CHAT, TEXT_COMPLETIONS, EMBEDDINGS),
         refused_by={
             QUEUED_CHAT: "aws_sagemaker_cold_start_timeout has no meaning with aws_sagemaker_async: SageMaker keeps "
             "the request until the endpoint has capacity. Leave it out; timeout is how long the call waits for the "

@@ -21,6 +21,7 @@ from litellm_sagemaker_openai.litellm_seams import (
     stream_opening,
     stream_wrapper,
 )
+from litellm_sagemaker_openai.litellm_seams import text_completions as text_completions_seam
 from litellm_sagemaker_openai.litellm_seams.callback_view import keep_secrets_out
 from litellm_sagemaker_openai.litellm_seams.model_info import register_models
 from litellm_sagemaker_openai.litellm_seams.registration import add_provider
@@ -29,14 +30,18 @@ from litellm_sagemaker_openai.operations.chat import chat
 from litellm_sagemaker_openai.operations.embeddings import embeddings
 from litellm_sagemaker_openai.operations.operation import Operation
 from litellm_sagemaker_openai.operations.queued_inference.operation import queued_chat
+from litellm_sagemaker_openai.operations.text_completions import text_completions
 from litellm_sagemaker_openai.operator_log import operator_log
 from litellm_sagemaker_openai.options import is_queued
 from litellm_sagemaker_openai.preparation import prepare
 
-_NOT_SERVED = "sagemaker_openai/ serves chat completions and embeddings, and no images"
+_NOT_SERVED = "sagemaker_openai/ serves chat, text completions and embeddings, and no images"
 
 
-def _chat(_: Mapping[str, Any], parameters: Mapping[str, Any]) -> Operation:
+def _completion(call: Mapping[str, Any], parameters: Mapping[str, Any]) -> Operation:
+    """LiteLLM asks for text completions by the same method."""
+    if (call.get("litellm_params") or {}).get("text_completion"):
+        return text_completions
     return queued_chat if is_queued(parameters) else chat
 
 
@@ -54,7 +59,7 @@ class SageMakerOpenAI(CustomLLM):
     def completion(self, *_: Any, **call: Any) -> ModelResponse:
         """A whole answer."""
         response_cache.install(call["logging_obj"])
-        response: ModelResponse = execution.complete(prepare(_chat, call))
+        response: ModelResponse = execution.complete(prepare(_completion, call))
         return response
 
     def acompletion(self, *_: Any, **call: Any) -> Coroutine[Any, Any, ModelResponse | CustomStreamWrapper]:
@@ -64,15 +69,15 @@ class SageMakerOpenAI(CustomLLM):
         so that what may read files, such as the runtime's URL, happens in the thread.
         """
         if stream_opening.is_flagged(call.get("optional_params") or {}):
-            streamed = prepare(_chat, call, stream=True, is_async=True)
+            streamed = prepare(_completion, call, stream=True, is_async=True)
             return _LazyCoroutine(lambda: execution.open_wrapped_stream(streamed))
-        whole = prepare(_chat, call, is_async=True)
+        whole = prepare(_completion, call, is_async=True)
         return _LazyCoroutine(lambda: execution.complete_async(whole))
 
     def streaming(self, *_: Any, **call: Any) -> Iterator[ModelResponseStream]:  # type: ignore[override]
         """An answer as it comes. What fails before the first chunk is raised before this returns."""
         response_cache.install(call["logging_obj"])
-        return execution.open_stream(prepare(_chat, call, stream=True))
+        return execution.open_stream(prepare(_completion, call, stream=True))
 
     def astreaming(self, *_: Any, **call: Any) -> AsyncIterator[ModelResponseStream]:  # type: ignore[override]
         """An answer as it comes, without blocking the event loop. The connection opens with the first read.
@@ -80,7 +85,7 @@ class SageMakerOpenAI(CustomLLM):
         LiteLLM asks this way where ``stream_opening`` keeps out of a call.
         """
         _install()  # a proxy config, or an application, may have replaced LiteLLM's list of callbacks
-        return execution.stream_lazily(prepare(_chat, call, stream=True, is_async=True))
+        return execution.stream_lazily(prepare(_completion, call, stream=True, is_async=True))
 
     def embedding(self, *_: Any, **call: Any) -> EmbeddingResponse:
         """The embeddings of a text or of several."""
@@ -111,6 +116,7 @@ def _install() -> None:
     stream_wrapper.install()
     reasoning_effort.install()
     model_listing.install()
+    text_completions_seam.install()
 
 
 sagemaker_openai = SageMakerOpenAI()

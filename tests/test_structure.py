@@ -20,7 +20,7 @@ SEAMS = "litellm_seams"
 # What LiteLLM documents, or shows at its top for all to use.
 PUBLIC = {
     "litellm": {
-        *("CustomLLM", "CustomStreamWrapper", "EmbeddingResponse", "ModelResponse"),
+        *("CustomLLM", "CustomStreamWrapper", "EmbeddingResponse", "ModelResponse", "TextCompletionResponse"),
         *("completion", "get_llm_provider", "get_valid_models", "model_cost", "register_model", "token_counter"),
         *("cache", "callbacks", "custom_provider_map", "model_alias_map", "model_fallbacks", "num_retries"),
         *("ssl_certificate", "ssl_verify", "suppress_debug_info"),
@@ -51,7 +51,7 @@ PURE = [
     *("commands.agents", "commands.client_recipes", "commands.refused_responses", "commands.served_routes"),
     *("commands.model_info", "commands.stated", "commands.probing"),
     *("formats.aws_event_stream", "formats.chat_request", "formats.chunks", "formats.embeddings", "formats.events"),
-    *("formats.messages", "formats.whole_answer"),
+    *("formats.messages", "formats.text_completions", "formats.whole_answer"),
     *("local.described", "local.event_stream", "local.messages", "local.script", "local.text_completions"),
     *("monitoring.connections", "monitoring.reasons", "monitoring.recorder", "monitoring.table"),
     *("operations.queued_inference.request", "sending.timeouts"),

@@ -40,16 +40,23 @@ def build_body(
     body.update(parameters)
     if "tools" in body:
         body["tools"] = container_tools(body["tools"])
-    if stream:
-        body["stream"] = True
-        stream_options = parameters.get("stream_options") or {}
-        if not isinstance(stream_options, Mapping):
-            raise Refusal(f"stream_options must be a dictionary, not {type(stream_options).__name__}", "stream_options")
-        body["stream_options"] = {"include_usage": True, **stream_options}
-    else:
-        # vLLM refuses a non-streamed request that has stream_options (LiteLLM callers leave them in with fake_stream).
-        body.pop("stream_options", None)
-    return body
+    return stream_members(body, stream=stream)
+
+
+def stream_members(body: Mapping[str, Any], *, stream: bool) -> dict[str, Any]:
+    """The body, asking for a stream and for its token counts, unless it says no to them; or for a whole answer.
+
+    Raises:
+        Refusal: ``stream_options`` is not a dictionary.
+    """
+    # vLLM refuses a non-streamed request that has stream_options (LiteLLM callers leave them in with fake_stream).
+    whole = {name: value for name, value in body.items() if name != "stream_options"}
+    if not stream:
+        return whole
+    stream_options = body.get("stream_options") or {}
+    if not isinstance(stream_options, Mapping):
+        raise Refusal(f"stream_options must be a dictionary, not {type(stream_options).__name__}", "stream_options")
+    return {**whole, "stream": True, "stream_options": {"include_usage": True, **stream_options}}
 
 
 def encode_body(body: Mapping[str, Any], *, max_bytes: int = MAX_BODY_BYTES) -> bytes:

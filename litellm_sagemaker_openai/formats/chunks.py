@@ -15,7 +15,7 @@ first (``stream_with_fallbacks`` in router.py, 1.106.2; tests/operating/test_out
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from litellm.types.utils import ModelResponseStream
@@ -49,17 +49,24 @@ _MOST_HELD = 200
 _NOT_EXTRA = frozenset({*IDENTIFYING, "choices", "usage", "model"})
 
 
-def chunk_stream(headers: Mapping[str, str], model: str, hidden: Mapping[str, Any] | None = None) -> ChunkStream:
+def chunk_stream(
+    headers: Mapping[str, str],
+    model: str,
+    hidden: Mapping[str, Any] | None = None,
+    *,
+    read: Callable[[Decoder], Decoder] = lambda decoder: decoder,
+) -> ChunkStream:
     """What turns the bytes of an answer with these headers into chunks.
 
     Args:
         headers: the answer's.
         model: as the caller named it.
         hidden: what each chunk's ``_hidden_params`` hold besides.
+        read: makes of what reads the answer's events one that gives a chat's.
     """
     # LiteLLM 1.110.2 finds the price of what `stream_chunk_builder` builds by its first chunk's provider.
     hidden = {"custom_llm_provider": PROVIDER, **(hidden or {})}
-    return ChunkStream(decoder_of(headers), model, named_headers(headers), hidden)
+    return ChunkStream(read(decoder_of(headers)), model, named_headers(headers), hidden)
 
 
 def decoder_of(headers: Mapping[str, str]) -> Decoder:

@@ -14,9 +14,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from litellm import EmbeddingResponse, ModelResponse
+from litellm import EmbeddingResponse, ModelResponse, TextCompletionResponse
 
 from litellm_sagemaker_openai.litellm_seams import lookup
+from litellm_sagemaker_openai.upstream_errors import PROVIDER
 
 _PROMPTS = "litellm.litellm_core_utils.prompt_templates.common_utils"
 _TEXTS = ("content", "reasoning", "reasoning_content")
@@ -66,6 +67,21 @@ def embedding_response(
     made = EmbeddingResponse(**answer)
     made._hidden_params.update({**response._hidden_params, "additional_headers": named_headers(headers)})
     return made
+
+
+def text_completion_response(answer: Mapping[str, Any], headers: Mapping[str, str]) -> TextCompletionResponse:
+    """A container's text completion as LiteLLM's response, which needs no converter. Arguments are those of
+    ``chat_response``.
+
+    Raises:
+        TypeError, ValueError, KeyError: it is not a text completion.
+    """
+    made: Any = TextCompletionResponse(**answer)
+    if not answer.get("usage"):
+        made.usage = None  # LiteLLM's would be one of zeros
+    made._hidden_params = {"additional_headers": named_headers(headers), "custom_llm_provider": PROVIDER}
+    response: TextCompletionResponse = made
+    return response
 
 
 def reasoning_and_content(message: Mapping[str, Any]) -> tuple[Any, Any]:

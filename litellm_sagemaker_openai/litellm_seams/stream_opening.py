@@ -28,6 +28,9 @@ from litellm_sagemaker_openai.upstream_errors import PROVIDER
 # tests/operating/test_limits.py::test_stream_timeout_is_for_streams_alone shows either.
 _COMPLETION_TIMEOUT = "litellm.litellm_core_utils.completion_timeout"
 STREAM_FLAG = "sagemaker_openai_stream"
+OURS = "_of_sagemaker_openai"  # what `text_completions` puts on a function of its own in the place of LiteLLM's
+
+_OPENED = (CallTypes.acompletion, CallTypes.atext_completion)
 
 # What makes LiteLLM answer a call without asking the handler, or ask another model with the same keywords: there
 # `stream` must stay as it is.
@@ -55,7 +58,9 @@ class StreamOpening(CustomLogger):
         self, kwargs: dict[str, Any], call_type: CallTypes | None
     ) -> dict[str, Any] | None:
         """The call with the flag in place of ``stream``, or None to leave it as it is."""
-        if call_type is not CallTypes.acompletion or not _applies(kwargs) or not _is_last(self):
+        if call_type not in _OPENED or not _applies(kwargs) or not _is_last(self):
+            return None
+        if call_type is CallTypes.atext_completion and not text_streams_are_known():
             return None
         asked = _StreamRequested("stream")
         changed = {**{name: value for name, value in kwargs.items() if name != "stream"}, STREAM_FLAG: asked}
@@ -91,6 +96,12 @@ def flagged_retries(optional_params: Mapping[str, Any]) -> int | None:
 def without_flag(parameters: Mapping[str, Any]) -> dict[str, Any]:
     """The parameters as they were before: with ``stream``, as callbacks know it, and without the flag."""
     return {**{name: value for name, value in parameters.items() if name != STREAM_FLAG}, "stream": True}
+
+
+def text_streams_are_known() -> bool:
+    """Whether LiteLLM takes a stream of a text completion for one where it asked for a whole answer: of itself it does
+    not, and ``text_completions`` sees to it."""
+    return getattr(lookup.in_loaded("litellm.utils", "_is_converted_stream_result"), OURS, False)
 
 
 def _applies(kwargs: Mapping[str, Any]) -> bool:

@@ -31,7 +31,7 @@ def row(beginning: str) -> list[str]:
 ROWS = (
     "whose credentials or which account",
     "which host",
-    "which provider, component or model",
+    "which operation, provider, component or model",
     "how the connection is made",
     "whose cached answer",
     "LiteLLM's own names",

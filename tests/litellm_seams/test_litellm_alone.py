@@ -12,6 +12,7 @@ import httpx
 import litellm
 import pytest
 from litellm import CustomLLM, EmbeddingResponse, ModelResponse
+from litellm.types.utils import ModelResponseStream
 
 from tests.conftest import MESSAGES
 
@@ -59,6 +60,28 @@ async def test_hands_no_headers_of_an_embedding_on(plain: Plain) -> None:
     """``embedding_parameters.py``"""
     await litellm.aembedding("plain/m", ["a"], extra_headers=HEADERS)
     assert "x-mine" not in str(plain.seen[0].get("headers")) + str(plain.seen[0].get("optional_params"))
+
+
+@pytest.mark.parametrize("prompt", [[1, 2], [[1], [2]]], ids=str)
+def test_refuses_token_ids(plain: Plain, prompt: Any) -> None:
+    """``text_completions.py``"""
+    with pytest.raises(Exception, match="Unmapped prompt format"):
+        litellm.text_completion(prompt, "plain/m")
+
+
+def test_loses_what_text_completions_say(plain: Plain, monkeypatch: pytest.MonkeyPatch) -> None:
+    """``text_completions.py``"""
+    choices: Any = [{"index": 0, "delta": {"content": "a"}}, {"index": 1, "delta": {"content": "b"}, "logprobs": {}}]
+
+    def streaming(*_: Any, **call: Any) -> Iterator[ModelResponseStream]:
+        yield ModelResponseStream(id="1", created=1, model="m", choices=choices)
+
+    monkeypatch.setattr(plain, "streaming", streaming)
+    first = next(iter(litellm.text_completion("Hi", "plain/m", stream=True)))
+    assert [choice.text for choice in first.choices] == ["a"]
+    assert first.usage.total_tokens == 0
+    is_stream: Any = litellm.utils._is_converted_stream_result
+    assert not is_stream.__wrapped__(litellm.TextCompletionStreamWrapper(None, "m"))
 
 
 def test_does_not_time_the_provider(plain: Plain) -> None:

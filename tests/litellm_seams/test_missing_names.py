@@ -32,6 +32,7 @@ pytestmark = pytest.mark.medium(reason="makes each kind of call without each nam
 
 PACKAGE = Path(litellm_sagemaker_openai.__file__).parent
 ANSWER = "Echo container, not a model. You said: Hello?"
+CONTINUED = "Echo container, not a model. You wrote: Hello?"
 CHAT, EMBED = "sagemaker_openai/my-endpoint", "sagemaker_openai/shared-endpoint/coder"
 
 # The names that stand for one thing, under any of LiteLLM's versions.
@@ -46,6 +47,7 @@ NAMES = [
     ("ModelInfo",),
     ("OPENAI_EMBEDDING_PARAMS",),
     ("StreamKind",),
+    ("TextCompletionStreamWrapper",),
     ("__self__",),
     ("_acquired",),
     ("_acquired_per_host",),
@@ -66,6 +68,7 @@ NAMES = [
     ("close",),
     ("connector",),
     ("convert_to_model_response_object",),
+    ("convert_to_text_completion_object",),
     ("cooldown_cache",),
     ("credential_list",),
     ("custom_llm_setup",),
@@ -105,6 +108,7 @@ NAMES = [
     ("router_general_settings",),
     ("set_cache",),
     ("should_exit",),
+    ("text_completion",),
 ]
 
 
@@ -175,6 +179,17 @@ async def streamed(is_async: bool) -> None:
     assert built.usage.completion_tokens > 0
 
 
+async def continued(is_async: bool) -> None:
+    """A text completion, whole and streamed."""
+    call: dict[str, Any] = {"model": CHAT, "prompt": "Hello?", "max_tokens": 40}
+    if is_async:
+        whole: Any = await litellm.atext_completion(**call)
+        chunks: list[Any] = [chunk async for chunk in await litellm.atext_completion(**call, stream=True)]
+    else:
+        whole, chunks = litellm.text_completion(**call), list(litellm.text_completion(**call, stream=True))
+    assert whole.choices[0].text == "".join(chunk.choices[0].text for chunk in chunks) == f" {CONTINUED}"
+
+
 async def embedded(is_async: bool) -> None:
     call: dict[str, Any] = {"model": EMBED, "input": ["one", "two"]}
     response: Any = await litellm.aembedding(**call) if is_async else litellm.embedding(**call)
@@ -214,7 +229,7 @@ async def queued(is_async: bool) -> None:
 
 
 Kind = Callable[[bool], Coroutine[Any, Any, None]]
-KINDS: list[Kind] = [whole, with_a_tool, streamed, routed, embedded, queued, refused]
+KINDS: list[Kind] = [whole, with_a_tool, streamed, routed, continued, embedded, queued, refused]
 
 
 def run_without_a_loop(synchronous: Coroutine[Any, Any, None]) -> None:

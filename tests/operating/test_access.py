@@ -285,6 +285,7 @@ SAID: dict[str, tuple[dict[str, Any], str]] = {
         {"user_continue_message": {"role": "user", "content": "secret"}, "ensure_alternating_roles": True},
         "user_continue_message",
     ),
+    "a text completion": ({"text_completion": True}, "text_completion"),
     "LiteLLM's own names": ({"litellm_params": {"api_base": "https://evil.example"}}, "litellm_params"),
 }
 

@@ -1,0 +1,108 @@
+"""Text completions as LiteLLM would lose them: token ids, what a stream's choices say, and streams that open early.
+
+What LiteLLM does: it makes chat messages of the prompts, one for each, and refuses token ids for a custom provider
+("Unmapped prompt format", ``text_completion`` in main.py). Of a stream's chunk, ``TextCompletionStreamWrapper`` keeps
+the first choice's text, and adds a usage of zeros: the other choices and the log probabilities are lost. And what
+``stream_opening`` does is not known of its streams (``_is_converted_stream_result`` in utils.py).
+Seen on: LiteLLM 1.103.0, 1.106.2, 1.110.2.
+Without it: token ids go through ``extra_body={"prompt": […]}``, streams have the first choice's text, and a stream
+opens with the caller's first read.
+Needed until: tests/litellm_seams/test_litellm_alone.py::test_loses_what_text_completions_say fails.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from litellm_sagemaker_openai.litellm_seams import lookup
+from litellm_sagemaker_openai.litellm_seams.stream_opening import OURS, goes_to_this_provider
+from litellm_sagemaker_openai.upstream_errors import PROVIDER
+
+# What a chunk's choice has besides, or has for chats alone.
+_NOT_IN_TEXT = frozenset({"delta", "enhancements", "provider_specific_fields"})
+
+
+class _CarriedPrompt(str):
+    """A prompt that is no text, as LiteLLM lets it through: for LiteLLM, and for logs, it is its JSON."""
+
+    value: Any
+
+
+def carried_prompt(content: Any) -> Any:
+    """The prompt that a message's content carries, or that it is."""
+    return content.value if isinstance(content, _CarriedPrompt) else content
+
+
+def install() -> None:
+    """Let token ids through, and all that a stream's chunks say. Idempotent."""
+    litellm, main, utils = (importlib.import_module(name) for name in ("litellm", "litellm.main", "litellm.utils"))
+    for module in (litellm, main):
+        _replace(module, lookup.attribute(module, "text_completion"), _carrying_prompts)
+    wrapper = lookup.attribute(utils, "TextCompletionStreamWrapper")
+    if wrapper is not None:
+        _replace(wrapper, lookup.attribute(wrapper, "convert_to_text_completion_object"), _keeping_all)
+        known = lookup.attribute(utils, "_is_converted_stream_result")
+        _replace(utils, known, functools.partial(_knowing, wrapper))
+
+
+def _replace(owner: Any, original: Any, make: Callable[[Callable[..., Any]], Callable[..., Any]]) -> None:
+    if original is None or getattr(original, OURS, False):
+        return
+    replacement = functools.wraps(original)(make(original))
+    setattr(replacement, OURS, True)
+    setattr(owner, original.__name__, replacement)
+
+
+def _carrying_prompts(text_completion: Callable[..., Any]) -> Callable[..., Any]:
+    def with_carried_prompt(*args: Any, **call: Any) -> Any:
+        call.update(zip(("prompt", "model"), args[:2], strict=False))
+        prompt = call.get("prompt")
+        if not (isinstance(prompt, str) or _are_texts(prompt)) and "prompt" in call and goes_to_this_provider(call):
+            call["prompt"] = _CarriedPrompt(json.dumps(prompt, default=repr))
+            call["prompt"].value = prompt
+        return text_completion(*(call.pop(name) for name in ("prompt", "model")[: len(args)]), *args[2:], **call)
+
+    return with_carried_prompt
+
+
+def _are_texts(prompt: Any) -> bool:
+    return isinstance(prompt, list) and bool(prompt) and all(isinstance(each, str) for each in prompt)
+
+
+def _keeping_all(convert: Callable[..., Any]) -> Callable[..., Any]:
+    def with_all(self: Any, chunk: Any) -> Any:
+        hidden = getattr(chunk, "_hidden_params", None) or {}
+        if hidden.get("custom_llm_provider") != PROVIDER:
+            return convert(self, chunk)
+        return _text_of(chunk, with_usage=bool((self.stream_options or {}).get("include_usage")))
+
+    return with_all
+
+
+def _text_of(chunk: Any, *, with_usage: bool) -> Any:
+    """A chunk of this provider's as a part of a text completion."""
+    types = importlib.import_module("litellm.types.utils")
+    said: Mapping[str, Any] = chunk.model_dump(exclude={"choices", "object", "usage", "provider_specific_fields"})
+    choices = [_text_choice(choice.model_dump()) for choice in chunk.choices]
+    text = types.TextCompletionResponse(**said, choices=choices)
+    text.usage = getattr(chunk, "usage", None) if with_usage else None  # LiteLLM's would be one of zeros
+    text._hidden_params = chunk._hidden_params
+    return text
+
+
+def _text_choice(choice: Mapping[str, Any]) -> dict[str, Any]:
+    kept = {name: value for name, value in choice.items() if name not in _NOT_IN_TEXT and value is not None}
+    if "logprobs" in kept:  # LiteLLM's type for a chat's has its one field, too
+        kept["logprobs"] = {name: value for name, value in kept["logprobs"].items() if name != "content"}
+    return {**kept, "text": (choice.get("delta") or {}).get("content") or ""}
+
+
+def _knowing(wrapper: type[Any], is_stream: Callable[[object], bool]) -> Callable[[object], bool]:
+    def knowing_text(result: object) -> bool:
+        return isinstance(result, wrapper) or is_stream(result)
+
+    return knowing_text
