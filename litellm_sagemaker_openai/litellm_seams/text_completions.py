@@ -24,6 +24,7 @@ from litellm_sagemaker_openai.upstream_errors import PROVIDER
 
 # What a chunk's choice has besides, or has for chats alone.
 _NOT_IN_TEXT = frozenset({"delta", "enhancements", "provider_specific_fields"})
+_CHAT_LOGPROBS = frozenset({"content", "refusal"})  # LiteLLM's type for a chat's has these, too
 
 
 class _CarriedPrompt(str):
@@ -96,8 +97,8 @@ def _text_of(chunk: Any, *, with_usage: bool) -> Any:
 
 def _text_choice(choice: Mapping[str, Any]) -> dict[str, Any]:
     kept = {name: value for name, value in choice.items() if name not in _NOT_IN_TEXT and value is not None}
-    if "logprobs" in kept:  # LiteLLM's type for a chat's has its one field, too
-        kept["logprobs"] = {name: value for name, value in kept["logprobs"].items() if name != "content"}
+    if "logprobs" in kept:
+        kept["logprobs"] = {name: value for name, value in kept["logprobs"].items() if name not in _CHAT_LOGPROBS}
     return {**kept, "text": (choice.get("delta") or {}).get("content") or ""}
 
 

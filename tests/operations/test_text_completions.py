@@ -9,7 +9,9 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Iterable, Iterator
-from typing import Any
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any, cast
 
 import litellm
 import openai
@@ -22,8 +24,10 @@ from litellm_sagemaker_openai.local import text_completions as echo
 from litellm_sagemaker_openai.local.event_stream import CONTENT_TYPE, model_stream_error, payload_part
 from litellm_sagemaker_openai.local.frontdoor import Container
 from litellm_sagemaker_openai.local.invoke_endpoint import container_error
-from litellm_sagemaker_openai.local.server import Running
-from tests.conftest import REGION, WIRE, Upstream
+from litellm_sagemaker_openai.local.runtime import RuntimeConfig
+from litellm_sagemaker_openai.local.server import Running, running
+from tests.conftest import CREDENTIALS, REGION, WIRE, Upstream
+from tests.operating.proxies import Proxy, config, proxy
 from tests.scripted import Answer, Scripted, Seen, json_answer, scripted, sse
 
 MODEL = "sagemaker_openai/my-endpoint"
@@ -161,13 +165,9 @@ async def test_a_stream_is_asked_for(upstream: Upstream, ask: Any, function: str
     assert "x-amzn-sagemaker-accept" in seen.headers["authorization"]  # signed
 
 
-@both
-async def test_prompt_and_model_by_position(runtime: Running, is_async: bool) -> None:
-    call: dict[str, Any] = {"max_tokens": 30}
-    if is_async:  # LiteLLM 1.106.2 looks for the model in the first place, where it is not
-        response: Any = await litellm.atext_completion([1, 2], model=MODEL, **call)
-    else:
-        response = litellm.text_completion([1, 2], MODEL, **call)
+def test_prompt_and_model_by_position(runtime: Running) -> None:
+    """``atext_completion`` looks for the model in the first place (LiteLLM 1.106.2), where the prompt is."""
+    response: Any = litellm.text_completion([1, 2], MODEL, max_tokens=30)
     assert response.choices[0].text.endswith("wrote: 1 2")
 
 
@@ -393,3 +393,64 @@ def test_installing_twice_changes_nothing() -> None:
     text_completions.install()
     assert (litellm.text_completion, litellm.main.text_completion) == before
     assert litellm.text_completion.__name__ == "text_completion"
+
+
+# The proxy
+
+
+@dataclass(frozen=True)
+class Proxied:
+    proxy: Proxy
+    runtime: Running
+    client: openai.OpenAI
+
+
+@pytest.fixture(scope="module")
+def on(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxied]:
+    endpoints: dict[str, tuple[str, ...]] = {"my-endpoint": ()}
+    model = {"model_name": "m", "litellm_params": {"model": MODEL, "litellm_credential_name": "sagemaker"}}
+    settings = {**config("embeddings.yaml"), "model_list": [model]}
+    with ExitStack() as stack:
+        runtime = stack.enter_context(running(RuntimeConfig(endpoints, CREDENTIALS, REGION)))
+        started = stack.enter_context(proxy(tmp_path_factory.mktemp("proxy"), settings, sagemaker=runtime.url))
+        http = stack.enter_context(openai.DefaultHttpxClient(trust_env=False))
+        yield Proxied(
+            started,
+            runtime,
+            openai.OpenAI(base_url=f"{started.url}/v1", api_key=started.key, max_retries=0, http_client=http),
+        )
+
+
+@pytest.mark.slow(reason="starts LiteLLM's proxy")
+class TestProxy:
+    @each("prompt", ["Hi", ["a", "b"], [1, 2], [[1], [2, 3]]], ids=str)
+    @each("stream", [False, True], ids=["whole", "streamed"])
+    def test_the_sdks_texts_are_the_containers(self, on: Proxied, prompt: Any, stream: bool) -> None:
+        asked: dict[str, Any] = {"prompt": prompt, "max_tokens": 40, "n": 2, "logprobs": 1, "echo": True}
+        options = {"stream": True, "stream_options": {"include_usage": True}} if stream else {}
+        create: Any = on.client.completions.create
+        answer = create(model="m", **asked, **options)
+        said, expected = read(answer if stream else [answer]), echo.complete_text(asked)
+        assert said["usage"] == (
+            expected["usage"]["prompt_tokens"],
+            expected["usage"]["completion_tokens"],
+            expected["usage"]["total_tokens"],
+        )
+        for choice in expected["choices"]:
+            got = said["choices"][choice["index"]]
+            assert (got["text"], got["finish"]) == (choice["text"], choice["finish_reason"])
+            assert got["logprobs"] == choice["logprobs"]
+        assert on.runtime.app.state.received[-1].path == (STREAM_PATH if stream else WHOLE_PATH)
+
+    @each("stream", [False, True], ids=["whole", "streamed"])
+    def test_what_the_container_refuses(self, on: Proxied, stream: bool) -> None:
+        create: Any = on.client.completions.create
+        with pytest.raises(openai.BadRequestError, match="n must be at most 128, got 200"):
+            create(model="m", prompt="Hi", n=200, stream=stream)
+
+    @each("prompt", [[], [[]], [1, "a"], {"a": 1}], ids=str)
+    def test_a_prompt_that_is_none(self, on: Proxied, prompt: Any) -> None:
+        received, create = len(on.runtime.app.state.received), cast(Any, on.client.completions.create)
+        with pytest.raises(openai.BadRequestError, match="prompt must be a string, a list of strings, or token ids"):
+            create(model="m", prompt=prompt)
+        assert len(on.runtime.app.state.received) == received
