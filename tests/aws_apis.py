@@ -17,6 +17,10 @@ from werkzeug.serving import make_server
 from tests.conftest import CREDENTIALS, REGION
 from tests.sagemaker import SCRIPT, Script
 
+PREFIX_AWARE = {
+    "RoutingStrategy": "PREFIX_AWARE",
+    "PrefixAwareRoutingConfig": {"PrefixLength": 4096, "ConcurrencyThreshold": 10},
+}
 IMAGE = "763104351884.dkr.ecr.us-west-2.amazonaws.com/vllm:0.11.2-gpu-py312"
 
 
@@ -39,6 +43,7 @@ class Aws:
         image: str = IMAGE,
         instances: int | None = 1,
         environment: Mapping[str, str] | None = None,
+        routing: Mapping[str, Any] | None = None,
         **config: Any,
     ) -> None:
         """An endpoint, its configuration and its model; with components, these, and no model.
@@ -47,6 +52,7 @@ class Aws:
             image: the containers'.
             instances: how many of ``ml.g6.2xlarge``; None: serverless.
             environment: the containers' variables.
+            routing: the production variant's RoutingConfig.
             config: further parameters of CreateEndpointConfig.
         """
         client, role = self.client("sagemaker", region), "arn:aws:iam::123456789012:role/sagemaker"
@@ -56,6 +62,8 @@ class Aws:
             variant["ServerlessConfig"] = {"MemorySizeInMB": 4096, "MaxConcurrency": 2}
         else:
             variant |= {"InstanceType": "ml.g6.2xlarge", "InitialInstanceCount": instances}
+        if routing is not None:
+            variant["RoutingConfig"] = dict(routing)
         if not components:
             client.create_model(ModelName=name, ExecutionRoleArn=role, PrimaryContainer=container)
             variant["ModelName"] = name
@@ -73,6 +81,17 @@ class Aws:
                 },
                 RuntimeConfig={"CopyCount": 1},
             )
+
+    def make_adapter(self, name: str, endpoint: str, base: str) -> None:
+        """A LoRA adapter's component, on another one."""
+        self.client("sagemaker").create_inference_component(
+            InferenceComponentName=name,
+            EndpointName=endpoint,
+            Specification={
+                "BaseInferenceComponentName": base,
+                "Container": {"ArtifactUrl": f"s3://bucket/{name}.tar.gz"},
+            },
+        )
 
     def forget(self) -> None:
         """Remove all that was made."""

@@ -85,6 +85,8 @@ class ModelSettings:
         structured_outputs: ``True`` where ``response_format`` with a schema is kept.
         lora: ``True`` where LoRA adapters can be loaded.
         routing: SageMaker's RoutingStrategy for the instances, such as ``PREFIX_AWARE``.
+        prefix_length: its PrefixLength, with ``PREFIX_AWARE``.
+        concurrency_threshold: its ConcurrencyThreshold, with ``PREFIX_AWARE``.
     """
 
     container: Fact | None = None
@@ -98,6 +100,8 @@ class ModelSettings:
     structured_outputs: Fact | None = None
     lora: Fact | None = None
     routing: Fact | None = None
+    prefix_length: Fact | None = None
+    concurrency_threshold: Fact | None = None
 
     def known(self) -> dict[str, Fact]:
         """What is known, by the attributes' names."""

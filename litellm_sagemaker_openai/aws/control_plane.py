@@ -37,11 +37,32 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
+class VariantRouting:
+    """How SageMaker chooses among the instances of a production variant. The fields are keys of ``endpoints --json``.
+
+    Attributes:
+        variant: its name.
+        strategy: SageMaker's RoutingStrategy, such as ``PREFIX_AWARE``. None: none is set, which is ``RANDOM``.
+        prefix_length: with ``PREFIX_AWARE``, how much of a prompt is compared: characters of the messages' text on
+            ``/openai/v1``, bytes of the body on ``/invocations``.
+        concurrency_threshold: with ``PREFIX_AWARE``, the requests in flight on an instance before another is taken.
+        instances: how many there are to be. None: not known.
+    """
+
+    variant: str
+    strategy: str | None
+    prefix_length: int | None
+    concurrency_threshold: int | None
+    instances: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class Listed:
     """An endpoint, or an inference component on one. The fields are keys of ``endpoints --json``.
 
     Attributes:
         inference_component: None for an endpoint.
+        base_inference_component: the component that a LoRA adapter's component stands on; None for others.
         status: SageMaker's word, such as ``InService``.
         model: what LiteLLM takes as ``model``. None for an endpoint that hosts components: only they are called.
         callable: whether ``model`` is in service, and a component's endpoint as well. A component at zero copies is:
@@ -51,6 +72,7 @@ class Listed:
         instance_types: of the endpoint's production variants; none for a component.
         current: how many instances there are, or copies of a component. None: not known, or serverless.
         desired: how many there are to be.
+        routing: of the endpoint's production variants; none for a component, and where there are no instances.
         images: the containers', as they were specified; none where that is not known.
         settings: what the model is deployed with.
     """
@@ -58,6 +80,7 @@ class Listed:
     region: str
     endpoint: str
     inference_component: str | None
+    base_inference_component: str | None
     status: str
     failure_reason: str | None
     model: str | None
@@ -67,6 +90,7 @@ class Listed:
     instance_types: tuple[str, ...]
     current: int | None
     desired: int | None
+    routing: tuple[VariantRouting, ...]
     images: tuple[str, ...]
     settings: ModelSettings
 
@@ -87,8 +111,13 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Deployed:
-    """What one model is: its containers' images, what they are set to, and the permissions that are missing."""
+    """What one model is: its containers' images, what they are set to, and the permissions that are missing.
 
+    Attributes:
+        base: the component that a LoRA adapter's component stands on; None for others.
+    """
+
+    base: str | None
     images: tuple[str, ...]
     settings: ModelSettings
     not_permitted: tuple[str, ...]
@@ -161,14 +190,14 @@ def look_up(client: Any, target: Target) -> Deployed:
     if target.component is None:
         if endpoint.hosts_components:
             raise ValueError(f"{target} hosts inference components: name one, as in {target}/my-component")
-        return Deployed(endpoint.images, endpoint.settings, tuple(sorted(ask.denied)))
+        return Deployed(None, endpoint.images, endpoint.settings, tuple(sorted(ask.denied)))
     component = ask.component({"InferenceComponentName": target.component}, must_exist=True)
     host = component.described.get("EndpointName", target.endpoint)
     if host != target.endpoint:
         raise ValueError(f"the inference component {target.component} is on the endpoint {host}, not {target.endpoint}")
     base = ask.component({"InferenceComponentName": component.base}) if component.base else component
-    settings = replace(base.settings, routing=endpoint.settings.routing)
-    return Deployed(base.images, settings, tuple(sorted(ask.denied)))
+    settings = replace(base.settings, **agreed_routing(endpoint.routing))
+    return Deployed(component.base, base.images, settings, tuple(sorted(ask.denied)))
 
 
 def find_in_regions(regions: Iterable[str], profile: str | None = None) -> dict[str, Found | Exception]:
@@ -238,15 +267,18 @@ class _Endpoint:
         return bool(_variants(self.config)) and not self.has_model
 
     @property
+    def routing(self) -> tuple[VariantRouting, ...]:
+        configured = {each["VariantName"]: each for each in _variants(self.config)}
+        variants = _variants(self.described) or _variants(self.config)
+        return tuple(
+            _routing(each, configured.get(each["VariantName"], {}))
+            for each in variants
+            if "CurrentServerlessConfig" not in each and "ServerlessConfig" not in each
+        )
+
+    @property
     def settings(self) -> ModelSettings:
-        strategies = {
-            each.get("RoutingConfig", {}).get("RoutingStrategy")
-            for each in _variants(self.described) or _variants(self.config)
-        }
-        settings = _settings(self.containers)
-        if len(strategies) == 1 and (strategy := strategies.pop()):
-            return replace(settings, routing=Fact(strategy, f"RoutingStrategy={strategy}"))
-        return settings
+        return replace(_settings(self.containers), **agreed_routing(self.routing))
 
 
 @dataclass(frozen=True, slots=True)
@@ -358,7 +390,7 @@ def _listed(region: str, endpoints: Iterable[_Endpoint], components: Iterable[_C
         listed.append(host)
         for each in hosted:  # an adapter is answered by its base, with what that is set to
             own = settings.get(each.base, ModelSettings()) if each.base else settings[each.name]
-            listed.append(_listed_component(host, each, replace(own, routing=endpoint.settings.routing)))
+            listed.append(_listed_component(host, each, replace(own, **agreed_routing(endpoint.routing))))
     return tuple(listed)
 
 
@@ -371,6 +403,7 @@ def _listed_endpoint(region: str, endpoint: _Endpoint, *, has_components: bool) 
         region=region,
         endpoint=endpoint.name,
         inference_component=None,
+        base_inference_component=None,
         status=status,
         failure_reason=described.get("FailureReason"),
         model=None if hosts_components else _model(Target(endpoint.name)),
@@ -384,6 +417,7 @@ def _listed_endpoint(region: str, endpoint: _Endpoint, *, has_components: bool) 
         ),
         current=_total(each.get("CurrentInstanceCount") for each in variants),
         desired=_total(each.get("DesiredInstanceCount") for each in variants),
+        routing=endpoint.routing,
         images=endpoint.images,
         settings=endpoint.settings,
     )
@@ -396,6 +430,7 @@ def _listed_component(host: Listed, component: _Component, settings: ModelSettin
         region=host.region,
         endpoint=host.endpoint,
         inference_component=component.name,
+        base_inference_component=component.base,
         status=status,
         failure_reason=described.get("FailureReason"),
         model=_model(Target(host.endpoint, component.name)),
@@ -405,6 +440,7 @@ def _listed_component(host: Listed, component: _Component, settings: ModelSettin
         instance_types=(),
         current=copies.get("CurrentCopyCount"),
         desired=copies.get("DesiredCopyCount"),
+        routing=(),
         images=component.images,
         settings=settings,
     )
@@ -417,6 +453,33 @@ def _model(target: Target) -> str:
 def _variants(answer: Answer) -> Sequence[Answer]:
     variants: Sequence[Answer] = answer.get("ProductionVariants", ())
     return variants
+
+
+def _routing(variant: Answer, configured: Answer) -> VariantRouting:
+    """Of a variant, as DescribeEndpoint and DescribeEndpointConfig have it."""
+    config = variant.get("RoutingConfig") or configured.get("RoutingConfig", {})
+    prefix_aware = config.get("PrefixAwareRoutingConfig", {})
+    return VariantRouting(
+        variant=variant["VariantName"],
+        strategy=config.get("RoutingStrategy"),
+        prefix_length=prefix_aware.get("PrefixLength"),
+        concurrency_threshold=prefix_aware.get("ConcurrencyThreshold"),
+        instances=variant.get("DesiredInstanceCount", configured.get("InitialInstanceCount")),
+    )
+
+
+def agreed_routing(variants: Sequence[VariantRouting]) -> dict[str, Fact]:
+    """What is the same for all of them, by the names that ``ModelSettings`` has for it."""
+    values: dict[str, tuple[str, set[Any]]] = {
+        "routing": ("RoutingStrategy", {each.strategy for each in variants}),
+        "prefix_length": ("PrefixLength", {each.prefix_length for each in variants}),
+        "concurrency_threshold": ("ConcurrencyThreshold", {each.concurrency_threshold for each in variants}),
+    }
+    return {
+        name: Fact(value, f"{setting}={value}")
+        for name, (setting, different) in values.items()
+        if len(different) == 1 and (value := next(iter(different))) is not None
+    }
 
 
 def _container(defined: Answer) -> Container:

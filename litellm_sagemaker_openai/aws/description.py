@@ -18,6 +18,8 @@ class Description(ModelSettings):
     Attributes:
         endpoint: its name.
         inference_component: the component's name; None for an endpoint.
+        base_inference_component: the component that a LoRA adapter's component stands on, whose settings it has; None
+            for others.
         region: where it is.
         images: the URIs of its containers' images, as they were specified; none where they are not known.
         not_permitted: IAM actions that the credentials lack, such as ``sagemaker:DescribeModel``. What only they tell
@@ -26,6 +28,7 @@ class Description(ModelSettings):
 
     endpoint: str
     inference_component: str | None
+    base_inference_component: str | None
     region: str
     images: tuple[str, ...]
     not_permitted: tuple[str, ...]
@@ -66,6 +69,7 @@ def describe(
     return Description(
         endpoint=target.endpoint,
         inference_component=target.component,
+        base_inference_component=found.base,
         region=str(region),
         images=found.images,
         not_permitted=found.not_permitted,

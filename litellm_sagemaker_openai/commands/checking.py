@@ -25,7 +25,7 @@ from litellm_sagemaker_openai.aws.credentials import CredentialsError, quiet_bot
 from litellm_sagemaker_openai.aws.hosts import is_known_to_aws
 from litellm_sagemaker_openai.aws.sigv4 import FrozenCredentials
 from litellm_sagemaker_openai.capabilities import Facts
-from litellm_sagemaker_openai.commands import diagnosis, probing
+from litellm_sagemaker_openai.commands import adapters, diagnosis, probing
 from litellm_sagemaker_openai.commands.common import reason, resolve_region
 from litellm_sagemaker_openai.commands.diagnosis import Step, StreamSummary, authenticated
 from litellm_sagemaker_openai.commands.probing import Finding, Reply
@@ -142,13 +142,19 @@ def _steps(options: CheckOptions, show_progress: ShowProgress) -> Iterator[Step]
             return
 
     caller = str(identity["Arn"]) if isinstance(identity, Mapping) else ""
-    if not options.probe:
-        yield from call_steps(endpoint, caller, show_progress)
-        return
-    show_progress("Looking for the container's settings")
-    settings = probing.settings(_ask_aws(endpoint, sagemaker, lambda: look_up(sagemaker, options.target)))
-    yield probing.compared(replace(settings, names=tuple(settings.facts)), options.stated)
-    yield from _probed_steps(endpoint, caller, {**settings.facts, **options.stated}, show_progress)
+    if options.probe:
+        show_progress("Looking for the container's settings")
+        settings = probing.settings(_ask_aws(endpoint, sagemaker, lambda: look_up(sagemaker, options.target)))
+        yield probing.compared(replace(settings, names=tuple(settings.facts)), options.stated)
+        steps = _probed_steps(endpoint, caller, {**settings.facts, **options.stated}, show_progress)
+    else:
+        steps = call_steps(endpoint, caller, show_progress)
+    chats = False
+    for step in steps:
+        chats = chats or (step.name == "chat" and step.status in ("ok", "warning"))
+        yield step
+    if chats and (base := diagnosis.base_of(options.target, found)):
+        yield adapter_step(endpoint, base, show_progress)
 
 
 def _probed_steps(endpoint: Endpoint, caller: str, known: Facts, show_progress: ShowProgress) -> Iterator[Step]:
@@ -264,6 +270,41 @@ def call_steps(endpoint: Endpoint, caller: str, show_progress: ShowProgress) -> 
         yield diagnosis.usage(parsed(response.content).get("usage"), summary.usage)
 
 
+def adapter_step(endpoint: Endpoint, base: str, show_progress: ShowProgress) -> Step:
+    """Whether a LoRA adapter answers itself, or its base component for it.
+
+    Args:
+        endpoint: the adapter's component.
+        base: the name of the component that it stands on.
+        show_progress: called with what is being waited for.
+    """
+    show_progress(f"Comparing with {base}")
+    target = Target(endpoint.options.target.endpoint, base)
+    # By its served name, the container would answer as the adapter there, too.
+    of_base = Endpoint.of(replace(endpoint.options, target=target, model_name=""), endpoint.region)
+    question, asked = adapters.QUESTION, of_base
+    try:
+        try:
+            first = of_base.sample(question)
+        except AnswerError as error:
+            if probing.refused(error.upstream) is None:
+                raise
+            question = adapters.WITHOUT_LOGPROBS
+            first = of_base.sample(question)
+        bases = first, of_base.sample(question)
+        asked = endpoint
+        adapter = endpoint.sample(question)
+    except FAILURES as error:
+        return adapters.not_compared(base, asked.failed("adapter", error).detail)
+    invoked: adapters.Sample | str = ""
+    if adapters.needs_invocations(bases, adapter):
+        try:
+            invoked = endpoint.sample(question, by_invocations=True)
+        except FAILURES as error:
+            invoked = endpoint.failed("adapter", error).detail
+    return adapters.compared(base, bases, adapter, invoked)
+
+
 def _refused_steps(endpoint: Endpoint, caller: str, error: Exception, show_progress: ShowProgress) -> Iterator[Step]:
     """The steps from the token on, where the first call failed."""
     upstream, probe, clock_ahead = _refusal_of(error), None, 0.0
@@ -356,6 +397,14 @@ class Endpoint:
             return said or probing.Unanswered(self.failed("", error).detail)
         return probing.Answered(answer)
 
+    def sample(self, question: Mapping[str, Any], *, by_invocations: bool = False) -> adapters.Sample:
+        """The answer to a question of ``adapters``.
+
+        Raises: one of ``FAILURES``.
+        """
+        request = self._request(question)
+        return adapters.sample_of(parsed(self._read_bounded(self._invoked(request) if by_invocations else request)))
+
     def vector_size(self, format: str) -> int:
         """How many numbers an embedding has, asked for in one of ``FORMATS``.
 
@@ -398,10 +447,8 @@ class Endpoint:
 
     def probe(self, question: Mapping[str, Any]) -> UpstreamError | None:
         """What ``/invocations`` answers to a signed request; None: a success."""
-        url, signer = invocations_address(self.settings, self.options.target)
-        headers = build_headers({}, component=self.options.target.component)
         try:
-            _accepted(replace(self._request(question), url=url, signer=signer, headers=headers))
+            _accepted(self._invoked(self._request(question)))
         except FAILURES as error:
             return _refusal_of(error)
         return None
@@ -413,6 +460,13 @@ class Endpoint:
         if isinstance(error, CredentialsError):
             return replace(diagnosis.no_credentials(error), name=name)
         return diagnosis.refused(name, self.options.target, self.region, self.options.model_name, _refusal_of(error))
+
+    def _invoked(self, request: Request) -> Request:
+        """The same request to ``/invocations``."""
+        url, signer = invocations_address(self.settings, self.options.target)
+        return replace(
+            request, url=url, signer=signer, headers=build_headers({}, component=self.options.target.component)
+        )
 
     def _request(self, question: Mapping[str, Any], *, stream: bool = False) -> Request:
         parameters = {"max_tokens": MAX_TOKENS, **question}

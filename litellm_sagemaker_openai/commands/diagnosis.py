@@ -19,6 +19,7 @@ from litellm.types.utils import ModelResponseStream
 from litellm_sagemaker_openai.aws.control_plane import Found, Listed
 from litellm_sagemaker_openai.aws.credentials import CredentialsError
 from litellm_sagemaker_openai.commands.common import certificate_advice, failure_line, printable, reason
+from litellm_sagemaker_openai.commands.endpoints import routing_words
 from litellm_sagemaker_openai.errors import connection_error
 from litellm_sagemaker_openai.operations.chat import ROUTE
 from litellm_sagemaker_openai.target import Target
@@ -30,6 +31,10 @@ _NOT_TOLD = "the answer does not tell"
 # https://docs.vllm.ai/en/latest/features/tool_calling.html
 TOOLS_ADVICE = "vLLM needs --enable-auto-tool-choice and the --tool-call-parser of the model; not every model can"
 _SILENCE_ADVICE = "look at the container's log, and at the model's chat template"
+_SET_ROUTING = (
+    "RoutingConfig in an endpoint configuration, and UpdateEndpoint: PREFIX_AWARE takes prompts that begin alike to an "
+    "instance that has them in its cache, LEAST_OUTSTANDING_REQUESTS takes any to the one that is least busy"
+)
 _DENIED = ("AccessDeniedException", "AccessDenied")
 
 # The statuses in which an endpoint goes on serving:
@@ -115,8 +120,30 @@ def in_service(target: Target, region: str, found: Found | Exception | None) -> 
         return [Step(name, "skipped", f"not checked: {reason(found)}", advice) for name in _in_service(target)]
     endpoint, *components = found.listed
     if target.component is None:
-        return [_endpoint(endpoint, components)]
-    return [_status("endpoint", endpoint), _component(target, region, found, components)]
+        return [_endpoint(endpoint, components), *routing(endpoint, found.not_permitted)]
+    return [
+        _status("endpoint", endpoint),
+        *routing(endpoint, found.not_permitted),
+        _component(target, region, found, components),
+    ]
+
+
+def base_of(target: Target, found: Found | Exception | None) -> str | None:
+    """The component that a LoRA adapter's component stands on, by the control plane's answer; None for others."""
+    if not isinstance(found, Found) or target.component is None:
+        return None
+    bases = {each.inference_component: each.base_inference_component for each in found.listed}
+    return bases.get(target.component)
+
+
+def routing(endpoint: Listed, not_permitted: Sequence[str]) -> list[Step]:
+    """How SageMaker chooses among the endpoint's instances; no step where there is nothing to choose, or to be seen."""
+    unset = [each for each in endpoint.routing if each.strategy is None and (each.instances or 0) > 1]
+    if unset and "sagemaker:DescribeEndpointConfig" not in not_permitted:
+        instances = ", ".join(f"{each.instances} instances of {each.variant}" for each in unset)
+        return [Step("routing", "warning", f"none is set for {instances}: each call goes to any of them", _SET_ROUTING)]
+    words = routing_words(endpoint.routing)
+    return [Step("routing", "ok", words)] if words else []
 
 
 def _endpoint(endpoint: Listed, components: Sequence[Listed]) -> Step:
@@ -135,6 +162,8 @@ def _component(target: Target, region: str, found: Found, components: Sequence[L
     component = next((each for each in components if each.inference_component == target.component), None)
     if component is not None:
         step = _status(name, component)
+        if component.base_inference_component is not None:
+            step = replace(step, detail=f"{step.detail}, a LoRA adapter on {component.base_inference_component}")
         if step.status == "ok" and component.current == 0:
             return Step(name, "warning", step.detail, "scaled to zero: the first call is refused, and starts one")
         return step

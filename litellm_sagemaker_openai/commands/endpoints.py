@@ -25,14 +25,21 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from litellm_sagemaker_openai.aws.container_settings import ModelSettings
-    from litellm_sagemaker_openai.aws.control_plane import Found, Listed
+    from litellm_sagemaker_openai.aws.control_plane import Found, Listed, VariantRouting
     from litellm_sagemaker_openai.capabilities import Facts
 
 _GAP = 2  # characters between two columns of the table
 _LEAST_IMAGE_WIDTH = 16
 _NONE = "-"
 _DETAILS = ("REGION", "STATUS", "INSTANCES", "IMAGE")
-_LEFT_OUT = ((), ("SETTINGS",), ("SETTINGS", "ENDPOINT", "COMPONENT"))  # where the terminal is too narrow for the rest
+# Where the terminal is too narrow for the rest.
+_LEFT_OUT = (
+    (),
+    ("ROUTING",),
+    ("ROUTING", "SETTINGS"),
+    ("ROUTING", "SETTINGS", "ENDPOINT", "COMPONENT"),
+)
+_OPTIONAL = ("ROUTING", "SETTINGS")  # shown where there is something in them
 _STATUS_STYLES = {"InService": "green", "Failed": "red", "OutOfService": "red", "UpdateRollbackFailed": "red"}
 
 
@@ -119,8 +126,9 @@ def show(console: Console, listed: Sequence[Listed], *, with_region: bool) -> No
     from rich.table import Table
 
     rows = [cells(each) for each in listed]
-    unused = {"REGION": not with_region, "SETTINGS": not any(row["SETTINGS"] != _NONE for row in rows)}
-    columns = [column for column in rows[0] if not unused.get(column)]
+    unused = {column for column in _OPTIONAL if all(row[column] == _NONE for row in rows)}
+    unused |= set() if with_region else {"REGION"}
+    columns = [column for column in rows[0] if column not in unused]
     widths = {column: max(len(column), *(len(row[column]) for row in rows)) for column in columns}
     if not console.is_terminal:
         console.width = sum(widths.values()) + _GAP * len(widths)
@@ -146,9 +154,10 @@ def cells(each: Listed) -> dict[str, str]:
     return {
         "REGION": each.region,
         "ENDPOINT": each.endpoint,
-        "COMPONENT": each.inference_component or _NONE,
+        "COMPONENT": _component(each),
         "STATUS": f"{each.status}, async" if each.asynchronous else each.status,
         "INSTANCES": _instances(each),
+        "ROUTING": routing_words(each.routing) or _NONE,
         # Without the registry, which is the longest part and tells the least.
         "IMAGE": printable(", ".join(image.rpartition("/")[2] for image in each.images)) or _NONE,
         "SETTINGS": _settings(each.settings),
@@ -193,6 +202,27 @@ def _instances(each: Listed) -> str:
         return kind if each.instance_types else _NONE
     current, desired = (_NONE if count is None else str(count) for count in (each.current, each.desired))
     return f"{current}/{desired} {kind}".rstrip()
+
+
+def _component(each: Listed) -> str:
+    """Its name; a LoRA adapter's with that of the component that it stands on."""
+    if each.base_inference_component is None:
+        return each.inference_component or _NONE
+    return f"{each.inference_component} on {each.base_inference_component}"
+
+
+def routing_words(variants: Sequence[VariantRouting]) -> str:
+    """The strategies that are set, such as ``PREFIX_AWARE 4096/10``: the prefix's length and the concurrency threshold.
+    Empty where none is. Of several variants that differ, each with its name."""
+    words = [_strategy(each) for each in variants]
+    if len(set(words)) <= 1:
+        return words[0] if words and variants[0].strategy else ""
+    return ", ".join(f"{each.variant}: {word}" for each, word in zip(variants, words, strict=True))
+
+
+def _strategy(each: VariantRouting) -> str:
+    numbers = [str(number) for number in (each.prefix_length, each.concurrency_threshold) if number is not None]
+    return f"{each.strategy or 'RANDOM'} {'/'.join(numbers)}".rstrip()
 
 
 def _text(each: Listed, column: str, cell: str) -> Text:

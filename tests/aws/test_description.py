@@ -13,7 +13,7 @@ from botocore.exceptions import ClientError, EndpointConnectionError, NoCredenti
 
 from litellm_sagemaker_openai import Description, describe
 from litellm_sagemaker_openai.capabilities import Fact, values_of
-from tests.aws_apis import IMAGE, Aws
+from tests.aws_apis import IMAGE, PREFIX_AWARE, Aws
 from tests.conftest import CREDENTIALS, REGION
 
 pytestmark = pytest.mark.medium(reason="asks moto's control plane")
@@ -120,6 +120,8 @@ def test_an_adapter_has_its_bases_settings(aws_apis: Aws) -> None:
     make_component(aws_apis, "adapter", **adapter)
     description = describe("my-gpus/adapter")
     assert (description.inference_component, description.images) == ("adapter", (IMAGE,))
+    assert description.base_inference_component == "coder"
+    assert describe("my-gpus/coder").base_inference_component is None
     assert known(description) == {**KNOWN, "lora": True}
     make_component(aws_apis, "orphan", **{**adapter, "BaseInferenceComponentName": "gone"})
     assert known(describe("my-gpus/orphan")) == {}
@@ -169,12 +171,23 @@ def test_a_model_of_several_containers(aws_apis: Aws) -> None:
 
 def test_routing(aws_apis: Aws) -> None:
     aws_apis.make_endpoint("my-gpus", "coder")
-    routing = {"RoutingStrategy": "PREFIX_AWARE", "PrefixAwareRoutingConfig": {"PrefixLength": 4096}}
-    blue = {"VariantName": "AllTraffic", "RoutingConfig": routing}
+    blue = {"VariantName": "AllTraffic", "RoutingConfig": PREFIX_AWARE}
     aws_apis.sagemaker.shows("endpoint/my-gpus", {"ProductionVariants": [blue]})
-    assert describe("my-gpus/coder").routing == Fact("PREFIX_AWARE", "RoutingStrategy=PREFIX_AWARE")
+    description = describe("my-gpus/coder")
+    assert description.routing == Fact("PREFIX_AWARE", "RoutingStrategy=PREFIX_AWARE")
+    assert description.prefix_length == Fact(4096, "PrefixLength=4096")
+    assert description.concurrency_threshold == Fact(10, "ConcurrencyThreshold=10")
     aws_apis.sagemaker.shows("endpoint/my-gpus", {"ProductionVariants": [blue, {"VariantName": "green"}]})
-    assert describe("my-gpus/coder").routing is None
+    description = describe("my-gpus/coder")
+    assert (description.routing, description.prefix_length) == (None, None)
+
+
+def test_routing_as_the_configuration_has_it(aws_apis: Aws) -> None:
+    aws_apis.make_endpoint("my-endpoint", instances=2, routing=PREFIX_AWARE)
+    assert known(describe("my-endpoint")) == {
+        **FROM_THE_IMAGE,
+        **{"routing": "PREFIX_AWARE", "prefix_length": 4096, "concurrency_threshold": 10},
+    }
 
 
 # Who may not ask, and what is not there

@@ -18,7 +18,7 @@ from litellm_sagemaker_openai.commands.checking import CheckOptions, Endpoint, c
 from litellm_sagemaker_openai.commands.diagnosis import Step
 from litellm_sagemaker_openai.local.server import Running
 from litellm_sagemaker_openai.target import parse_target
-from tests.aws_apis import Aws
+from tests.aws_apis import PREFIX_AWARE, Aws
 from tests.conftest import CREDENTIALS, REGION, Upstream
 from tests.scripted import Answer, Seen, chunk, completion, json_answer, scripted, sse, usage_chunk
 from tests.terminal import in_terminal
@@ -87,14 +87,15 @@ def container(whole: Answer = WHOLE, stream: Answer = STREAM, tool: Answer = TOO
 
 class TestAllIsWell:
     def test_an_endpoint(self, runtime: Running, aws_apis: Aws) -> None:
-        aws_apis.make_endpoint("my-endpoint", instances=2)
+        aws_apis.make_endpoint("my-endpoint", instances=2, routing=PREFIX_AWARE)
         steps = checked("my-endpoint")
-        assert list(steps) == ["region", "credentials", "endpoint", *ACCESS, *CALLS]
+        assert list(steps) == ["region", "credentials", "endpoint", "routing", *ACCESS, *CALLS]
         assert {step.status for step in steps.values()} == {"ok"}
         assert {step.advice for step in steps.values()} == {""}
         assert steps["region"].detail == f"us-west-2, from AWS_REGION; {runtime.url.removeprefix('http://')}"
         assert steps["credentials"].detail == CALLER
         assert steps["endpoint"].detail == "InService, 2 of 2 instances"
+        assert steps["routing"].detail == "PREFIX_AWARE 4096/10"
         assert steps["chat"].detail.startswith('echo answered "Echo container, not a model. You said: Say hello')
         assert steps["stream"].detail == "19 pieces, finish reason stop"
         assert steps["tools"].detail == 'get_weather({"city": "Dublin"})'
@@ -304,6 +305,37 @@ class TestBeforeTheFirstCall:
         assert statuses(steps, "inference component", *ACCESS, "chat") == ["warning", "ok", "ok", "ok", "failed"]
         assert "scaled to zero" in steps["inference component"].advice
         assert "check again in some minutes" in steps["chat"].advice
+
+    @each(("instances", "said"), [(1, ""), (2, "none is set for 2 instances of AllTraffic: each call goes to any")])
+    def test_several_instances_without_routing(
+        self, instances: int, said: str, runtime: Running, aws_apis: Aws
+    ) -> None:
+        """Advice, and not a failure."""
+        aws_apis.make_endpoint("my-gpus", "coder", instances=instances)
+        step = checked("my-gpus/coder").get("routing")
+        assert (step is None) == (not said)
+        if step is not None:
+            assert (step.status, step.detail.startswith(said)) == ("warning", True)
+            assert "PREFIX_AWARE" in step.advice
+            assert "LEAST_OUTSTANDING_REQUESTS" in step.advice
+
+    def test_routing_that_may_not_be_seen(self, runtime: Running, aws_apis: Aws) -> None:
+        """DescribeEndpoint alone may leave it out."""
+        aws_apis.make_endpoint("my-endpoint", instances=2)
+        aws_apis.sagemaker.refuses("DescribeEndpointConfig")
+        assert "routing" not in checked("my-endpoint")
+
+    def test_variants_that_are_routed_differently(self, runtime: Running, aws_apis: Aws) -> None:
+        aws_apis.make_endpoint("my-endpoint")
+        blue = {"VariantName": "blue", "RoutingConfig": PREFIX_AWARE, "DesiredInstanceCount": 2}
+        green = {"VariantName": "green", "DesiredInstanceCount": 1}
+        aws_apis.sagemaker.shows("endpoint/my-endpoint", {"ProductionVariants": [blue, green]})
+        step = checked("my-endpoint")["routing"]
+        assert (step.status, step.detail) == ("ok", "blue: PREFIX_AWARE 4096/10, green: RANDOM")
+        green["DesiredInstanceCount"] = 3
+        aws_apis.sagemaker.shows("endpoint/my-endpoint", {"ProductionVariants": [blue, green]})
+        step = checked("my-endpoint")["routing"]
+        assert (step.status, "3 instances of green" in step.detail) == ("warning", True)
 
     @each(
         ("denied", "step"),
@@ -590,3 +622,119 @@ ON_A_SCREEN = """
 – usage               needs: CallWithBearerToken
 Failed: CallWithBearerToken.
 """  # noqa: RUF001
+
+
+def sampled(text: str, *logprobs: float) -> Answer:
+    content = [{"token": "a", "logprob": each, "top_logprobs": []} for each in logprobs]
+    choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
+    return json_answer(completion(choices=[{**choice, "logprobs": {"content": content} if content else None}]))
+
+
+def adapter_container(
+    base: Answer, adapter: Answer, invoked: Answer, again: Answer | None = None
+) -> Callable[[Seen], Answer]:
+    """Answers the base component, the adapter on ``/openai/v1``, and the adapter on ``/invocations``."""
+    bases = iter([base, again or base])
+
+    def answer(seen: Seen) -> Answer:
+        if seen.json.get("temperature") != 0:
+            return container()(seen)
+        if seen.path.endswith("/invocations"):
+            assert seen.headers["x-amzn-sagemaker-inference-component"] == "legal"
+            return invoked
+        return adapter if "/inference-components/legal/" in seen.path else next(bases)
+
+    return answer
+
+
+OF_BASE, OF_ADAPTER = sampled("I am a model.", -0.5, -1.0), sampled("I am a lawyer.", -0.1, -2.0)
+NO = quoted(400, "no")
+
+
+class TestAdapters:
+    """A LoRA adapter's component, and its base, which may be answering for it."""
+
+    @pytest.fixture(autouse=True)
+    def legal_on_coder(self, aws_apis: Aws) -> None:
+        aws_apis.make_endpoint("my-gpus", "coder")
+        aws_apis.make_adapter("legal", "my-gpus", "coder")
+
+    @each(
+        ("adapter", "invoked", "status", "said", "advice"),
+        [
+            (OF_ADAPTER, NO, "ok", "its answer is not that of coder, on which it stands", ""),
+            (sampled("I am a model.", -0.5, -1.2), NO, "ok", "its answer is not that of coder", ""),
+            (OF_BASE, OF_ADAPTER, "failed", "coder answers for it on /openai/v1", "aws_sagemaker_chat_route"),
+            (OF_BASE, OF_BASE, "warning", "on /openai/v1 and on /invocations: the base may be", "is not documented"),
+            (sampled("I am a model.", -0.5, -1.01), OF_BASE, "warning", "the base may be", "is not documented"),
+            (
+                OF_BASE,
+                NO,
+                "warning",
+                "coder, which may be answering for it; on /invocations: the container",
+                "is not d",
+            ),
+            (
+                NO,
+                OF_ADAPTER,
+                "skipped",
+                "not compared with coder: the container answered",
+                "coder may be answering for it",
+            ),
+        ],
+    )
+    def test_who_answers(
+        self, adapter: Answer, invoked: Answer, status: str, said: str, advice: str, upstream: Upstream
+    ) -> None:
+        server = upstream(adapter_container(OF_BASE, adapter, invoked))
+        steps = checked("my-gpus/legal")
+        assert steps["inference component"].detail == "InService, a LoRA adapter on coder"
+        assert list(steps)[-1] == "adapter"
+        step = steps["adapter"]
+        assert (step.status, said in step.detail) == (status, True), step
+        assert advice in step.advice
+        asked = [seen.json for seen in server.seen if seen.json.get("temperature") == 0]
+        assert {json.dumps(each, sort_keys=True) for each in asked} == {json.dumps(asked[0], sort_keys=True)}
+        assert asked[0]["logprobs"] is True
+
+    def test_without_log_probabilities(self, upstream: Upstream) -> None:
+        """A container that refuses them is asked without."""
+        answers = adapter_container(sampled("a"), sampled("b"), NO)
+        server = upstream(lambda seen: NO if "logprobs" in seen.json else answers(seen))
+        assert checked("my-gpus/legal")["adapter"].status == "ok"
+        assert sum("logprobs" in seen.json for seen in server.seen) == 1
+
+    @each(
+        ("base", "again", "said"),
+        [
+            (OF_BASE, sampled("I was a model."), "answers the same question differently at temperature 0"),
+            (sampled(""), sampled(""), "which answered without a word"),
+        ],
+    )
+    def test_what_cannot_be_compared(self, base: Answer, again: Answer, said: str, upstream: Upstream) -> None:
+        upstream(adapter_container(base, OF_ADAPTER, OF_ADAPTER, again))
+        step = checked("my-gpus/legal")["adapter"]
+        assert (step.status, said in step.detail) == ("skipped", True), step
+
+    def test_the_bases_own_noise_is_no_difference(self, upstream: Upstream) -> None:
+        base, again = sampled("I am a model.", -0.5), sampled("I am a model.", -0.54)
+        upstream(adapter_container(base, sampled("I am a model.", -0.57), OF_BASE, again))
+        assert checked("my-gpus/legal")["adapter"].status == "warning"
+
+    def test_a_base_that_may_not_be_called(self, upstream: Upstream) -> None:
+        answers = adapter_container(OF_BASE, OF_ADAPTER, NO)
+        refusal = answered(403, denied("InvokeEndpoint"))
+        upstream(lambda seen: refusal if "/inference-components/coder/" in seen.path else answers(seen))
+        step = checked("my-gpus/legal")["adapter"]
+        assert (step.status, "not compared with coder" in step.detail) == ("skipped", True)
+
+    def test_the_adapters_served_name_is_not_said_to_the_base(self, upstream: Upstream) -> None:
+        """By that name the container would answer as the adapter."""
+        server = upstream(adapter_container(OF_BASE, OF_ADAPTER, NO))
+        checked("my-gpus/legal", "--hf-model-name", "legal")
+        models = {seen.path.split("/")[4]: seen.json["model"] for seen in server.seen}
+        assert models == {"legal": "legal", "coder": ""}
+
+    def test_the_base_itself(self, upstream: Upstream) -> None:
+        upstream(container())
+        assert "adapter" not in checked("my-gpus/coder")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from litellm_sagemaker_openai.aws.credentials import NO_CREDENTIALS, Credentials
 from litellm_sagemaker_openai.cli import main
 from litellm_sagemaker_openai.commands.common import reason
 from tests.aws.test_description import ENVIRONMENT
-from tests.aws_apis import IMAGE, Aws
+from tests.aws_apis import IMAGE, PREFIX_AWARE, Aws
 from tests.conftest import REGION
 from tests.terminal import in_terminal
 
@@ -95,6 +96,7 @@ def test_json(account: Aws) -> None:
         "region": REGION,
         "endpoint": "my-endpoint",
         "inference_component": None,
+        "base_inference_component": None,
         "status": "InService",
         "failure_reason": None,
         "model": "sagemaker_openai/my-endpoint",
@@ -104,6 +106,12 @@ def test_json(account: Aws) -> None:
         "instance_types": ["ml.g6.2xlarge"],
         "current": 1,
         "desired": 1,
+        "routing": [
+            {
+                **{"variant": "AllTraffic", "strategy": None, "prefix_length": None, "concurrency_threshold": None},
+                "instances": 1,
+            }
+        ],
         "images": [IMAGE],
         "settings": SETTINGS,
         "model_info": {},
@@ -112,6 +120,7 @@ def test_json(account: Aws) -> None:
         "region": REGION,
         "endpoint": "my-gpus",
         "inference_component": "coder",
+        "base_inference_component": None,
         "status": "InService",
         "failure_reason": None,
         "model": "sagemaker_openai/my-gpus/coder",
@@ -121,6 +130,7 @@ def test_json(account: Aws) -> None:
         "instance_types": [],
         "current": 1,
         "desired": 1,
+        "routing": [],
         "images": [IMAGE],
         "settings": SETTINGS,
         "model_info": {},
@@ -234,6 +244,32 @@ def test_what_was_deleted_under_a_running_endpoint(aws_apis: Aws) -> None:
     ]
 
 
+def test_adapters_and_routing(aws_apis: Aws) -> None:
+    """Which component an adapter stands on, and how SageMaker chooses among instances."""
+    aws_apis.make_endpoint("my-gpus", "coder", instances=2, routing=PREFIX_AWARE)
+    aws_apis.make_adapter("legal", "my-gpus", "coder")
+    aws_apis.make_endpoint("plain", instances=2)
+    aws_apis.make_endpoint("least", instances=2, routing={"RoutingStrategy": "LEAST_OUTSTANDING_REQUESTS"})
+    heading, *rows = [re.split(r"  +", line.strip()) for line in run().stdout.splitlines()]
+    at = {name: heading.index(name) for name in ("COMPONENT", "ROUTING", "MODEL")}
+    assert [[row[at[name]] for name in ("COMPONENT", "ROUTING")] for row in rows] == [
+        ["-", "LEAST_OUTSTANDING_REQUESTS"],
+        ["-", "PREFIX_AWARE 4096/10"],
+        ["coder", "-"],
+        ["legal on coder", "-"],
+        ["-", "-"],
+    ]
+    assert rows[3][at["MODEL"]] == "sagemaker_openai/my-gpus/legal"
+    entries = listed()
+    names = ["my-gpus", "my-gpus/coder", "my-gpus/legal"]
+    assert [entries[name]["base_inference_component"] for name in names] == [None, None, "coder"]
+    variant = {"variant": "AllTraffic", "strategy": "PREFIX_AWARE", "prefix_length": 4096, "instances": 2}
+    assert entries["my-gpus"]["routing"] == [{**variant, "concurrency_threshold": 10}]
+    assert entries["my-gpus/coder"]["routing"] == []
+    assert entries["my-gpus/legal"]["settings"]["prefix_length"] == {"value": 4096, "source": "PrefixLength=4096"}
+    assert [each["strategy"] for each in entries["plain"]["routing"]] == [None]
+
+
 def test_settings(aws_apis: Aws) -> None:
     """What each is set to, and which variable says so; a LoRA adapter is answered by its base."""
     aws_apis.make_endpoint("my-endpoint", environment={"SM_VLLM_MAX_MODEL_LEN": "100k", "HF_TOKEN": "hf_never-shown"})
@@ -241,10 +277,7 @@ def test_settings(aws_apis: Aws) -> None:
     aws_apis.make_endpoint("plain")
     tei = "763104351884.dkr.ecr.us-west-2.amazonaws.com/tei:2.0.1-tei1.9.3-gpu-py310"
     aws_apis.make_endpoint("tei", image=tei)
-    adapter = {"BaseInferenceComponentName": "coder", "Container": {"ArtifactUrl": "s3://bucket/adapter.tar.gz"}}
-    aws_apis.client("sagemaker").create_inference_component(
-        InferenceComponentName="adapter", EndpointName="my-gpus", Specification=adapter
-    )
+    aws_apis.make_adapter("adapter", "my-gpus", "coder")
     variant = {"VariantName": "AllTraffic", "RoutingConfig": {"RoutingStrategy": "PREFIX_AWARE"}}
     aws_apis.sagemaker.shows("endpoint/my-gpus", {"ProductionVariants": [variant]})
     entries = listed()
@@ -382,7 +415,7 @@ UNKNOWN: dict[str, tuple[str, dict[str, Any]]] = {
         "endpoint",
         {
             **{"failure_reason": None, "instance_types": [], "current": None, "desired": None, "images": []},
-            "settings": {},
+            **{"routing": [], "settings": {}},
         },  # and below
     ),
     "DescribeEndpointConfig": ("endpoint", {"instance_types": []}),
