@@ -1,4 +1,4 @@
-"""Deploy a model to SageMaker in AWS's vLLM container, and delete it again.
+"""Deploy a model to SageMaker in one of AWS's containers, and delete it again.
 
     pip install .
     export SAGEMAKER_ROLE=arn:aws:iam::123456789012:role/SageMakerExecutionRole
@@ -26,29 +26,121 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, NamedTuple
 
+import botocore.session
 import click
 from botocore import xform_name
 from botocore.exceptions import ClientError
+from click.core import ParameterSource
 from rich.console import Console
 
 from litellm_sagemaker_openai.aws import control_plane
 from litellm_sagemaker_openai.commands.common import aws_options, console, expected_failures, resolve_region
-from litellm_sagemaker_openai.target import NAME_RULE, is_name
+from litellm_sagemaker_openai.target import NAME_RULE, Target, is_name
 
-# The announcement's image and instance type (one L4 GPU, 24 GB). AWS has its Deep Learning Containers under this
-# account in these regions, and under others elsewhere: docs/reference/region_availability.md in
-# https://github.com/aws/deep-learning-containers, whose docs/src/data/vllm lists the tags.
-IMAGE_TAG = "0.20.2-gpu-py312-cu130-ubuntu22.04-sagemaker"
-IMAGE_ACCOUNT = "763104351884"
-# fmt: off
-IMAGE_REGIONS = frozenset((
-    "us-east-1", "us-east-2", "us-west-1", "us-west-2", "ca-central-1", "sa-east-1", "eu-central-1", "eu-north-1",
-    "eu-west-1", "eu-west-2", "eu-west-3", "ap-northeast-1", "ap-northeast-2", "ap-south-1", "ap-southeast-1",
-    "ap-southeast-2",
-))
-# fmt: on
+INSTANCE_TYPE = "ml.g6.2xlarge"  # the announcement's: one L4 GPU, 24 GB
+
+# AWS's accounts for its images by region, in the partition `aws`: docs/reference/region_availability.md in
+# https://github.com/aws/deep-learning-containers, and the same in sagemaker-core 2.27.0 (image_uri_config).
 IMAGES_URL = "https://aws.github.io/deep-learning-containers/reference/region_availability/"
-INSTANCE_TYPE = "ml.g6.2xlarge"
+DLC_ACCOUNTS = {
+    **dict.fromkeys(
+        (
+            *("us-east-1", "us-east-2", "us-west-1", "us-west-2", "ca-central-1", "sa-east-1", "eu-central-1"),
+            *("eu-north-1", "eu-west-1", "eu-west-2", "eu-west-3", "ap-northeast-1", "ap-northeast-2", "ap-south-1"),
+            *("ap-southeast-1", "ap-southeast-2"),
+        ),
+        "763104351884",
+    ),
+    **{"af-south-1": "626614931356", "ap-east-1": "871362719292", "ap-east-2": "975050140332"},
+    **{"ap-northeast-3": "364406365360", "ap-south-2": "772153158452", "ap-southeast-3": "907027046896"},
+    **{"ap-southeast-4": "457447274322", "ap-southeast-5": "550225433462", "ap-southeast-6": "633930458069"},
+    **{"ap-southeast-7": "590183813437", "ca-west-1": "204538143572", "eu-central-2": "380420809688"},
+    **{"eu-south-1": "692866216735", "eu-south-2": "503227376785", "il-central-1": "780543022126"},
+    **{"me-central-1": "914824155844", "me-south-1": "217643126080", "mx-central-1": "637423239942"},
+}
+TEI_ACCOUNTS = {
+    **{"us-east-1": "683313688378", "us-east-2": "257758044811", "us-west-1": "746614075791"},
+    **{"us-west-2": "246618743249", "ca-central-1": "341280168497", "ca-west-1": "190319476487"},
+    **{"sa-east-1": "737474898029", "eu-central-1": "492215442770", "eu-central-2": "680994064768"},
+    **{"eu-north-1": "662702820516", "eu-south-1": "978288397137", "eu-south-2": "104374241257"},
+    **{"eu-west-1": "141502667606", "eu-west-2": "764974769150", "eu-west-3": "659782779980"},
+    **{"ap-east-1": "651117190479", "ap-northeast-1": "354813040037", "ap-northeast-2": "366743142698"},
+    **{"ap-northeast-3": "867004704886", "ap-south-1": "720646828776", "ap-south-2": "628508329040"},
+    **{"ap-southeast-1": "121021644041", "ap-southeast-2": "783357654285", "ap-southeast-3": "951798379941"},
+    **{"ap-southeast-4": "106583098589", "af-south-1": "510948584623", "il-central-1": "898809789911"},
+    **{"me-central-1": "272398656194", "me-south-1": "801668240914"},
+}
+
+
+class Container(NamedTuple):
+    """One of AWS's containers, and the variables that tell it what to serve.
+
+    Attributes:
+        accounts: where its image is, by region.
+        model: the variable of the model's id or directory.
+        gpus: of the number of GPUs for one copy; None: it uses one.
+        context: of the context's length in tokens, for advice; None: it has none.
+        more: what else it is given.
+        lora: what lets adapters be put on it as inference components; none where AWS documents no way.
+        note: what to know before it is called.
+    """
+
+    repository: str
+    tag: str
+    accounts: Mapping[str, str]
+    model: str
+    gpus: str | None = None
+    context: str | None = None
+    more: Mapping[str, str] = {}
+    lora: Mapping[str, str] = {}
+    note: str = ""
+
+
+# The newest of each. vLLM, SGLang and LMI: sagemaker-core 2.27.0 of 2026-10-21 (image_uri_config/vllm-server.json,
+# sglang-server.json and djl-lmi.json); TEI: docs/src/data/huggingface-tei in aws/deep-learning-containers, of 2026-08.
+# Of vLLM and SGLang there are Ubuntu images, too, with vLLM's own version in the tag (vllm.json, sglang.json); AWS
+# promises no security patches for those, and recommends these on Amazon Linux (README.md there).
+CONTAINERS = {
+    "vllm": Container(
+        "vllm",
+        "server-sagemaker-cuda-v2.6",
+        DLC_ACCOUNTS,
+        model="SM_VLLM_MODEL",
+        gpus="SM_VLLM_TENSOR_PARALLEL_SIZE",
+        context="SM_VLLM_MAX_MODEL_LEN",
+        more={"SAGEMAKER_ENABLE_LOAD_AWARE": "1"},  # as in the announcement
+        # docs/sagemaker/05_lora_adapter_management.md in https://github.com/aws/model-hosting-container-standards
+        lora={"SM_VLLM_ENABLE_LORA": "true", "VLLM_ALLOW_RUNTIME_LORA_UPDATING": "True"},
+    ),
+    # Its kernels are built for H100 and Blackwell (docs/sglang/index.md there); AWS tests it on one L4 of an
+    # ml.g6.xlarge (test/sglang/sagemaker).
+    "sglang": Container(
+        "sglang",
+        "server-sagemaker-cuda-v1.4",
+        DLC_ACCOUNTS,
+        model="SM_SGLANG_MODEL_PATH",
+        gpus="SM_SGLANG_TP",
+        context="SM_SGLANG_CONTEXT_LENGTH",
+    ),
+    # serving/docs/lmi and serving/docs/adapters.md in https://github.com/deepjavalibrary/djl-serving
+    "lmi": Container(
+        "djl-inference",
+        "0.38.0-lmi29.0.0-cu130",
+        DLC_ACCOUNTS,
+        model="HF_MODEL_ID",
+        gpus="OPTION_TENSOR_PARALLEL_DEGREE",
+        context="OPTION_MAX_MODEL_LEN",
+        lora={"OPTION_ENABLE_LORA": "true"},
+    ),
+    "tei": Container(  # docs/tei there
+        "tei",
+        "2.0.1-tei1.9.3-gpu-py310-cu129-ubuntu24.04",
+        TEI_ACCOUNTS,
+        model="HF_MODEL_ID",
+        note='TEI has no chat. Embeddings go to /invocations, with aws_sagemaker_embedding_format="huggingface".',
+    ),
+}
+MODEL_DIRECTORY = "/opt/ml/model"  # where SageMaker puts model artifacts
 
 # The announcement leaves the instances' AMI to SageMaker. The containers' documentation says that its drivers are too
 # old for CUDA 13 (docs/vllm/deployment/sagemaker.md there); AWS's tests take these (test/test_utils/constants.py). On
@@ -59,6 +151,12 @@ AMI_CUDA_13 = "al2023-ami-sagemaker-inference-gpu-4-1"
 # What a component reserves of its instance beside GPUs, as in the announcement.
 COMPONENT_MEMORY_MB = 1024
 COMPONENT_CPU_CORES = 2
+
+# `--routing prefix-aware` needs both numbers. These are AWS's example's: 03-features/prefix-aware-routing/README.md in
+# https://github.com/aws-samples/sagemaker-genai-hosting-examples
+PREFIX_AWARE = "prefix-aware"
+PREFIX_LENGTH = 1024
+CONCURRENCY_THRESHOLD = 10
 
 VARIANT = "AllTraffic"  # as SageMaker's SDK names an only variant
 TAG = "litellm-sagemaker-openai:endpoint"
@@ -86,6 +184,17 @@ class Deployment:
     copies: int
     gpus: int
     environment: Mapping[str, str] = field(repr=False)
+    routing: Mapping[str, Any] | None = None
+    context: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Adapter:
+    """A LoRA adapter to put on an endpoint, checked. ``artifact`` is its archive in S3."""
+
+    endpoint: str
+    component: str
+    artifact: str
 
 
 class Resource(NamedTuple):
@@ -134,6 +243,8 @@ def requests_of(deployment: Deployment, host: Described | None = None) -> list[R
         "InitialInstanceCount": deployment.instances,
         "InferenceAmiVersion": ami_for(deployment.image),
     }
+    if deployment.routing is not None:
+        variant["RoutingConfig"] = dict(deployment.routing)
     config: dict[str, Any] = {"EndpointConfigName": deployment.endpoint, "ProductionVariants": [variant], "Tags": tags}
     if deployment.component is None:
         variant |= {"ModelName": model, **timeouts}
@@ -172,14 +283,30 @@ def requests_of(deployment: Deployment, host: Described | None = None) -> list[R
     return requests
 
 
-def environment_of(model: str, gpus: int, more: Mapping[str, str], token: str | None) -> dict[str, str]:
-    """The container's: ``SM_VLLM_SOME_NAME=value`` becomes vLLM's ``--some-name value``."""
+def adapter_request(adapter: Adapter, base: str) -> Request:
+    """What puts an adapter on a base component: it has neither a model nor resources of its own."""
+    return Request(
+        "CreateInferenceComponent",
+        {
+            "InferenceComponentName": adapter.component,
+            "EndpointName": adapter.endpoint,
+            "Specification": {"BaseInferenceComponentName": base, "Container": {"ArtifactUrl": adapter.artifact}},
+            "Tags": [{"Key": TAG, "Value": adapter.endpoint}],
+        },
+    )
+
+
+def environment_of(
+    container: Container, model: str, gpus: int, more: Mapping[str, str], token: str | None, *, lora: bool = False
+) -> dict[str, str]:
+    """The container's: of vLLM's, ``SM_VLLM_SOME_NAME=value`` becomes ``--some-name value``."""
+    from_s3 = model.startswith("s3://")
     return {
-        # SageMaker puts model artifacts there (docs/vllm/deployment/sagemaker.md).
-        "SM_VLLM_MODEL": "/opt/ml/model" if model.startswith("s3://") else model,
-        "SM_VLLM_TENSOR_PARALLEL_SIZE": str(gpus),
-        "SAGEMAKER_ENABLE_LOAD_AWARE": "1",  # as in the announcement
-        **({SECRET: token} if token and not model.startswith("s3://") else {}),
+        container.model: MODEL_DIRECTORY if from_s3 else model,
+        **({container.gpus: str(gpus)} if container.gpus else {}),
+        **container.more,
+        **(container.lora if lora else {}),
+        **({SECRET: token} if token and not from_s3 else {}),
         **more,
     }
 
@@ -195,14 +322,15 @@ def model_name(endpoint: str, component: str | None) -> str:
     return endpoint if component is None else f"{endpoint}-{component}"
 
 
-def default_image(region: str) -> str:
+def default_image(container: Container, region: str) -> str:
     """
     Raises:
-        click.UsageError: AWS has its containers under another account there.
+        click.UsageError: it is not known where AWS has its image there.
     """
-    if region not in IMAGE_REGIONS:
+    if region not in container.accounts:
         raise click.UsageError(f"no default image for {region}: give --image, with the account of {IMAGES_URL}")
-    return f"{IMAGE_ACCOUNT}.dkr.ecr.{region}.amazonaws.com/vllm:{IMAGE_TAG}"
+    account = container.accounts[region]
+    return f"{account}.dkr.ecr.{region}.amazonaws.com/{container.repository}:{container.tag}"
 
 
 def ami_for(image: str) -> str:
@@ -231,10 +359,10 @@ def advice(message: str, deployment: Deployment, region: str) -> str:
     if "health check" in message:
         group = "InferenceComponents" if deployment.component else "Endpoints"
         group = f"/aws/sagemaker/{group}/{deployment.component or deployment.endpoint}"
+        ways = ["--instance-type", "--gpus", *([f"--env {deployment.context}=…"] if deployment.context else [])]
         return (
             f"\nThe container's log is in CloudWatch, {group}. It did not start: often the model does "
-            f"not fit into the GPU's memory (--instance-type, --gpus, --env SM_VLLM_MAX_MODEL_LEN=…), or it is gated "
-            f"and {SECRET} is not set."
+            f"not fit into the GPU's memory ({', '.join(ways)}), or it is gated and {SECRET} is not set."
         )
     return ""
 
@@ -325,30 +453,83 @@ class Watcher:
             raise click.ClickException(f"{resource}: {status}: {reason}")
 
 
-def create(watcher: Watcher, deployment: Deployment, delete_it: Callable[[str | None], str]) -> None:
-    """Create it and wait until it is in service. Where that fails, say what is left and how to delete it.
+def deploy(watcher: Watcher, deployment: Deployment, note: str, delete_it: Callable[[str | None], str]) -> None:
+    """Create it and wait until it is in service.
 
     Args:
         watcher: whose client is called.
         deployment: what to create.
+        note: what to know before it is called.
         delete_it: the command that deletes one component, or for None the endpoint and all that belongs to it.
+
+    Raises:
+        click.ClickException: one of its names is taken, SageMaker could not start it, or it says how an endpoint that
+            is there is to be routed.
+    """
+    endpoint = Resource("Endpoint", deployment.endpoint)
+    host = describe(watcher.client, endpoint) if deployment.component else None
+    if host is not None and deployment.routing is not None:
+        raise click.ClickException(f"--routing is a new endpoint's, and {endpoint} exists already")
+    if SECRET in deployment.environment:
+        say(watcher.out, f"{SECRET} goes into the container's environment, where sagemaker:DescribeModel shows it.")
+    if deployment.routing is not None and deployment.instances == 1:
+        say(watcher.out, "--routing chooses among instances, and there is one: see --instances.")
+    price = f"{deployment.instances} x {deployment.instance_type}: costs by the hour from now on, used or not"
+    command = delete_it(None if host is None else deployment.component)
+    create(watcher, requests_of(deployment, host), [] if host is None else [endpoint], command, {endpoint: price})
+    if note:
+        say(watcher.out, note)
+
+
+def put_adapter(
+    watcher: Watcher, adapter: Adapter, base: str | None, dry_run: bool, delete_it: Callable[[str | None], str]
+) -> None:
+    """Put an adapter on its base component and wait until it is in service; or, for a dry run, show what would be sent.
+
+    Raises:
+        click.ClickException: there is no such base component, the adapter's name is taken, or SageMaker could not
+            start it.
+    """
+    base = base_for(watcher.client, adapter.endpoint, base)
+    request = adapter_request(adapter, base)
+    if dry_run:
+        show([request])
+        return
+    if control_plane.look_up(watcher.client, Target(adapter.endpoint, base)).settings.lora is None:
+        say(watcher.out, f"{base} is not known to be deployed with LoRA on (--lora), which an adapter needs.")
+    needed = [Resource("Endpoint", adapter.endpoint), Resource("InferenceComponent", base)]
+    create(watcher, [request], needed, delete_it(adapter.component))
+    command = ["litellm-sagemaker-openai", "check", f"{adapter.endpoint}/{adapter.component}"]
+    say(watcher.out, f"See that it answers itself, and not {base} for it:\n  {shlex.join(command)}")
+
+
+def create(
+    watcher: Watcher,
+    requests: list[Request],
+    needed: list[Resource],
+    command: str,
+    prices: Mapping[Resource, str] | None = None,
+) -> None:
+    """Send the requests, and wait until all is in service. Where that fails, say what is left and how to delete it.
+
+    Args:
+        watcher: whose client is called.
+        requests: in order.
+        needed: what has to be in service before.
+        command: deletes what they make.
+        prices: what to say of the cost of something as soon as it is asked for.
 
     Raises:
         click.ClickException: one of its names is taken, or SageMaker could not start it.
     """
-    client, endpoint, made = watcher.client, Resource("Endpoint", deployment.endpoint), list[Resource]()
-    host = describe(client, endpoint) if deployment.component else None
-    requests = requests_of(deployment, host)
-    command = delete_it(None if host is None else deployment.component)
+    client, made = watcher.client, list[Resource]()
     for request in reversed(requests):
         if describe(client, request.resource) is not None:
             raise click.ClickException(
                 f"{request.resource} exists already. Take another name, or delete it first:\n  {command}"
             )
-    if SECRET in deployment.environment:
-        say(watcher.out, f"{SECRET} goes into the container's environment, where sagemaker:DescribeModel shows it.")
-    if host is not None:
-        watcher.wait_until_in_service(endpoint)
+    for resource in needed:
+        watcher.wait_until_in_service(resource)
     try:
         for request in requests:
             made.append(request.resource)  # before it is asked for: it may be there although the answer is lost
@@ -358,10 +539,7 @@ def create(watcher: Watcher, deployment: Deployment, delete_it: Callable[[str | 
                 if "already existing" not in str(error):  # so botocore asked again, after an answer that was lost
                     made.pop()
                 raise
-            if request.resource == endpoint:
-                price = (
-                    f"{deployment.instances} x {deployment.instance_type}: costs by the hour from now on, used or not"
-                )
+            if price := (prices or {}).get(request.resource):
                 say(watcher.out, f"{price}. Delete it:\n  {command}")
             watcher.wait_until_in_service(request.resource)
     except (Exception, KeyboardInterrupt) as error:
@@ -371,13 +549,37 @@ def create(watcher: Watcher, deployment: Deployment, delete_it: Callable[[str | 
         raise
 
 
+def base_for(client: Any, endpoint: str, base: str | None) -> str:
+    """The component that an adapter is put on: the one that is named, or the only one that there is.
+
+    Raises:
+        click.ClickException: there is none, or several and none is named.
+    """
+    there = components_on(client, Resource("Endpoint", endpoint))
+    bases = [each.name for each, described in there.items() if not base_of(described)]
+    if base in bases or (base is None and len(bases) == 1):
+        return base or bases[0]
+    if not bases:
+        raise click.ClickException(
+            f"{endpoint} has no inference component to put an adapter on: deploy one, with --component and --lora"
+        )
+    said = f"{base} is none of them" if base else "name one with --base"
+    raise click.ClickException(f"an adapter can stand on {', '.join(bases)}: {said}")
+
+
+def base_of(component: Described) -> str | None:
+    """The component that an adapter stands on; None for others."""
+    name: str | None = component.get("Specification", {}).get("BaseInferenceComponentName")
+    return name
+
+
 def targets_of(client: Any, endpoint: str, component: str | None, force: bool) -> list[Resource]:
     """What there is to delete, in the order in which SageMaker lets it go.
 
     Args:
         client: of SageMaker's control plane.
         endpoint: all that belongs to it.
-        component: this one alone, with its model.
+        component: this one alone, with the adapters on it and its model.
         force: whether a component, an endpoint and its configuration that something else made may go, too. Models
             are found by their names, so what something else made stays; a model costs nothing.
 
@@ -385,11 +587,13 @@ def targets_of(client: Any, endpoint: str, component: str | None, force: bool) -
         click.ClickException: something else made one of them.
     """
     host = Resource("Endpoint", endpoint)
+    there = components_on(client, host)
     if component is not None:
-        named = [Resource("InferenceComponent", component)]
+        adapters = [each for each, described in there.items() if base_of(described) == component]
+        named = [*adapters, Resource("InferenceComponent", component)]
         models = [Resource("Model", model_name(endpoint, component))]
     else:
-        named = [*components_on(client, host), host, Resource("EndpointConfig", endpoint)]
+        named = [*there, host, Resource("EndpointConfig", endpoint)]
         pages = client.get_paginator("list_models").paginate(NameContains=endpoint)
         models = [Resource("Model", each["ModelName"]) for page in pages for each in page["Models"]]
     found = {each: described for each in (*named, *models) if (described := describe(client, each)) is not None}
@@ -406,13 +610,15 @@ def targets_of(client: Any, endpoint: str, component: str | None, force: bool) -
     return [each for each in found if each in ours or each in others]
 
 
-def components_on(client: Any, endpoint: Resource) -> list[Resource]:
-    """An endpoint's inference components. SageMaker deletes no endpoint that has some."""
+def components_on(client: Any, endpoint: Resource) -> dict[Resource, Described]:
+    """An endpoint's inference components, adapters first. SageMaker deletes no endpoint that has some."""
     if describe(client, endpoint) is None:
-        return []
+        return {}
     pages = client.get_paginator("list_inference_components").paginate(EndpointNameEquals=endpoint.name)
     names = [each["InferenceComponentName"] for page in pages for each in page["InferenceComponents"]]
-    return [Resource("InferenceComponent", name) for name in names]
+    found = {each: describe(client, each) for each in (Resource("InferenceComponent", name) for name in names)}
+    there = {each: described for each, described in found.items() if described is not None}
+    return dict(sorted(there.items(), key=lambda item: base_of(item[1]) is None))
 
 
 def delete(watcher: Watcher, resource: Resource) -> None:
@@ -453,16 +659,22 @@ def failures(deployment: Deployment | None = None, region: str = "") -> Iterator
         raise click.exceptions.Exit(128 + signal.SIGINT) from None
 
 
-def checked_names(endpoint: str, component: str | None) -> None:
-    """
+def checked_names(endpoint: str, component: str | None) -> tuple[str, str | None]:
+    """The endpoint's and the component's, which may be given as ``my-gpus/coder``.
+
     Raises:
-        click.UsageError: SageMaker would not take them.
+        click.UsageError: SageMaker would not take them, or there are two components.
     """
+    endpoint, slash, named = endpoint.partition("/")
+    if slash and component not in (None, named):
+        raise click.UsageError(f"{endpoint}/{named} and --component {component} are two components; give one")
+    component = named if slash else component
     for name, kind in ((endpoint, "endpoint"), (component, "inference component")):
         if name is not None and not is_name(name):
             raise click.UsageError(f"{name!r} is not the name of an {kind}: {NAME_RULE}")
     if not is_name(model_name(endpoint, component)):
         raise click.UsageError(f"{model_name(endpoint, component)} is too long for the model's name: {NAME_RULE}")
+    return endpoint, component
 
 
 def checked_model(model: str | None) -> str:
@@ -476,6 +688,52 @@ def checked_model(model: str | None) -> str:
         "--model must be a Hugging Face id such as Qwen/Qwen3-4B, s3://bucket/prefix/ with a slash at its end, "
         f"or s3://bucket/model.tar.gz{f', not {model}' if model else ''}"
     )
+
+
+def checked_routing(
+    strategy: str | None, prefix_length: int | None, concurrency_threshold: int | None
+) -> dict[str, Any] | None:
+    """A production variant's RoutingConfig, by botocore's own model of it; None: none is asked for.
+
+    Raises:
+        click.UsageError: a number that is not this strategy's or is out of range, or botocore does not know it yet.
+    """
+    numbers = {"PrefixLength": prefix_length, "ConcurrencyThreshold": concurrency_threshold}
+    options = {"PrefixLength": "--prefix-length", "ConcurrencyThreshold": "--concurrency-threshold"}
+    if strategy != PREFIX_AWARE:
+        for name, number in numbers.items():
+            if number is not None:
+                raise click.UsageError(f"{options[name]} goes with --routing {PREFIX_AWARE}")
+    if strategy is None:
+        return None
+    shape = botocore.session.get_session().get_service_model("sagemaker").shape_for("ProductionVariantRoutingConfig")
+    config: dict[str, Any] = {"RoutingStrategy": strategy.upper().replace("-", "_")}
+    if config["RoutingStrategy"] not in shape.members["RoutingStrategy"].enum:
+        raise click.UsageError(
+            f"botocore {botocore.__version__} does not know --routing {strategy}: pip install --upgrade boto3"
+        )
+    if strategy == PREFIX_AWARE:
+        defaults = {"PrefixLength": PREFIX_LENGTH, "ConcurrencyThreshold": CONCURRENCY_THRESHOLD}
+        config["PrefixAwareRoutingConfig"] = {
+            name: defaults[name] if number is None else number for name, number in numbers.items()
+        }
+        for name, number in config["PrefixAwareRoutingConfig"].items():
+            limits = shape.members["PrefixAwareRoutingConfig"].members[name].metadata
+            if not limits["min"] <= number <= limits["max"]:
+                raise click.UsageError(
+                    f"{options[name]} must be {limits['min']:,} to {limits['max']:,}, not {number:,}"
+                )
+    return config
+
+
+def checked_adapter(adapter: str) -> str:
+    """
+    Raises:
+        click.UsageError: not an archive in S3.
+    """
+    if re.fullmatch(r"s3://[^/\s]+/\S+\.tar\.gz", adapter):
+        return adapter
+    raise click.UsageError(f"--adapter must be s3://bucket/adapter.tar.gz, with the adapter's files, not {adapter}")
 
 
 def checked_role(role: str | None) -> str:
@@ -504,16 +762,46 @@ def checked_environment(pairs: tuple[str, ...]) -> dict[str, str]:
     return dict(pair.split("=", 1) for pair in pairs)
 
 
+# What an adapter has from its base component, and where it has no say.
+_OF_A_MODEL = (
+    *("model", "container", "image", "env", "lora", "gpus", "copies", "instance_type", "instances"),
+    *("routing", "prefix_length", "concurrency_threshold"),
+)
+
+
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.argument("endpoint")
+@click.argument("endpoint", metavar="ENDPOINT[/COMPONENT]")
 @click.option("--model", help="A Hugging Face id such as Qwen/Qwen3-4B, s3://…/ or s3://….tar.gz.")
 @click.option("--component", metavar="NAME", help="As an inference component, on a new endpoint or one that exists.")
+@click.option("--adapter", metavar="S3_URI", help="A LoRA adapter, s3://….tar.gz, as a component on another one.")
+@click.option("--base", metavar="NAME", help="With --adapter: that component.  [default: the only one]")
 @click.option("--role", envvar="SAGEMAKER_ROLE", metavar="ARN", help="The execution role.  [default: SAGEMAKER_ROLE]")
 @click.option("--instance-type", default=INSTANCE_TYPE, show_default=True, metavar="TYPE", help="Of a new endpoint.")
 @click.option("--instances", default=1, show_default=True, type=click.IntRange(1), help="Of a new endpoint.")
+@click.option(
+    "--routing",
+    type=click.Choice(["random", "least-outstanding-requests", PREFIX_AWARE, "kv-aware"]),
+    help="How a new endpoint chooses among its instances.  [default: SageMaker's, random]",
+)
+@click.option(
+    "--prefix-length",
+    type=int,
+    metavar="N",
+    help=f"With --routing {PREFIX_AWARE}: characters of the messages to compare.  [default: {PREFIX_LENGTH}]",
+)
+@click.option(
+    "--concurrency-threshold",
+    type=int,
+    metavar="N",
+    help=f"With it: calls at a time before another instance is taken.  [default: {CONCURRENCY_THRESHOLD}]",
+)
 @click.option("--gpus", default=1, show_default=True, type=click.IntRange(1), help="For one copy of the model.")
 @click.option("--copies", default=1, show_default=True, type=click.IntRange(1), help="Of an inference component.")
-@click.option("--image", metavar="URI", help=f"The container.  [default: AWS's vllm:{IMAGE_TAG}]")
+@click.option(
+    "--container", default="vllm", show_default=True, type=click.Choice([*CONTAINERS]), help="Which of AWS's."
+)
+@click.option("--image", metavar="URI", help="Another image of such a container.  [default: the newest that is known]")
+@click.option("--lora", is_flag=True, help="With --component: adapters can be put on it.")
 @click.option(
     "--env",
     multiple=True,
@@ -521,7 +809,7 @@ def checked_environment(pairs: tuple[str, ...]) -> dict[str, str]:
     help="For the container; may be repeated. SM_VLLM_MAX_MODEL_LEN=8192 is vLLM's --max-model-len 8192.",
 )
 @aws_options
-@click.option("--delete", "deletes", is_flag=True, help="Delete what was made for ENDPOINT, or for its --component.")
+@click.option("--delete", "deletes", is_flag=True, help="Delete what was made for ENDPOINT, or for its COMPONENT.")
 @click.option("--force", is_flag=True, help="With --delete: what something else made, too.")
 @click.option("--dry-run", is_flag=True, help="Print the requests as JSON and change nothing.")
 @click.option("--poll", default=15.0, show_default=True, type=click.FloatRange(0), help="Seconds between two looks.")
@@ -529,12 +817,19 @@ def main(
     endpoint: str,
     model: str | None,
     component: str | None,
+    adapter: str | None,
+    base: str | None,
     role: str | None,
     instance_type: str,
     instances: int,
+    routing: str | None,
+    prefix_length: int | None,
+    concurrency_threshold: int | None,
     gpus: int,
     copies: int,
+    container: str,
     image: str | None,
+    lora: bool,
     env: tuple[str, ...],
     region: str | None,
     profile: str | None,
@@ -543,44 +838,76 @@ def main(
     dry_run: bool,
     poll: float,
 ) -> None:
-    """Deploy a model to SageMaker as ENDPOINT, or delete it.
+    """Deploy a model to SageMaker as ENDPOINT, or as an inference component on it, or delete it.
 
     The instances cost by the hour until they are deleted. HF_TOKEN, for a gated model, goes into the container's
     environment, where whoever may call sagemaker:DescribeModel can read it.
 
     Exit status: 0 done, 1 refused or failed, 2 a mistake in the command, 130 stopped with Ctrl+C.
     """
-    checked_names(endpoint, component)
+    endpoint, component = checked_names(endpoint, component)
     if force and not deletes:
         raise click.UsageError("--force goes with --delete")
+    if base and not adapter:
+        raise click.UsageError("--base goes with --adapter")
     with failures():
         region, _ = resolve_region(region, profile)
     delete_it = partial(delete_command, endpoint, region, profile)
+
+    def watcher() -> Watcher:
+        return Watcher(control_plane.client(region, profile), console(stderr=True), poll)
+
     if deletes:
         with failures():
-            watcher = Watcher(control_plane.client(region, profile), console(stderr=True), poll)
-            delete_all(watcher, endpoint, component, force, dry_run, delete_it)
+            delete_all(watcher(), endpoint, component, force, dry_run, delete_it)
         return
-    token = "***" if dry_run and os.environ.get(SECRET) else os.environ.get(SECRET)
-    model, role, more = checked_model(model), checked_role(role), checked_environment(env)
-    deployment = Deployment(
-        endpoint=endpoint,
-        component=component,
-        model=model,
-        role=role,
-        image=image or default_image(region),
-        instance_type=instance_type,
-        instances=instances,
-        copies=copies,
-        gpus=gpus,
-        environment=environment_of(model, gpus, more, token),
-    )
-    if dry_run:
-        show(requests_of(deployment))
-        return
-    with failures(deployment, region):
-        create(Watcher(control_plane.client(region, profile), console(stderr=True), poll), deployment, delete_it)
-    click.echo("/".join(filter(None, ("sagemaker_openai", endpoint, component))))
+    if adapter:
+        refuse_what_a_base_has(click.get_current_context())
+        if component is None:
+            raise click.UsageError(f"an adapter needs a name: {endpoint}/my-adapter")
+        checked = Adapter(endpoint, component, checked_adapter(adapter))
+        with failures():
+            put_adapter(watcher(), checked, base, dry_run, delete_it)
+    else:
+        kind = CONTAINERS[container]
+        if lora and component is None:
+            raise click.UsageError("--lora goes with --component: an adapter stands on an inference component")
+        if lora and not kind.lora:
+            raise click.UsageError(f"--lora: adapters as components are not documented for {container}'s container")
+        token = "***" if dry_run and os.environ.get(SECRET) else os.environ.get(SECRET)
+        model, role, more = checked_model(model), checked_role(role), checked_environment(env)
+        deployment = Deployment(
+            endpoint=endpoint,
+            component=component,
+            model=model,
+            role=role,
+            image=image or default_image(kind, region),
+            instance_type=instance_type,
+            instances=instances,
+            copies=copies,
+            gpus=gpus,
+            environment=environment_of(kind, model, gpus, more, token, lora=lora),
+            routing=checked_routing(routing, prefix_length, concurrency_threshold),
+            context=kind.context,
+        )
+        if dry_run:
+            show(requests_of(deployment))
+            return
+        with failures(deployment, region):
+            deploy(watcher(), deployment, kind.note, delete_it)
+    if not dry_run:
+        click.echo("/".join(filter(None, ("sagemaker_openai", endpoint, component))))
+
+
+def refuse_what_a_base_has(context: click.Context) -> None:
+    """
+    Raises:
+        click.UsageError: an option on the command line is a model's, and not an adapter's.
+    """
+    for parameter in context.command.params:
+        given = context.get_parameter_source(str(parameter.name)) is ParameterSource.COMMANDLINE
+        if given and parameter.name in _OF_A_MODEL:
+            raise click.UsageError(f"{parameter.opts[0]} does not go with --adapter: an adapter has its base's")
 
 
 def delete_all(

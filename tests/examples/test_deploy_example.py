@@ -19,7 +19,21 @@ from botocore.loaders import create_loader
 from click.testing import CliRunner, Result
 
 from examples import deploy_endpoint
-from examples.deploy_endpoint import TAG, Deployment, Request, environment_of, main, requests_of
+from examples.deploy_endpoint import (
+    CONTAINERS,
+    TAG,
+    Adapter,
+    Deployment,
+    Request,
+    adapter_request,
+    checked_routing,
+    default_image,
+    environment_of,
+    main,
+    requests_of,
+)
+from litellm_sagemaker_openai.aws.container_settings import Container, read_settings
+from litellm_sagemaker_openai.formats.embeddings import FORMATS
 from tests.conftest import REGION
 from tests.scripted import Answer, Seen, json_answer, scripted
 from tests.terminal import in_terminal
@@ -32,6 +46,15 @@ CREATE_CODER = ["my-gpus", "--component", "coder", "--model", "Qwen/Qwen3-4B"]
 CREATE_REVIEWER = ["my-gpus", "--component", "reviewer", "--model", "Qwen/Qwen3-8B"]
 HEALTH_CHECK = "The primary container for production variant AllTraffic did not pass the ping health check."
 NO_CAPACITY = "Unable to provision requested ML compute capacity due to InsufficientInstanceCapacity error."
+
+IMAGE = default_image(CONTAINERS["vllm"], REGION)
+ADAPTER = "s3://bucket/legal.tar.gz"
+LEGAL = Adapter("my-gpus", "legal", ADAPTER)
+PUT_LEGAL = ["my-gpus/legal", "--adapter", ADAPTER]
+ROUTINGS: list[tuple[str | None, int | None, int | None]] = [
+    *((None, None, None), ("random", None, None), ("least-outstanding-requests", None, None), ("kv-aware", None, None)),
+    *(("prefix-aware", None, None), ("prefix-aware", 65536, 1024), ("prefix-aware", 1024, 1)),
+]
 
 each = pytest.mark.parametrize
 Run = Callable[..., Result]
@@ -105,7 +128,7 @@ def test_a_single_model_endpoint(run: Run, sagemaker: Any) -> None:
     model = sagemaker.describe_model(ModelName="my-endpoint")
     assert model["ExecutionRoleArn"] == ROLE
     assert model["PrimaryContainer"]["Image"] == (
-        "763104351884.dkr.ecr.us-west-2.amazonaws.com/vllm:0.20.2-gpu-py312-cu130-ubuntu22.04-sagemaker"
+        "763104351884.dkr.ecr.us-west-2.amazonaws.com/vllm:server-sagemaker-cuda-v2.6"
     )
     assert model["PrimaryContainer"]["Environment"] == {
         "SM_VLLM_MODEL": "Qwen/Qwen3-4B",
@@ -260,6 +283,197 @@ def test_what_exists_stays_as_it_is(arguments: list[str], run: Run, aws_apis: An
     assert not [name for name, _ in aws_apis.sagemaker.calls - before if name.startswith("Create")]
 
 
+# Containers
+
+
+@each("name", CONTAINERS)
+def test_containers(name: str, run: Run, sagemaker: Any) -> None:
+    """Each is told what to serve by variables that are its own, and is known by its image's name."""
+    result = run(*CREATE, "--container", name, "--gpus", "2")
+    assert (result.exit_code, result.stdout) == (0, "sagemaker_openai/my-endpoint\n"), result.stderr
+    container = sagemaker.describe_model(ModelName="my-endpoint")["PrimaryContainer"]
+    settings = read_settings(Container(container["Image"], container["Environment"]))
+    assert settings.container is not None
+    assert settings.model_id is not None
+    assert (settings.container.value, settings.model_id.value) == (name, "Qwen/Qwen3-4B")
+    [variant] = sagemaker.describe_endpoint_config(EndpointConfigName="my-endpoint")["ProductionVariants"]
+    cuda_12 = "al2-ami-sagemaker-inference-gpu-3-1"
+    assert variant["InferenceAmiVersion"] == (cuda_12 if name == "tei" else "al2023-ami-sagemaker-inference-gpu-4-1")
+    assert ("has no chat" in result.stderr) == (name == "tei")
+
+
+def test_the_images_of_today() -> None:
+    """Where they are from stands beside them. Each is in a region that SageMaker has."""
+    images = [default_image(container, "us-west-2") for container in CONTAINERS.values()]
+    assert images == [
+        "763104351884.dkr.ecr.us-west-2.amazonaws.com/vllm:server-sagemaker-cuda-v2.6",
+        "763104351884.dkr.ecr.us-west-2.amazonaws.com/sglang:server-sagemaker-cuda-v1.4",
+        "763104351884.dkr.ecr.us-west-2.amazonaws.com/djl-inference:0.38.0-lmi29.0.0-cu130",
+        "246618743249.dkr.ecr.us-west-2.amazonaws.com/tei:2.0.1-tei1.9.3-gpu-py310-cu129-ubuntu24.04",
+    ]
+    known = set(boto3.session.Session().get_available_regions("sagemaker"))
+    for container in CONTAINERS.values():
+        assert all(re.fullmatch(r"\d{12}", account) for account in container.accounts.values())
+        assert set(container.accounts) <= known
+
+
+def test_how_embeddings_are_called() -> None:
+    [format] = re.findall(r'aws_sagemaker_embedding_format="(\w+)"', CONTAINERS["tei"].note)
+    assert FORMATS[format] == "inputs"  # docs/tei in aws/deep-learning-containers
+
+
+@each(
+    ("container", "gpus", "lora"), [("vllm", "SM_VLLM_TENSOR_PARALLEL_SIZE", True), ("sglang", "SM_SGLANG_TP", False)]
+)
+def test_a_containers_own_variables(container: str, gpus: str, lora: bool, run: Run) -> None:
+    more = ["--lora"] if lora else []
+    requests = json.loads(run(*CREATE_CODER, "--container", container, "--gpus", "4", *more, "--dry-run").stdout)
+    primary = requests[0]["CreateModel"]["PrimaryContainer"]
+    assert primary["Environment"][gpus] == "4"
+    assert (read_settings(Container(primary["Image"], primary["Environment"])).lora is not None) == lora
+
+
+# Routing
+
+
+@each(
+    ("arguments", "config"),
+    [
+        ([], None),
+        (["--routing", "random"], {"RoutingStrategy": "RANDOM"}),
+        (["--routing", "least-outstanding-requests"], {"RoutingStrategy": "LEAST_OUTSTANDING_REQUESTS"}),
+        (["--routing", "kv-aware"], {"RoutingStrategy": "KV_AWARE"}),
+        (
+            ["--routing", "prefix-aware", "--prefix-length", "8192"],
+            {
+                "RoutingStrategy": "PREFIX_AWARE",
+                "PrefixAwareRoutingConfig": {"PrefixLength": 8192, "ConcurrencyThreshold": 10},
+            },
+        ),
+    ],
+)
+def test_routing(arguments: list[str], config: Any, run: Run, sagemaker: Any) -> None:
+    result = run(*CREATE, "--instances", "2", *arguments)
+    assert (result.exit_code, "there is one" in result.stderr) == (0, False)
+    [variant] = sagemaker.describe_endpoint_config(EndpointConfigName="my-endpoint")["ProductionVariants"]
+    assert variant.get("RoutingConfig") == config
+
+
+def test_routing_among_one(run: Run, aws_apis: Any) -> None:
+    assert "--routing chooses among instances, and there is one: " in run(*CREATE_CODER, "--routing", "random").stderr
+    aws_apis.sagemaker.calls.clear()
+    result = run(*CREATE_REVIEWER, "--routing", "random")
+    assert (result.exit_code, result.stderr) == (
+        1,
+        "Error: --routing is a new endpoint's, and endpoint my-gpus exists already\n",
+    )
+    assert not [name for name, _ in aws_apis.sagemaker.calls if name.startswith("Create")]
+
+
+def test_a_botocore_that_does_not_know_the_strategy(run: Run, monkeypatch: pytest.MonkeyPatch, aws_apis: Any) -> None:
+    """It would send a strategy that it does not know, and refuse its configuration."""
+    service = boto3.client("sagemaker", region_name=REGION).meta.service_model
+    shape = service.shape_for("ProductionVariantRoutingConfig")
+    shape.members["RoutingStrategy"].metadata["enum"] = ["RANDOM", "LEAST_OUTSTANDING_REQUESTS"]
+    monkeypatch.setattr(type(service), "shape_for", lambda *_: shape)
+    result = run(*CREATE, "--routing", "prefix-aware")
+    assert result.exit_code == 2
+    assert "does not know --routing prefix-aware: pip install --upgrade boto3" in " ".join(result.stderr.split())
+    assert not aws_apis.sagemaker.calls
+
+
+# Adapters
+
+
+def test_an_adapter(run: Run, sagemaker: Any) -> None:
+    assert run(*CREATE_CODER, "--lora").exit_code == 0
+    result = run(*PUT_LEGAL)
+    assert (result.exit_code, result.stdout) == (0, "sagemaker_openai/my-gpus/legal\n"), result.stderr
+    assert result.stderr.splitlines() == [
+        "endpoint my-gpus: InService",
+        "inference component coder: InService",
+        "inference component legal: InService",
+        "See that it answers itself, and not coder for it:",
+        "  litellm-sagemaker-openai check my-gpus/legal",
+    ]
+    component = sagemaker.describe_inference_component(InferenceComponentName="legal")
+    specification = {"BaseInferenceComponentName": "coder", "Container": {"ArtifactUrl": ADAPTER}}
+    assert component["Specification"] == specification
+    assert "RuntimeConfig" not in component
+    assert what_there_is(sagemaker)["models"] == ["my-gpus-coder"]
+    again = run(*PUT_LEGAL)
+    assert (again.exit_code, "inference component legal exists already" in again.stderr) == (1, True)
+    run(*CREATE_REVIEWER)
+    assert (
+        "an adapter can stand on coder, reviewer: name one with --base\n" in run("my-gpus/other", *PUT_LEGAL[1:]).stderr
+    )
+    result = run("my-gpus/other", *PUT_LEGAL[1:], "--base", "legal")
+    assert "an adapter can stand on coder, reviewer: legal is none of them\n" in result.stderr
+    result = run("my-gpus/other", *PUT_LEGAL[1:], "--base", "reviewer")
+    assert "reviewer is not known to be deployed with LoRA on (--lora), which an adapter needs.\n" in result.stderr
+    assert result.exit_code == 0
+
+
+def test_adapters_go_before_what_they_stand_on(run: Run, sagemaker: Any) -> None:
+    run(*CREATE_CODER, "--lora")
+    run(*CREATE_REVIEWER)
+    run(*PUT_LEGAL, "--base", "coder")
+    assert json.loads(run("my-gpus", "--delete", "--dry-run").stdout)[:3] == [
+        {"DeleteInferenceComponent": {"InferenceComponentName": name}} for name in ("legal", "coder", "reviewer")
+    ]
+    result = run("my-gpus/coder", "--delete")
+    assert [line for line in result.stderr.splitlines() if line.endswith(": deleted")] == [
+        "inference component legal: deleted",
+        "inference component coder: deleted",
+        "model my-gpus-coder: deleted",
+    ]
+    assert what_there_is(sagemaker)["components"] == ["reviewer"]
+    assert run("my-gpus", "--delete").exit_code == 0
+    assert what_there_is(sagemaker) == NOTHING
+
+
+def test_deleting_an_adapter_leaves_its_base(run: Run, sagemaker: Any) -> None:
+    run(*CREATE_CODER, "--lora")
+    result = run(*PUT_LEGAL)
+    assert run("my-gpus/legal", "--delete").exit_code == 0, result.stderr
+    there_is = what_there_is(sagemaker)
+    assert (there_is["components"], there_is["models"]) == (["coder"], ["my-gpus-coder"])
+
+
+def test_somebody_elses_adapter_keeps_its_base(run: Run, aws_apis: Any, sagemaker: Any) -> None:
+    run(*CREATE_CODER, "--lora")
+    aws_apis.make_adapter("by-hand", "my-gpus", "coder")
+    result = run("my-gpus/coder", "--delete")
+    assert "something else made this: inference component by-hand. Nothing was deleted" in result.stderr
+    assert what_there_is(sagemaker)["components"] == ["coder", "by-hand"]
+
+
+def test_an_adapter_that_does_not_start(run: Run, aws_apis: Any, sagemaker: Any) -> None:
+    run(*CREATE_CODER, "--lora")
+    failed = {"InferenceComponentStatus": "Failed", "FailureReason": "the adapter's rank is too high"}
+    aws_apis.sagemaker.shows("inference-component/legal", "Creating", failed)
+    result = run(*PUT_LEGAL)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "Error: inference component legal: Failed: the adapter's rank is too high\n" in result.stderr
+    deleted_as_it_says(result, run)
+    assert what_there_is(sagemaker)["components"] == ["coder"]
+
+
+@each("endpoint", ["my-endpoint", "absent"])
+def test_an_adapter_without_a_base(endpoint: str, run: Run, sagemaker: Any) -> None:
+    run(*CREATE)
+    result = run(f"{endpoint}/legal", "--adapter", ADAPTER)
+    assert result.exit_code == 1
+    assert f"{endpoint} has no inference component to put an adapter on: deploy one, " in result.stderr
+
+
+def test_a_dry_run_of_an_adapter(run: Run, sagemaker: Any) -> None:
+    run(*CREATE_CODER, "--lora")
+    [request] = json.loads(run(*PUT_LEGAL, "--dry-run").stdout)
+    assert request["CreateInferenceComponent"]["Specification"]["BaseInferenceComponentName"] == "coder"
+    assert what_there_is(sagemaker)["components"] == ["coder"]
+
+
 # Failures
 
 
@@ -393,7 +607,8 @@ def test_the_token_reaches_the_container_and_no_terminal(
     assert "1 validation error detected" in results[2].stderr
     assert "***" in results[2].stderr
     assert not [result for result in results if "hf_secret" in result.output]
-    assert "hf_secret" not in repr(a_deployment(environment=environment_of("model", 1, {}, "hf_secret")))
+    environment = environment_of(CONTAINERS["vllm"], "model", 1, {}, "hf_secret")
+    assert "hf_secret" not in repr(a_deployment(environment=environment))
 
 
 # Deleting
@@ -593,7 +808,7 @@ def a_deployment(**changes: Any) -> Deployment:
         component=None,
         model="Qwen/Qwen3-4B",
         role=ROLE,
-        image=deploy_endpoint.default_image(REGION),
+        image=IMAGE,
         instance_type="ml.g6.2xlarge",
         instances=1,
         copies=1,
@@ -629,10 +844,9 @@ def mistakes(shape: Any, value: Any, where: str) -> Iterator[str]:
 def test_requests_are_what_botocores_model_says() -> None:
     service = boto3.client("sagemaker", region_name=REGION).meta.service_model
     models = ("Qwen/Qwen3-4B", "s3://bucket/prefix/", "s3://bucket/model.tar.gz")
-    for component, model, image in product(
-        (None, "coder"), models, (deploy_endpoint.default_image(REGION), "vllm:cu129")
-    ):
-        for request in requests_of(a_deployment(component=component, model=model, image=image)):
+    for component, model, image, routing in product((None, "coder"), models, (IMAGE, "vllm:cu129"), ROUTINGS):
+        deployment = a_deployment(component=component, model=model, image=image, routing=checked_routing(*routing))
+        for request in [*requests_of(deployment), adapter_request(LEGAL, "coder")]:
             shape = service.operation_model(request.operation).input_shape
             assert list(mistakes(shape, request.parameters, request.operation)) == []
             assert set(shape.required_members) <= set(request.parameters)
@@ -657,10 +871,33 @@ def test_requests_are_what_botocores_model_says() -> None:
         ),
         ([*CREATE, "--env", "MAX"], "--env MAX must be NAME=VALUE"),
         ([*CREATE, "--env", "HF_TOKEN=hf_secret"], "HF_TOKEN does not belong on a command line: export it"),
-        ([*CREATE, "--region", "eu-south-1"], "no default image for eu-south-1: give --image, "),
+        ([*CREATE, "--region", "cn-north-1"], "no default image for cn-north-1: give --image, "),
+        ([*CREATE, "--prefix-length", "2048"], "--prefix-length goes with --routing prefix-aware"),
+        (
+            [*CREATE, "--routing", "kv-aware", "--concurrency-threshold", "4"],
+            "--concurrency-threshold goes with --routing prefix-aware",
+        ),
+        (
+            [*CREATE, "--routing", "prefix-aware", "--prefix-length", "1023"],
+            "--prefix-length must be 1,024 to 65,536, not 1,023",
+        ),
+        (
+            [*CREATE, "--routing", "prefix-aware", "--concurrency-threshold", "0"],
+            "--concurrency-threshold must be 1 to 1,024, not 0",
+        ),
+        ([*CREATE, "--routing", "sticky"], "'sticky' is not one of 'random', "),
+        (["my-gpus/coder", "--component", "other", "--model", "m"], "my-gpus/coder and --component other are two"),
+        (["my-gpus/", "--model", "m"], "'' is not the name of an inference component: "),
+        ([*CREATE, "--lora"], "--lora goes with --component: an adapter stands on an inference component"),
+        ([*CREATE_CODER, "--lora", "--container", "sglang"], "not documented for sglang's container"),
+        ([*CREATE, "--base", "coder"], "--base goes with --adapter"),
+        (["my-gpus", "--adapter", ADAPTER], "an adapter needs a name: my-gpus/my-adapter"),
+        (["my-gpus/legal", "--adapter", "s3://bucket/legal/"], "--adapter must be s3://bucket/adapter.tar.gz, "),
+        ([*PUT_LEGAL, "--model", "m"], "--model does not go with --adapter: an adapter has its base's"),
+        ([*PUT_LEGAL, "--routing", "random"], "--routing does not go with --adapter"),
         ([*CREATE, "--force"], "--force goes with --delete"),
         ([*CREATE, "--instances", "0"], "0 is not in the range x>=1"),
-        ([], "Missing argument 'ENDPOINT'"),
+        ([], "Missing argument 'ENDPOINT[/COMPONENT]'"),
     ],
 )
 def test_mistakes_in_the_command(arguments: list[str], said: str, run: Run, aws_apis: Any) -> None:
