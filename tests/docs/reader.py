@@ -8,7 +8,7 @@ import subprocess
 import sysconfig
 from pathlib import Path
 
-from tests.aws_apis import Aws
+from tests.aws_apis import PREFIX_AWARE, Aws
 from tests.conftest import REGION
 from tests.docs.pages import ROOT
 
@@ -36,7 +36,7 @@ def make_listed_endpoints(aws: Aws) -> None:
     }
     reasoning = {**tools, "SM_VLLM_REASONING_PARSER": "qwen3"}
     aws.make_endpoint("my-endpoint", environment=tools)
-    aws.make_endpoint("my-gpus", "coder", "reviewer", instances=2, environment=reasoning)
+    aws.make_endpoint("my-gpus", "coder", "reviewer", instances=2, environment=reasoning, routing=PREFIX_AWARE)
     aws.make_endpoint("reports", AsyncInferenceConfig={"OutputConfig": {"S3OutputPath": "s3://bucket/prefix"}})
     aws.make_endpoint("new-one")
     variant = {"VariantName": "AllTraffic", "CurrentInstanceCount": 0, "DesiredInstanceCount": 1}

@@ -22,7 +22,7 @@ import yaml  # type: ignore[import-untyped]
 
 from examples.demo import MODELS, RUNTIME
 from litellm_sagemaker_openai.local.server import running
-from tests.aws_apis import Aws
+from tests.aws_apis import PREFIX_AWARE, Aws
 from tests.conftest import CREDENTIALS, REGION
 from tests.docs.blocks import CALLING, CONFIGURING, DEPLOYING, LISTING, LOCAL, PYTHON, SCRIPTED, SCRIPTS, WATCHING
 from tests.docs.pages import Block
@@ -165,8 +165,10 @@ def started(script: str, env: dict[str, str], folder: Path) -> Iterator[subproce
 @each("block", CALLING, ids=str)
 def test_calling(block: Block, aws_apis: Aws, at_home: dict[str, str]) -> None:
     """What is printed is as the page shows it, but for seconds, the runtime's host and moto's name for the caller."""
-    aws_apis.make_endpoint("my-gpus", "coder", "reviewer", instances=2)
-    with running(replace(RUNTIME, credentials=CREDENTIALS, region=REGION)) as runtime:
+    aws_apis.make_endpoint("my-gpus", "coder", "reviewer", instances=2, routing=PREFIX_AWARE)
+    aws_apis.make_adapter("legal", "my-gpus", "coder")
+    endpoints = {**RUNTIME.endpoints, "my-gpus": (*RUNTIME.endpoints["my-gpus"], "legal")}
+    with running(replace(RUNTIME, endpoints=endpoints, credentials=CREDENTIALS, region=REGION)) as runtime:
         env = at_home | {"AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME": runtime.url}
         env |= {f"AWS_ENDPOINT_URL_{service}": aws_apis.url for service in ("SAGEMAKER", "STS")}
         printed = run(bash(block.text), env)
@@ -179,7 +181,7 @@ def test_calling(block: Block, aws_apis: Aws, at_home: dict[str, str]) -> None:
 def test_deploying(aws_apis: Aws, tmp_path: Path) -> None:
     """The blocks, one after the other, print what the page says, and leave nothing."""
     add_tool(tmp_path, "python", f'#!/bin/sh\nexec {shlex.quote(sys.executable)} "$@" --poll 0\n')
-    components = ("inference-component/coder", "inference-component/reviewer")
+    components = [f"inference-component/{name}" for name in ("coder", "reviewer", "legal")]
     for resource in ("endpoint/my-endpoint", "endpoint/my-gpus", *components):
         aws_apis.sagemaker.shows(resource, "Creating", "InService")
     aws_apis.sagemaker.stays("endpoint/my-endpoint", 2)

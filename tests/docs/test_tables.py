@@ -60,7 +60,7 @@ def test_parameters() -> None:
         ("docs/local-runtime.md", "The local runtime", local),
         ("docs/agents.md", "Coding agents", launch),
         ("docs/serve.md", "A proxy in one command", serve),
-        ("docs/finding-and-deploying.md", "Deploying one", deploy),
+        ("docs/finding-and-deploying.md", "Options and permissions", deploy),
     ],
 )
 def test_options(page: str, title: str, command: Any) -> None:
