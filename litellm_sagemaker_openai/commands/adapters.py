@@ -1,8 +1,9 @@
 """Whether a LoRA adapter answers itself, or its base component for it: answers of both → a step of ``check``. Pure.
 
-SageMaker tells the container by a header which adapter is meant. vLLM reads it on ``/invocations`` alone (its pull
-request 27892), LMI on each route (djl_python/async_utils.py in deepjavalibrary/djl-serving, 2026-06). Whether SageMaker
-sends it on ``/openai/v1`` is not documented. Where it is not sent or not read, the base model answers without a word.
+SageMaker tells the container by a header which adapter is meant. vLLM reads it on ``/invocations`` alone (0.20.2,
+entrypoints/sagemaker/api_router.py; its pull request 27892), LMI on each route (djl_python/async_utils.py in
+deepjavalibrary/djl-serving, 2026-06). Whether SageMaker sends it on ``/openai/v1`` is not documented. Where it is not
+sent or not read, the base model answers without a word.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ _NAME = "adapter"
 # Log probabilities of one model differ from call to call with what else is in its batch; more than this, and more than
 # twice what the base differs from itself, is another model's.
 _NOISE = 0.05
+_LOWEST = -10_000  # vLLM's own lowest is -9999; beyond, and above 1, a number is no log probability
 _UNKNOWN = "whether SageMaker names the adapter to the container on /openai/v1 is not documented"
 _WAY_OUT = 'aws_sagemaker_chat_route="invocations" takes the route on which it does'
 
@@ -56,7 +58,7 @@ def sample_of(answer: Mapping[str, Any]) -> Sample:
     texts = [message.get(name) for name in ("reasoning", "reasoning_content", "content")]
     logprobs = _mapping(choice.get("logprobs")).get("content")
     tokens = [_mapping(each).get("logprob") for each in (logprobs if isinstance(logprobs, list) else ())]
-    numbers = tuple(float(each) for each in tokens if isinstance(each, (int, float)))
+    numbers = tuple(float(each) for each in tokens if isinstance(each, (int, float)) and _LOWEST <= each <= 1)
     return Sample("\n".join(text for text in texts if isinstance(text, str) and text), numbers)
 
 

@@ -28,12 +28,17 @@ def read(image: str, artifact: str | None = None, **environment: str) -> dict[st
     return values_of(read_settings(Container(image, environment, artifact)).known())
 
 
-# Each image as aws/deep-learning-containers has it in docs/src/data, or its maker publishes it.
+# Each image as aws/deep-learning-containers has it in docs/src/data, or sagemaker-core 2.27.0 in image_uri_config, or as
+# its maker publishes it.
 @pytest.mark.parametrize(
     ("image", "container", "version"),
     [
         (VLLM, "vllm", "0.20.2"),
         (f"{DLC}/vllm:0.27-gpu-py312-cu130-ubuntu22.04-sagemaker-v1", "vllm", "0.27"),
+        (f"{DLC}/vllm:0.30.0-gpu-py312-cu130-ubuntu24.04-sagemaker", "vllm", "0.30.0"),
+        (f"{DLC}/vllm:server-sagemaker-cuda-v2.6", "vllm", None),
+        (f"{DLC}/sglang:server-sagemaker-cuda-v1.4", "sglang", None),
+        (f"{DLC}/djl-inference:0.38.0-lmi29.0.0-cu130", "lmi", "29.0.0"),
         (f"{DLC}/vllm:omni-sagemaker-cuda-v1.5", "vllm", None),
         (f"{DLC}/huggingface-vllm:0.25.1-transformers5.10.2-gpu-py312-cu130-ubuntu22.04", "vllm", "0.25.1"),
         (f"{DLC}/huggingface-vllm-omni:0.20.0-transformers5.8.1-gpu-py312-cu130-amzn2023", "vllm", "0.20.0"),

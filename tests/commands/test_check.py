@@ -721,6 +721,12 @@ class TestAdapters:
         upstream(adapter_container(base, sampled("I am a model.", -0.57), OF_BASE, again))
         assert checked("my-gpus/legal")["adapter"].status == "warning"
 
+    def test_what_is_no_log_probability_is_left_out(self, upstream: Upstream) -> None:
+        """A number of 400 digits, and what JSON has not."""
+        odd = sampled("I am a model.", 10**400, float("nan"))
+        upstream(adapter_container(odd, odd, odd))
+        assert checked("my-gpus/legal")["adapter"].status == "warning"
+
     def test_a_base_that_may_not_be_called(self, upstream: Upstream) -> None:
         answers = adapter_container(OF_BASE, OF_ADAPTER, NO)
         refusal = answered(403, denied("InvokeEndpoint"))
