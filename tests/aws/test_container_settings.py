@@ -28,8 +28,8 @@ def read(image: str, artifact: str | None = None, **environment: str) -> dict[st
     return values_of(read_settings(Container(image, environment, artifact)).known())
 
 
-# Each image as aws/deep-learning-containers has it in docs/src/data, or sagemaker-core 2.27.0 in image_uri_config, or as
-# its maker publishes it.
+# Each image as aws/deep-learning-containers has it in docs/src/data, as sagemaker-core 2.27.0 has it in
+# image_uri_config, or as its maker publishes it.
 @pytest.mark.parametrize(
     ("image", "container", "version"),
     [

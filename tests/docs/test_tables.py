@@ -7,11 +7,13 @@ import re
 from dataclasses import fields
 from typing import Any, get_type_hints
 
+import click
 import litellm
 import pytest
 from litellm.types.utils import ModelInfo
 
 import litellm_sagemaker_openai
+from examples.deploy_endpoint import CONTAINERS
 from examples.deploy_endpoint import main as deploy
 from litellm_sagemaker_openai.aws.container_settings import Container, ModelSettings, read_settings
 from litellm_sagemaker_openai.aws.control_plane import Listed
@@ -74,6 +76,17 @@ def test_script() -> None:
     tables_of_names = tables("docs/local-runtime.md", "A script")
     named = [[name for row in rows for name in code_in(row[0])] for rows in tables_of_names]
     assert named == [[*When.model_fields], [*Turn.model_fields]]
+
+
+def test_containers_and_routing() -> None:
+    """What can be deployed: each container with its image, each strategy."""
+    [rows] = tables("docs/finding-and-deploying.md", "Which container")
+    images = {name: f"{container.repository}:{container.tag}" for name, container in CONTAINERS.items()}
+    assert {code_in(row[0])[0]: code_in(row[1])[0] for row in rows} == images
+    [rows] = tables("docs/finding-and-deploying.md", "Routing")
+    [routing] = [each.type for each in deploy.params if each.name == "routing"]
+    assert isinstance(routing, click.Choice)
+    assert [code_in(row[0])[0] for row in rows] == list(routing.choices)
 
 
 def test_keys_of_the_list() -> None:
