@@ -181,7 +181,8 @@ def _words_of(answer: Answer, whole: Any, redact: Redact) -> tuple[str, str]:
         return "", ""
     message = _message_in(whole)
     if message is None:
-        message = answer.body[: 4 * _MOST_WORDS].decode(errors="replace")
+        message = answer.body[: 8 * _MOST_WORDS].decode(errors="replace")
+    message = message[: 8 * _MOST_WORDS]
     quotation = _QUOTATION.fullmatch(message)
     if quotation is None:
         return _short(redact(message)), ""

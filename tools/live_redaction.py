@@ -18,8 +18,8 @@ WITHHELD = "<left out: a name in it is a common word>"
 _PIECE, _STEP = 8, 4  # a piece of a secret that has 11 characters has one of these in it
 _DECODINGS = 2
 _BASE64 = re.compile(r"[A-Za-z0-9+/_-]{12,}")
-# What is private wherever it is, by its form, and what stands in its place. The order counts: the first ones are parts
-# of sentences of SageMaker's, and the last ones would take parts of the others.
+# What is private wherever it is, by its form, and what stands in its place. The order counts: the last ones would take
+# parts of the first ones.
 _FORMS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
     (re.compile(form), instead)
     for form, instead in (
@@ -27,13 +27,13 @@ _FORMS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (r"(?i)(?<=bearer )[\w.~+/=-]{12,}", "<secret>"),
         # HF_TOKEN=…, "AWS_SECRET_ACCESS_KEY": "…": a container's environment
         (r"\b(\w*(?i:token|secret|password|passwd|credential|api_?key|access_?key)\w*[\"'\\]*\s*[=:]\s*[\"'\\]*)"
-         r"(?!<)[^\s\"'\\,;}<]{6,}", r"\1<secret>"),
+         r"(?!<|[\d.]+\b)[^\s\"'\\,;}<]{6,}", r"\1<secret>"),
         (r"sagemaker-api-key-[\w+/=%-]{4,}", "<token>"),
-        (r"(?i)\b(?:AKIA|ASIA|AROA|AIDA|ANPA|ANVA|AGPA)[A-Z0-9]{12,}", "<key id>"),
+        (r"(?i)(?:AKIA|ASIA)[A-Z0-9]{12,}|(?-i:\bA(?:ROA|IDA|NPA|NVA|GPA)[A-Z0-9]{12,})", "<key id>"),
         (r"(?i)arn(?::|%3a)aws[^\s\"'<>,;)\]}]*", "<arn>"),
         (r"(?i)s3(?:a|n)?://[^\s\"'<>,;)]+", "<s3>"),
         (r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+", "<address>"),
-        (r"(error \(\d{1,3}\) from |container )(?!<)\S+?(?= with message| and could|[.,]?(?:\s|$))", r"\1<container>"),
+        (r"(error \(\d{1,3}\) from |(?:from|to) container )(?!<)\S+?(?= with message| and could|[.,]?(?:\s|$))", r"\1<container>"),
         (r"https?://(?![a-z0-9-]+\.console\.aws\.amazon\.com/|docs\.aws\.amazon\.com/)[^\s\"'<>]+", "<url>"),
         (r"(?i)\b(?:vpce|ip)-[0-9a-f]+-[\w.-]+", "<host>"),
         (r"(?i)\b[\w-]+(?:\.[\w-]+)*\.(?:internal|local|lan|corp|intranet|vpce\.amazonaws\.com)\b", "<host>"),
@@ -45,13 +45,14 @@ _FORMS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
          "<path>"),
         (r"\d{12,}|\b\d{4}-\d{4}-\d{4}\b", "<account>"),
         (r"(?i)(?=[0-9a-f]*\d)(?<![0-9a-z])[0-9a-f]{16,}(?![0-9a-z])", "<id>"),
-        (r"(?=[\w+/=-]*[A-Z])(?=[\w+/=-]*[a-z])(?=[\w+/=-]*\d)[\w+/=-]{32,}", "<opaque>"),
     )
 )  # fmt: skip
+# What is left then, and could be encoded or encrypted.
+_OPAQUE = re.compile(r"(?=[\w+/=-]*[A-Z])(?=[\w+/=-]*[a-z])(?=[\w+/=-]*\d)[\w+/=-]{32,}")
 # Forms that no report may have, whatever it is about.
 _NEVER = (
     ("an account id", re.compile(r"\d{12,}|\b\d{4}-\d{4}-\d{4}\b")),
-    ("an access key id", re.compile(r"(?i)\b(?:AKIA|ASIA)[A-Z0-9]{12,}")),
+    ("an access key id", re.compile(r"(?i)(?:AKIA|ASIA)[A-Z0-9]{12,}")),
     ("an ARN", re.compile(r"(?i)arn(?::|%3a)aws")),
 )
 
@@ -86,6 +87,7 @@ class Redactor:
         # The longest first: one name may be a part of another.
         for name in sorted(self._names, key=len, reverse=True):
             text = self._patterns[name].sub(self._names[name], text)
+        text = _OPAQUE.sub("<opaque>", text)
         return "<left out>" if self.leaks(text) else text
 
     def word(self, word: str) -> str:
@@ -152,7 +154,8 @@ def _unescaped(text: str) -> str:
 
 
 def _from_base64(run: str) -> str:
-    run = run[: len(run) // 4 * 4].translate(str.maketrans("-_", "+/"))
+    run = run[:-1] if len(run) % 4 == 1 else run
+    run = run.translate(str.maketrans("-_", "+/")) + "=" * (-len(run) % 4)
     try:
         decoded = base64.b64decode(run).decode("latin-1")
     except binascii.Error:

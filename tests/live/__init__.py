@@ -1,0 +1,1 @@
+"""make live: tools/live*.py."""
