@@ -16,6 +16,7 @@ from typing import Any, Protocol
 
 from botocore.eventstream import EventStreamBuffer, ParserError
 
+from litellm_sagemaker_openai.formats.aws_event_stream import EVENT_STREAM_TYPE
 from litellm_sagemaker_openai.formats.events import DONE, Event, decoder_for
 from litellm_sagemaker_openai.upstream_errors import AnswerError
 
@@ -32,7 +33,6 @@ _REASONING = ("reasoning", "reasoning_content")
 # As seen (tests/wire/sagemaker): the container's body, quoted, its own quotes escaped or not.
 _QUOTATION = re.compile(r'(?s)(.* with message )"(.*)"(\.?(?: See .*)?)')
 _MOST_WORDS, _MOST_PATHS, _DEEPEST = 700, 300, 12
-_EVENT_STREAM = "application/vnd.amazon.eventstream"
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +180,8 @@ def _words_of(answer: Answer, whole: Any, redact: Redact) -> tuple[str, str]:
     if answer.status is None or answer.status < 400:
         return "", ""
     message = _message_in(whole)
+    if message is None and whole is not None:
+        return "", ""  # JSON without an error in it may have what a model says
     if message is None:
         message = answer.body[: 8 * _MOST_WORDS].decode(errors="replace")
     message = message[: 8 * _MOST_WORDS]
@@ -210,7 +212,7 @@ def _short(text: str) -> str:
 
 def _events(media_type: str, content_type: str, body: bytes) -> list[Event] | None:
     """A stream's events, and in a text what broke it; None where it is not a stream."""
-    if media_type == _EVENT_STREAM:
+    if media_type == EVENT_STREAM_TYPE:
         return list(_frames(body))
     if media_type in ("", "application/json") or not ("event-stream" in media_type or "json" in media_type):
         return None

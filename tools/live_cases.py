@@ -59,6 +59,7 @@ _THINK: dict[str, Any] = {
     "include_reasoning": True,
     "max_tokens": _SOME,
 }
+_TEXT: dict[str, Any] = {"model": "", "prompt": "One, two,", "max_tokens": _FEW}
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +184,15 @@ CASES: tuple[Case, ...] = (
         "guessed",
         path=INVOKE_STREAM,
         body=_chat(stream=True, temperature=9),
+        authority="signature",
+    ),
+    Case("InvokeEndpoint", "a text completion", "documented", path=INVOKE, body=_TEXT, authority="signature"),
+    Case(
+        "InvokeEndpoint",
+        "a text completion, streamed",
+        "documented",
+        path=INVOKE_STREAM,
+        body={**_TEXT, "stream": True, "stream_options": {"include_usage": True}},
         authority="signature",
     ),
     Case(

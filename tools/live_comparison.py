@@ -32,13 +32,16 @@ class Difference:
 
 
 def differences(aws: Seen, local: Seen) -> tuple[Difference, ...]:
-    """How SageMaker's answer differs from the local runtime's."""
+    """How SageMaker's answer differs from the local runtime's. Of one that did not come whole, nothing else is said."""
+    if aws.failure or local.failure:
+        if aws.failure == local.failure:
+            return ()
+        return (Difference("failure", aws.failure or "none", local.failure or "none"),)
     return (*_of_kind(aws, local), *_of_shape(aws.shape, local.shape), *_of_values(aws.values, local.values))
 
 
 def _of_kind(aws: Seen, local: Seen) -> Iterator[Difference]:
     pairs = (
-        ("failure", aws.failure, local.failure),
         ("status", _status(aws), _status(local)),
         ("content type", aws.media_type, local.media_type),
         ("error type", aws.error_type, local.error_type),
@@ -58,7 +61,7 @@ def _of_kind(aws: Seen, local: Seen) -> Iterator[Difference]:
 
 
 def _of_shape(aws: Mapping[str, frozenset[str]], local: Mapping[str, frozenset[str]]) -> Iterator[Difference]:
-    thinks = {side for side, shape in enumerate((aws, local)) if any(_last(path) in _REASONING for path in shape)}
+    thinks = {side for side, shape in enumerate((aws, local)) if _has_reasoning(shape)}
     for path in sorted(aws.keys() | local.keys()):
         of_aws, of_local = aws.get(path, frozenset()), local.get(path, frozenset())
         if _filled(of_aws) == _filled(of_local):
@@ -97,6 +100,10 @@ def _marks(seen: Seen) -> str:
 
 def _filled(types: frozenset[str]) -> frozenset[str]:
     return types - {"null", "list", "object"}  # a list or an object that has something in it has paths of its own
+
+
+def _has_reasoning(shape: Mapping[str, frozenset[str]]) -> bool:
+    return any(_last(path) in _REASONING and _filled(types) for path, types in shape.items())
 
 
 def _last(path: str) -> str:

@@ -23,7 +23,9 @@ TOKEN = sign_token(CREDENTIALS, REGION, 300, datetime(2026, 11, 26, tzinfo=timez
 SIGNATURE = "5d672d79c15b13162d9279b0855cfba6789a8edb4c82c400e06b5924a6f2b5d7"
 NAMES = {"acme-prod-7": "<endpoint>", "coder": "<component>", "mmustermann": "<user>", "gw.acme.example": "<host>"}
 SECRETS = [TOKEN, SIGNATURE, CREDENTIALS.access_key, CREDENTIALS.secret_key, CREDENTIALS.session_token or ""]
-REDACT = Redactor(NAMES, SECRETS, own="choices.message.content error invalid_request_error Endpoint of account not found")
+REDACT = Redactor(
+    NAMES, SECRETS, own="choices.message.content error invalid_request_error Endpoint of account not found"
+)
 
 ENCODINGS: dict[str, Callable[[str], str]] = {
     "as it is": str,
