@@ -29,7 +29,7 @@ from litellm_sagemaker_openai.commands.common import (
 )
 from litellm_sagemaker_openai.target import Target, parse_target
 from tools.live_cases import asked
-from tools.live_deployment import deployed
+from tools.live_deployment import check, deployed
 
 PRICES_URL = "https://aws.amazon.com/sagemaker/ai/pricing/"
 MODEL = "Qwen/Qwen3-0.6B"  # small, and it reasons and calls tools
@@ -65,11 +65,6 @@ def main(
 
     Exit status: 0 all alike, 1 differences, or it could not be asked, 2 a mistake in the command, 130 stopped.
     """
-    quiet_litellm()
-    from litellm_sagemaker_openai.commands.checking import CheckOptions  # here: it takes a while, and --help needs none
-    from litellm_sagemaker_openai.commands.readiness import ANSWER_SECONDS
-    from tools.live_run import compare
-
     called = _called(target, component, deploys)
     embeddings = embeddings and _parsed(embeddings).endpoint
     try:
@@ -78,9 +73,15 @@ def main(
             made: AbstractContextManager[None] = nullcontext()
             if deploys:
                 arguments = ["--model", model, "--instance-type", instance_type, *(["--role", role] if role else [])]
+                check(called, region, arguments)
                 made = deployed(called, region, profile, arguments, poll=poll)
             _say("\n".join(_costs(called, embeddings, instance_type if deploys else "")))
             _confirm(yes)
+            quiet_litellm()
+            from litellm_sagemaker_openai.commands.checking import CheckOptions  # here: LiteLLM takes seconds to import
+            from litellm_sagemaker_openai.commands.readiness import ANSWER_SECONDS
+            from tools.live_run import compare
+
             with made:
                 options = CheckOptions(called, ANSWER_SECONDS, region=region, profile=profile)
                 differ = compare(options, embeddings, _say)
@@ -124,8 +125,8 @@ def _costs(target: Target, embeddings: str | None, instance_type: str) -> Iterat
     yield f"This sends {requests} requests to {target} and its names beside it, and the same to the local runtime."
     yield (
         f"They have at most {sum(case.prompt_bytes for case in cases):,} tokens of prompts and "
-        f"{sum(case.answer_tokens for case in cases):,} of answers. One asks for more tokens than any context has, and "
-        "is to be refused; one has a body of 6 MB, and is to be refused."
+        f"{1 + sum(case.answer_tokens for case in cases):,} of answers. Two ask for more tokens than a context "
+        "has, and one has a body of 6 MB: these are to be refused."
     )
     if instance_type:
         yield (

@@ -30,6 +30,16 @@ CONTAINER = {
 _TRIES = 4  # to delete
 
 
+def check(target: Target, region: str, arguments: Sequence[str]) -> None:
+    """Whether it could be made, as far as that can be said without asking AWS.
+
+    Raises:
+        click.UsageError: a mistake in the arguments of examples/deploy_endpoint.py.
+    """
+    with redirect_stdout(io.StringIO()):
+        _run_deploy_endpoint([target.endpoint, "--region", region], [*_creation(target, arguments), "--dry-run"])
+
+
 @contextmanager
 def deployed(
     target: Target, region: str, profile: str | None, arguments: Sequence[str], *, poll: float
@@ -44,15 +54,11 @@ def deployed(
         poll: seconds between two looks.
 
     Raises:
-        click.UsageError: a mistake in the arguments.
         click.ClickException: something has its name already, it could not be made, or something of it is left.
     """
-    name, component = target.endpoint, target.component
+    name = target.endpoint
     where = ["--region", region, *(["--profile", profile] if profile else [])]
     deploy = partial(_run_deploy_endpoint, [name, *where, "--poll", str(poll)])
-    creation = [*arguments, *(["--component", component] if component else []), *_container_arguments()]
-    with redirect_stdout(io.StringIO()):
-        deploy([*creation, "--dry-run"])  # what is wrong with the arguments is said before anything is made
     client = control_plane.client(region, profile)
     if there := deploy_endpoint.targets_of(client, name, None, force=True):
         raise click.ClickException(
@@ -60,7 +66,7 @@ def deployed(
         )
     with _signals_stop_it() as deleting:
         try:
-            deploy(creation)
+            deploy(_creation(target, arguments))
             yield
         finally:
             try:
@@ -92,9 +98,9 @@ def _left(what: str, name: str, where: Sequence[str]) -> str:
     return f"Not all is deleted: {what}. Delete it:\n  {command}"
 
 
-def _container_arguments() -> Iterator[str]:
-    for name, value in CONTAINER.items():
-        yield from ("--env", f"{name}={value}")
+def _creation(target: Target, arguments: Sequence[str]) -> list[str]:
+    component = ["--component", target.component] if target.component else []
+    return [*arguments, *component, *(word for pair in CONTAINER.items() for word in ("--env", "=".join(pair)))]
 
 
 def _run_deploy_endpoint(common: Sequence[str], arguments: Iterable[str]) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -20,7 +22,7 @@ EVENTS = {"content-type": "text/event-stream; charset=utf-8"}
 REDACT = Redactor({"acme-prod-7": "<endpoint>"}, [], own="")
 
 
-def whole(body: Any, status: int = 200, **headers: str) -> Seen:
+def whole(body: Any, status: int = 200, headers: Mapping[str, str] = MappingProxyType({})) -> Seen:
     return seen(Answer(status, {**JSON, **headers}, json.dumps(body).encode()), REDACT)
 
 
@@ -59,7 +61,8 @@ def test_ids_times_texts_and_counts_are_no_difference() -> None:
     assert differences(*map(refused, messages)) == ()
     assert (
         differences(
-            whole({}, **{"x-amzn-requestid": "1", "date": "now"}), whole({}, **{"x-amzn-requestid": "2", "server": "x"})
+            whole({}, headers={"x-amzn-requestid": "1", "date": "now"}),
+            whole({}, headers={"x-amzn-requestid": "2", "server": "x"}),
         )
         == ()
     )
@@ -78,9 +81,10 @@ def test_no_text_of_the_models_is_seen() -> None:
     [
         (refused("no", 404), refused("no"), Difference("status", "404", "400")),
         (Seen(None, "ReadTimeout"), Seen(None), Difference("failure", "ReadTimeout", "none")),
-        (Seen(200, media_type="text/html"), Seen(200, media_type="text/plain"), Difference("content type", "text/html", "text/plain")),
+        (Seen(200, media_type="text/html"), Seen(200, media_type="text/plain"), 
+         Difference("content type", "text/html", "text/plain")),
         (Seen(424, error_type="ModelError"), Seen(424), Difference("error type", "ModelError", "none")),
-        (whole({}, **{"x-amzn-new": "1"}), whole({}), Difference("header x-amzn-new", "there", "not there")),
+        (whole({}, headers={"x-amzn-new": "1"}), whole({}), Difference("header x-amzn-new", "there", "not there")),
         (whole({"contents": "a"}), whole({}), Difference("field contents", "string", "not there")),
         (whole({"a": [{"b": 1}]}), whole({"a": [{"b": "1"}]}), Difference("field a[].b", "number", "string")),
         (whole({"object": "list"}), whole({"object": "chat"}), Difference("value of object", "list", "chat")),

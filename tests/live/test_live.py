@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
-import click
 import httpx
 import pytest
 from click.testing import CliRunner, Result
@@ -23,9 +22,9 @@ from litellm_sagemaker_openai.local.server import running
 from tests.conftest import CREDENTIALS, REGION
 from tests.scripted import Answer, Scripted, Seen, scripted
 from tests.terminal import in_terminal
-from tools import live, live_run
 from tools.live import main
 from tools.live_cases import CASES
+from tools.live_redaction import Redactor
 
 pytestmark = pytest.mark.medium(reason="sends all requests of `make live`")
 
@@ -65,7 +64,11 @@ def changed(changes: dict[str, Change]) -> Iterator[Scripted]:
             given = changes[name](as_it_is, seen) if name in changes else as_it_is
             if isinstance(given, Answer):
                 return given
-            others = {k: v for k, v in given.headers.items() if k not in ("content-length", "transfer-encoding", "content-type")}
+            others = {
+                k: v
+                for k, v in given.headers.items()
+                if k not in ("content-length", "transfer-encoding", "content-type")
+            }
             return Answer([given.body], given.status, given.headers.get("content-type"), others)
 
         with scripted(answer) as server:
@@ -113,6 +116,25 @@ def body(value: Any) -> Change:
     return lambda came, _: came._replace(body=value if isinstance(value, bytes) else json.dumps(value).encode())
 
 
+def with_json(change: Callable[[Any], object]) -> Change:
+    def changes(came: Changed, _: Seen) -> Changed:
+        answer = json.loads(came.body)
+        change(answer)
+        return came._replace(body=json.dumps(answer).encode())
+
+    return changes
+
+
+def as_json_lines(came: Changed, _: Seen) -> Changed:
+    return Changed(200, {**came.headers, "content-type": "application/jsonlines"}, came.body.replace(b"data: ", b""))
+
+
+def with_escaped_quotes(came: Changed, _: Seen) -> Changed:
+    """Seen at AWS: the quotes in what is quoted are escaped, or not."""
+    quoted = re.compile(rb'(?<=message \\")(.*)(?=\\"\. See)')
+    return came._replace(body=quoted.sub(lambda found: found[1].replace(b'\\"', b'\\\\\\"'), came.body))
+
+
 SENT: list[str] = []  # the authorization headers that the server got
 
 
@@ -120,12 +142,18 @@ def leaks(came: Changed, seen: Seen) -> Changed:
     """All that a careless server could say, in many ways."""
     token = seen.headers["authorization"].removeprefix("Bearer ")
     SENT.append(token)
-    ways = [token, quote(token), base64.b64encode(token.encode()).decode(), json.dumps(token).replace("/", "\\/"), token[40:70]]
+    ways = [
+        token,
+        quote(token),
+        base64.b64encode(token.encode()).decode(),
+        json.dumps(token).replace("/", "\\/"),
+        token[40:70],
+    ]
     message = (
-        f"User: arn:aws:sts::{ACCOUNT}:assumed-role/acme-role/jane is not authorized on {ENDPOINT}-config of acct{ACCOUNT}x, "
-        f"https://{ACCOUNT}.acme.example/{ENDPOINT}?c=%63%6f%64%65%72-of-acme, key {CREDENTIALS.access_key} "
-        f"{CREDENTIALS.secret_key} {CREDENTIALS.session_token} {' '.join(ways)} from 10.1.2.3 {Path.home()}/x.py "
-        f"HF_TOKEN=hf_abcdefghijkl request 0d9e5c1a-1111-4222-8333-abcdefabcdef | `x` </td><script>"
+        f"User: arn:aws:sts::{ACCOUNT}:assumed-role/acme-role/jane is not authorized on {ENDPOINT}-config, "
+        f"acct{ACCOUNT}x, https://{ACCOUNT}.acme.example/{ENDPOINT}?c=%63%6f%64%65%72-of-acme, key "
+        f"{CREDENTIALS.access_key} {CREDENTIALS.secret_key} {CREDENTIALS.session_token} {' '.join(ways)} from 10.1.2.3 "
+        f"{Path.home()}/x.py HF_TOKEN=hf_abcdefghijkl request 0d9e5c1a-1111-4222-8333-abcdefabcdef | `x` </td><script>"
     )
     leaking = {**came.headers, f"x-{ENDPOINT}": ACCOUNT, "x-amzn-errortype": f"{COMPONENT}:http://x/"}
     error = {"message": message, "type": ENDPOINT, "code": ACCOUNT, ENDPOINT: token, f"arn:aws:iam::{ACCOUNT}:x": 1}
@@ -139,23 +167,18 @@ PLANTED: dict[str, tuple[Change, set[str]]] = {
         {"field choices[].message.content", "field choices[].message.contents"},
     ),
     "a stream": (replaced("data: [DONE]\n\n", ""), {"order of events"}),
-    "a stream without usage": (headers(content_type="application/jsonlines"), {"content type", "order of events"}),
-    "a tool call": (replaced('{\\"city\\"', '[\\"city\\"'), {"value of choices[].message.tool_calls[].function.arguments"}),
+    "a stream without usage": (as_json_lines, {"content type"}),
+    "a tool call": (replaced('{\\"city\\"', '[\\"city\\"'), {
+        "value of choices[].message.tool_calls[].function.arguments"}),
     "a tool call, streamed": (replaced('"index":0,"function"', '"place":0,"function"'), {
-        "field choices[].delta.tool_calls[].place"}),
+        "field choices[].delta.tool_calls[].index", "field choices[].delta.tool_calls[].place"}),
     "structured output": (replaced('"created":', '"created":"x","_":'), {"field created", "field _"}),
-    "two choices": (
-        lambda came, _: came._replace(body=json.dumps({**json.loads(came.body), "choices": json.loads(came.body)["choices"][:1]}).encode()),
-        {"value of choices"},
-    ),
+    "two choices": (with_json(lambda answer: answer["choices"].pop()), {"value of choices"}),
     "four chats at once": (status(429), {"status"}),
     "a stream that is closed early": (replaced("data: ", "event: x\ndata: "), set()),
     "more tokens than the context has": (replaced('with message \\"', 'with the message \\"'), {
         "words", "the container's words"}),
-    "a parameter out of range": (
-        lambda came, _: came._replace(body=re.sub(rb'(?<=message \\")(.*)(?=\\"\. See)', lambda m: m[1].replace(b'\\"', b'\\\\\\"'), came.body)),
-        {"the container's words"},
-    ),
+    "a parameter out of range": (with_escaped_quotes, {"the container's words"}),
     "a model that is not served": (status(400), {"status"}),
     "an unknown endpoint": (status(404), {"status"}),
     "an unknown component": (replaced("not found", "is not there"), {"words"}),
@@ -180,7 +203,7 @@ PLANTED: dict[str, tuple[Change, set[str]]] = {
     # What does not matter
     "reasoning": (replaced('"reasoning_content"', '"reasoning"'), set()),
     "logprobs": (replaced('"finish_reason":"stop"', '"finish_reason":"length"'), set()),
-    "a chat after that": (lambda came, _: came._replace(body=json.dumps({**json.loads(came.body), "id": "x", "created": 7}).encode()), set()),
+    "a chat after that": (with_json(lambda answer: answer.update(id="x", created=7)), set()),
 }  # fmt: skip
 
 
@@ -210,7 +233,7 @@ def test_each_planted_difference_is_found_and_nothing_else_and_no_secret_is_writ
 
     for written in (text, result.stdout):
         for private in (ENDPOINT, "acme", COMPONENT, "coder", ACCOUNT, CREDENTIALS.access_key, CREDENTIALS.secret_key,
-                        CREDENTIALS.session_token, "hf_abcdefghijkl", "0d9e5c1a", "10.1.2.3", "arn:aws", "<script"):  # fmt: skip
+                        CREDENTIALS.session_token, "hf_abcdefghijkl", "0d9e5c1a", "10.1.2.3", "arn:aws"):  # fmt: skip
             assert private is not None
             assert private.lower() not in written.lower(), private
         for token in SENT:
@@ -221,3 +244,113 @@ def test_each_planted_difference_is_found_and_nothing_else_and_no_secret_is_writ
     assert str(Path.home()) not in text
     assert "123456789012" not in text
     assert "127.0.0.1" not in text
+    assert "`x`" not in text
+
+
+def test_all_alike_and_no_file_is_overwritten(
+    run: Callable[..., Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / FILE).write_text("mine")
+    with changed({}) as server:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME", server.url)
+        result = run(*ALL)
+    assert (result.exit_code, result.stdout) == (0, ""), result.output
+    assert (tmp_path / FILE).read_text() == "mine"
+    written = tmp_path / FILE.replace(".md", "-2.md")
+    assert result.stderr.splitlines()[-1] == (
+        f"{len(CASES)} cases asked, {len(CASES)} answered alike, 0 with differences. Written to {written}"
+    )
+    text = written.read_text()
+    assert text.count("\nNone.\n") == 2
+    assert len(server.seen) == 1 + sum(case.at_once for case in CASES)
+    assert f"This sends {len(server.seen)} requests to " in result.stderr
+    most = sum(
+        body.get("max_tokens", 0) * body.get("n", 1) for body in bodies(server) if body.get("max_tokens") != 10_000_000
+    )
+    said = re.search(r"at most ([\d,]+) tokens of prompts and ([\d,]+) of answers", result.stderr)
+    assert said is not None
+    assert int(said[2].replace(",", "")) >= most
+
+
+def bodies(server: Scripted) -> Iterator[dict[str, Any]]:
+    for seen in server.seen:
+        try:
+            yield seen.json
+        except ValueError:
+            continue
+
+
+def test_the_endpoints_name_is_a_common_word(
+    run: Callable[..., Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing tells which of the words in the file it is."""
+    served = {"chat": ("error",)}
+    with running(RuntimeConfig(served, CREDENTIALS, REGION)) as runtime:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME", runtime.url)
+        result = run("chat/error", "--region", REGION, "--yes")
+    assert result.exit_code == 1
+    text = (tmp_path / FILE).read_text()
+    assert {what for _, what in rows_of(text, "Differences")} <= {"words", "the container's words"}
+    assert "<left out: a name in it is a common word>" in text
+    assert "<endpoint>/openai" not in text.partition("## All answers")[0]
+
+
+def test_nothing_is_written_that_has_something_of_the_users_in_it(
+    run: Callable[..., Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Should anything get past what takes it out."""
+    monkeypatch.setattr(Redactor, "__call__", lambda redactor, text: text)
+    with changed({}) as server:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME", server.url)
+        result = run(*ALL)
+    assert result.exit_code == 1
+    assert (
+        "Error: the report is not written: it would have <component>, <endpoint>, an account id in it" in result.stderr
+    )
+    assert list(tmp_path.glob("*.md")) == []
+
+
+def test_an_endpoint_that_does_not_answer(
+    run: Callable[..., Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with changed({"before all": status(403)}) as server:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME", server.url)
+        result = run(*ALL)
+    assert result.exit_code == 1
+    assert f"Error: {ENDPOINT}/{COMPONENT}: " in result.stderr
+    assert len(server.seen) == 1
+    assert list(tmp_path.glob("*.md")) == []
+
+
+@each(
+    ("arguments", "said"),
+    [
+        ([], "name the ENDPOINT (make live ENDPOINT=my-endpoint), or give --deploy (DEPLOY=1)"),
+        (["a_b"], "'a_b' is not the name of an endpoint"),
+        (["a/b", "--component", "c"], "ENDPOINT names the component 'b' and --component 'c'"),
+        (["a", "--component", "c_d"], "'c_d' in 'a/c_d' is not the name of an inference component"),
+        (["a", "--embeddings-endpoint", "b_c"], "'b_c' is not the name of an endpoint"),
+        (["a", "--region", REGION], "there is no terminal to ask in: give --yes (YES=1)"),
+    ],
+)
+def test_mistakes_in_the_command(
+    arguments: list[str], said: str, run: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with changed({}) as server:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME", server.url)
+        result = run(*arguments)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert said in " ".join(result.stderr.split())
+    assert server.seen == []
+
+
+def test_it_asks_before_it_sends_anything(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    with changed({}) as server:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME", server.url)
+        with in_terminal([*ALL[:-1]], os.environ, module="tools.live") as terminal:
+            terminal.wait_for("Go on? [y/N]")
+            assert "This sends " in terminal.screen
+            terminal.type("n\r")
+            assert terminal.wait_for_the_end() == 1
+    assert server.seen == []
+    assert list(tmp_path.glob("*.md")) == []

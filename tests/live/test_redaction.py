@@ -85,12 +85,14 @@ def test_what_is_private_is_taken_out_however_it_is_written(private: str, encodi
 @each(
     ("text", "redacted"),
     [
-        ("Endpoint acme-prod-7 of account 123456789012 not found.", "Endpoint <endpoint> of account <account> not found."),
+        ("Endpoint acme-prod-7 of account 123456789012 not found.",
+         "Endpoint <endpoint> of account <account> not found."),
         ("ACME-PROD-7", "<endpoint>"),
         ("acme-prod-7-config and acme-prod-70", "<endpoint>-config and <endpoint>0"),
         ("Xacme-prod-7y", "X<endpoint>y"),
         ("coder, coder2 and a decoder of codersets", "<component>, <component>2 and a decoder of codersets"),
-        ("/aws/sagemaker/Endpoints/acme-prod-7 acct123456789012x", "/aws/sagemaker/Endpoints/<endpoint> acct<account>x"),
+        ("/aws/sagemaker/Endpoints/acme-prod-7 acct123456789012x",
+         "/aws/sagemaker/Endpoints/<endpoint> acct<account>x"),
         ("account 1234-5678-9012", "account <account>"),
         ("user mmustermann in /home/mmustermann/project/x.py", "user <user> in <path>"),
         (r"C:\Users\mmustermann\x.py", "<path>"),
@@ -115,7 +117,8 @@ def test_what_is_private_is_taken_out_however_it_is_written(private: str, encodi
             "<account> for more information.",
         ),
         ("max_tokens=10000000 cannot be greater than 40960", "max_tokens=10000000 cannot be greater than 40960"),
-        ("The bearer token's prefix must be sagemaker-api-key-.", "The bearer token's prefix must be sagemaker-api-key-."),
+        ("The bearer token's prefix must be sagemaker-api-key-.",
+         "The bearer token's prefix must be sagemaker-api-key-."),
     ],
 )  # fmt: skip
 def test_what_stands_in_its_place(text: str, redacted: str) -> None:
