@@ -7,7 +7,7 @@ INSTALLED := .venv/installed
 export LITELLM_LOCAL_MODEL_COST_MAP := True
 export AWS_EC2_METADATA_DISABLED := true
 
-.PHONY: test check compat frameworks agents monitoring demo docs pictures soak bench dist lint format clean
+.PHONY: test check compat frameworks agents monitoring live demo docs pictures soak bench dist lint format clean
 
 # The first target, so `make` alone does the same.
 test: lint
@@ -39,6 +39,16 @@ agents: $(INSTALLED)
 # Debian's package is downloaded into .cache, and not installed.
 monitoring: $(INSTALLED)
 	$(BIN)/python -m tools.monitoring
+
+# What an endpoint of yours answers, beside what the local runtime does (docs/live.md). Asks before it sends anything.
+# `make live ENDPOINT=my-endpoint REGION=us-west-2`; COMPONENT, EMBEDDINGS_ENDPOINT, PROFILE; DEPLOY=1 makes the endpoint
+# and deletes it; YES=1 does not ask. The credentials may be those of an instance's role, which the tests must not have.
+live: export AWS_EC2_METADATA_DISABLED := false
+live: $(INSTALLED)
+	$(BIN)/python -m tools.live $(if $(ENDPOINT),'$(ENDPOINT)') $(if $(COMPONENT),--component '$(COMPONENT)') \
+		$(if $(EMBEDDINGS_ENDPOINT),--embeddings-endpoint '$(EMBEDDINGS_ENDPOINT)') \
+		$(if $(REGION),--region '$(REGION)') $(if $(PROFILE),--profile '$(PROFILE)') \
+		$(if $(DEPLOY),--deploy) $(if $(YES),--yes)
 
 demo: $(INSTALLED)
 	$(BIN)/python -m examples.demo

@@ -122,24 +122,18 @@ def _costs(target: Target, embeddings: str | None, instance_type: str) -> Iterat
     """What is said before anything is sent. Pure."""
     cases = [case for case, why_not in asked(target.component, embeddings) if not why_not]
     requests = 1 + sum(case.at_once for case in cases)
-    yield f"This sends {requests} requests to {target} and its names beside it, and the same to the local runtime."
-    yield (
-        f"They have at most {sum(case.prompt_bytes for case in cases):,} tokens of prompts and "
-        f"{1 + sum(case.answer_tokens for case in cases):,} of answers. Two ask for more tokens than a context "
-        "has, and one has a body of 6 MB: these are to be refused."
-    )
+    yield f"This sends {requests} requests to {target} and to names that do not exist, and the same to a local runtime."
+    prompts, answers = sum(case.prompt_bytes for case in cases), 1 + sum(case.answer_tokens for case in cases)
+    yield f"They have at most {prompts:,} tokens of prompts and {answers:,} of answers."
+    yield "Two ask for more tokens than a context has, and one has a body of 6 MB: these are to be refused."
     if instance_type:
-        yield (
-            f"First it makes the endpoint {target.endpoint} of 1 x {instance_type}, which is billed from its start "
-            f"until it is deleted, used or not: the price per hour is in {PRICES_URL}, under Real-Time Inference. "
-            "All of it takes some 20 to 60 minutes. The endpoint is deleted at the end, whatever happens; where that "
-            "fails, the command that deletes it is printed."
-        )
+        yield f"First it makes the endpoint {target.endpoint} of 1 x {instance_type}, and deletes it at the end."
+        yield "The instance is billed from its start until it is deleted, used or not; its price per hour is in"
+        yield f"{PRICES_URL}, and all of it takes some 20 to 60 minutes."
+        yield "Where deleting fails, the command for it is printed."
     else:
-        yield (
-            f"An endpoint's instances are billed by the hour, used or not, and nothing is added for requests but data "
-            f"({PRICES_URL}); one that is scaled to zero is started by this."
-        )
+        yield "A real-time endpoint's instances are billed by the hour, used or not; requests add what their data costs"
+        yield f"({PRICES_URL}). A component that is scaled to zero is started."
 
 
 def _confirm(yes: bool) -> None:

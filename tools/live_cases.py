@@ -107,8 +107,8 @@ class Case:
         return len(encode_body(prompt)) * self.at_once
 
 
-def _unknown(name: str, **more: Any) -> Case:
-    return Case("Not documented", name, "guessed", **more)
+def _unknown(name: str, basis: Basis = "guessed", **more: Any) -> Case:
+    return Case("To be found out", name, basis, **more)
 
 
 CASES: tuple[Case, ...] = (
@@ -126,11 +126,11 @@ CASES: tuple[Case, ...] = (
     Case("Chat", "reasoning, streamed", "documented", body=_chat("What is 2 + 2?", stream=True, **_THINK)),
     Case("Chat", "four chats at once", "documented", at_once=4),
     Case("Chat", "a stream that is closed early", "documented", body=_chat(stream=True), closed_early=True),
-    Case("Chat", "a chat after that", "documented"),
+    Case("Chat", "a chat after a stream was closed early", "documented"),
     Case("Errors of the container", "more tokens than the context has", "seen", body=_chat(max_tokens=_TOO_MANY)),
     Case(
         "Errors of the container",
-        "the same, streamed",
+        "more tokens than the context has, streamed",
         "guessed",
         body=_chat(stream=True, max_tokens=_TOO_MANY),
     ),
@@ -227,11 +227,23 @@ CASES: tuple[Case, ...] = (
     _unknown("the header Custom-Attributes", headers={"x-amzn-sagemaker-custom-attributes": "c000b4f9-my-trace"}),
     _unknown("the header Target-Model", headers={"x-amzn-sagemaker-target-model": "model.tar.gz"}),
     _unknown("the header Prefix-Aware-Id", headers={"x-amzn-sagemaker-prefix-aware-id": "my-prefix"}),
-    _unknown("prompt_cache_key", body=_chat(prompt_cache_key="my-prefix")),
-    _unknown("/v1/models", path="{target}/openai/v1/models", method="GET", body=None),
-    _unknown("/v1/completions", path="{target}/openai/v1/completions", body={"prompt": "Hello", "max_tokens": _FEW}),
-    _unknown("/v1/embeddings", path="{target}/openai/v1/embeddings", body={"model": "", "input": "Hello."}),
-    _unknown("/v1/responses", path="{target}/openai/v1/responses", body={"input": "Hello", "max_output_tokens": _FEW}),
+    _unknown("prompt_cache_key", "documented", body=_chat(prompt_cache_key="my-prefix")),
+    _unknown("/v1/models", "documented", path="{target}/openai/v1/models", method="GET", body=None),
+    _unknown(
+        "/v1/completions",
+        "documented",
+        path="{target}/openai/v1/completions",
+        body={"prompt": "Hello", "max_tokens": _FEW},
+    ),
+    _unknown(
+        "/v1/embeddings", "documented", path="{target}/openai/v1/embeddings", body={"model": "", "input": "Hello."}
+    ),
+    _unknown(
+        "/v1/responses",
+        "documented",
+        path="{target}/openai/v1/responses",
+        body={"input": "Hello", "max_output_tokens": _FEW},
+    ),
     _unknown("GET on the chat's path", method="GET", body=None),
     _unknown("a token for 12 hours, longer than most credentials", authority="token for 12 hours"),
 )

@@ -70,7 +70,7 @@ def test_the_endpoint_is_made_asked_and_deleted(
         result = run(*DEPLOY, "--component", "coder", "--model", "Qwen/Qwen3-4B", "--instance-type", "ml.g6.xlarge")
     assert result.exit_code == 0, result.output
     said = result.stderr.splitlines()
-    assert any("1 x ml.g6.xlarge, which is billed from its start" in line for line in said)
+    assert any(f"First it makes the endpoint {NAME} of 1 x ml.g6.xlarge" in line for line in said)
     assert any("https://aws.amazon.com/sagemaker/ai/pricing/" in line for line in said)
     assert said[-1] == DELETED
     assert what_there_is(sagemaker) == NOTHING

@@ -6,6 +6,9 @@ import base64
 import json
 import os
 import re
+import shlex
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import date
@@ -20,18 +23,22 @@ from click.testing import CliRunner, Result
 from litellm_sagemaker_openai.local.runtime import RuntimeConfig
 from litellm_sagemaker_openai.local.server import running
 from tests.conftest import CREDENTIALS, REGION
+from tests.docs.pages import BLOCKS, ROOT, Block, code_in, tables
 from tests.scripted import Answer, Scripted, Seen, scripted
 from tests.terminal import in_terminal
 from tools.live import main
-from tools.live_cases import CASES
+from tools.live_cases import CASES, asked
 from tools.live_redaction import Redactor
 
 pytestmark = pytest.mark.medium(reason="sends all requests of `make live`")
 
 each = pytest.mark.parametrize
 
+PAGE, BASES = "docs/live.md", ("seen", "documented", "guessed")
+
 ENDPOINT, COMPONENT, VECTORS = "acme-prod-7", "coder-of-acme", "acme-vectors"
 ACCOUNT = "210987654321"
+SERVED = {ENDPOINT: (COMPONENT,), VECTORS: ()}
 FILE = f"live-report-{date.today().isoformat()}.md"
 
 
@@ -47,10 +54,13 @@ Change = Callable[[Changed, Seen], Changed | Answer]
 
 
 @contextmanager
-def changed(changes: dict[str, Change]) -> Iterator[Scripted]:
+def changed(changes: dict[str, Change], served: dict[str, tuple[str, ...]] = SERVED) -> Iterator[Scripted]:
     """A local runtime as SageMaker, some of whose answers are changed: those to the cases of these names."""
-    served = {ENDPOINT: (COMPONENT,), VECTORS: ()}
-    names = ["before all", *(case.name for case in CASES for _ in range(case.at_once))]
+    [(_, components), *others] = served.items()
+    cases = [
+        case for case, why_not in asked(components[0] if components else None, "" if others else None) if not why_not
+    ]
+    names = ["before all", *(case.name for case in cases for _ in range(case.at_once))]
     with (
         running(RuntimeConfig(served, CREDENTIALS, REGION)) as runtime,
         httpx.Client(trust_env=False, timeout=60) as client,
@@ -203,7 +213,7 @@ PLANTED: dict[str, tuple[Change, set[str]]] = {
     # What does not matter
     "reasoning": (replaced('"reasoning_content"', '"reasoning"'), set()),
     "logprobs": (replaced('"finish_reason":"stop"', '"finish_reason":"length"'), set()),
-    "a chat after that": (with_json(lambda answer: answer.update(id="x", created=7)), set()),
+    "a chat after a stream was closed early": (with_json(lambda answer: answer.update(id="x", created=7)), set()),
 }  # fmt: skip
 
 
@@ -354,3 +364,42 @@ def test_it_asks_before_it_sends_anything(monkeypatch: pytest.MonkeyPatch, tmp_p
             assert terminal.wait_for_the_end() == 1
     assert server.seen == []
     assert list(tmp_path.glob("*.md")) == []
+
+
+def test_the_page_shows_what_is_printed(run: Callable[..., Result], monkeypatch: pytest.MonkeyPatch) -> None:
+    [shown] = [block.output for block in BLOCKS if block.page == PAGE and block.output]
+    with changed({"an unknown endpoint": status(404)}, {"my-endpoint": ()}) as server:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME", server.url)
+        result = run("my-endpoint", "--region", REGION, "--yes")
+    printed = iter(re.sub(r"/\S+/live-report-\d{4}-\d\d-\d\d", "<file>", result.output).splitlines())
+    for line in re.sub(r"/\S+/live-report-\d{4}-\d\d-\d\d", "<file>", shown).splitlines():
+        assert line in ("…", "Go on? [y/N]: y") or line in printed, line
+
+
+def test_the_page_says_what_each_answer_rests_on() -> None:
+    [rows] = tables(PAGE, "What has been seen, and what has not")
+    for row, section in zip(rows, dict.fromkeys(case.section for case in CASES), strict=True):
+        of_section = [case for case in CASES if case.section == section]
+        names = ["; ".join(case.name for case in of_section if case.basis == basis) for basis in BASES]
+        assert row == [section, *names]
+
+
+@each("block", [block for block in BLOCKS if block.page == PAGE and block.language == "bash"], ids=str)
+def test_make_gives_the_command_what_the_page_says(block: Block, tmp_path: Path) -> None:
+    python = tmp_path / "python"
+    python.write_text(
+        f"#!{sys.executable}\nimport json, os, sys\nprint(json.dumps([sys.argv[1:], dict(os.environ)]))\n"
+    )
+    python.chmod(0o755)
+    rows = tables(PAGE, "On a real account")[0]
+    variables = {name.partition("=")[0] for row in rows for name in code_in(row[0])}
+    more = [f"{name}={name.lower()}-1" for name in sorted(variables) if f"{name}=" not in block.text]
+    command = [*shlex.split(block.text), *more, "--silent", f"BIN={tmp_path}", "INSTALLED="]
+    printed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    arguments, environment = json.loads(printed)
+    assert arguments[:2] == ["-m", "tools.live"]
+    given = main.make_context("live", arguments[2:]).params
+    assert given["target"] == ("my-endpoint" if "ENDPOINT=my" in block.text else "endpoint-1")
+    assert (given["component"], given["embeddings"]) == ("component-1", "embeddings_endpoint-1")
+    assert (given["region"], given["profile"], given["deploys"], given["yes"]) == (REGION, "profile-1", True, True)
+    assert environment["AWS_EC2_METADATA_DISABLED"] == "false"  # an instance's role may have the credentials
