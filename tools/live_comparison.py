@@ -70,8 +70,11 @@ def _of_shape(aws: Mapping[str, frozenset[str]], local: Mapping[str, frozenset[s
             continue
         lacks = 0 if not _filled(of_aws) else 1
         optional = _last(path) in _REASONING or (_last(path) == "content" and lacks in thinks)
-        # A value that is null on one side is a value all the same: the name is known there.
-        nullable = bool(of_aws and of_local) and not (_filled(of_aws) and _filled(of_local))
+        # What is null on one side is known there by its name, be it the value or what it is in.
+        other = aws if lacks == 0 else local
+        nullable = not (_filled(of_aws) and _filled(of_local)) and any(
+            "null" in other.get(each, ()) for each in _with_parents(path)
+        )
         yield Difference(f"field {path}", _types(of_aws), _types(of_local), matters=not (optional or nullable))
 
 
@@ -108,6 +111,13 @@ def _has_reasoning(shape: Mapping[str, frozenset[str]]) -> bool:
 
 def _last(path: str) -> str:
     return path.rpartition(".")[2]
+
+
+def _with_parents(path: str) -> Iterator[str]:
+    """``a[].b``, ``a[]``, ``a``."""
+    while path:
+        yield path
+        path = path[:-2] if path.endswith("[]") else path.rpartition(".")[0]
 
 
 def _types(types: frozenset[str]) -> str:

@@ -73,6 +73,7 @@ class Redactor:
         self._patterns = {name: _name(name) for name in self._names}
         self._own = frozenset(re.findall(r"[\w-]+", own.lower()))
         self._common = frozenset(name for name, pattern in self._patterns.items() if pattern.search(own))
+        self._words: dict[str, str] = {}
         self._windows = frozenset(window for secret in secrets if secret for window in _windows(secret.lower()))
 
     def __repr__(self) -> str:
@@ -93,6 +94,11 @@ class Redactor:
 
     def word(self, word: str) -> str:
         """A word of a protocol, such as a JSON key or the name of a header: as it is where the report has it itself."""
+        if word not in self._words:  # a stream has the same few in each event
+            self._words[word] = self._redacted_word(word)
+        return self._words[word]
+
+    def _redacted_word(self, word: str) -> str:
         if self._own.issuperset(re.findall(r"[\w-]+", word.lower())):
             return word
         redacted = self(word[:200])

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import ast
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 import pytest
 
+import tools
 from tests.scripted import chunk, completion, sse, usage_chunk
+from tests.test_structure import IO
 from tools.live_answers import Answer, Seen, seen
 from tools.live_cases import CASES
 from tools.live_comparison import Difference, differences
@@ -92,6 +96,10 @@ def test_no_text_of_the_models_is_seen() -> None:
          Difference("words", "Endpoint <endpoint> is not there.", "Endpoint <endpoint> not found.")),
         (whole({"created": None}), whole({"created": 1}), Difference("field created", "null", "number", matters=False)),
         (whole({"audio": None}), whole({}), Difference("field audio", "null", "not there", matters=False)),
+        (whole({"usage": {"details": {"cached": 1}}}), whole({"usage": {"details": None}}),
+         Difference("field usage.details.cached", "number", "not there", matters=False)),
+        (whole({"logprobs": None}), whole({"logprobs": [{"token": "a"}]}),
+         Difference("field logprobs[].token", "not there", "string", matters=False)),
         (whole({"tools": []}), whole({}), Difference("field tools", "an empty list", "not there", matters=False)),
         (whole({"finish_reason": "length"}), whole({"finish_reason": "stop"}),
          Difference("value of finish_reason", "length", "stop", matters=False)),
@@ -149,6 +157,14 @@ def test_hostile_answers_are_seen_all_the_same() -> None:
             answer = seen(Answer(400, headers, body), REDACT)
             assert len(repr(answer)) < 100_000
     assert seen(Answer(200, JSON, b"[1]"), REDACT).shape == {"[]": frozenset({"number"})}
+
+
+@each("module", ["live_answers", "live_cases", "live_comparison", "live_redaction", "live_report"])
+def test_what_decides_is_pure(module: str) -> None:
+    tree = ast.parse(Path(tools.__file__).with_name(f"{module}.py").read_text(encoding="utf-8"))
+    imported = {each.name for node in ast.walk(tree) if isinstance(node, ast.Import) for each in node.names}
+    imported |= {node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    assert not {name.partition(".")[0] for name in imported} & {*IO, "click", "httpx", "litellm", "secrets", "sys"}
 
 
 def test_cases() -> None:
