@@ -17,7 +17,7 @@ from urllib.parse import unquote
 WITHHELD = "<left out: a name in it is a common word>"
 _PIECE, _STEP = 8, 4  # a piece of a secret that has 11 characters has one of these in it
 _DECODINGS = 2
-_BASE64 = re.compile(r"[A-Za-z0-9+/_-]{12,}")
+_BASE64, _TEXTS = re.compile(r"[A-Za-z0-9+/_-]{12,}"), re.compile(r"[ -~]{5,}")
 # What is private wherever it is, by its form, and what stands in its place. The order counts: the last ones would take
 # parts of the first ones.
 _FORMS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
@@ -167,6 +167,5 @@ def _from_base64(run: str) -> str:
         decoded = base64.b64decode(run).decode("latin-1")
     except binascii.Error:
         return ""
-    # What is not base64 of a text decodes to noise, in which anything could seem to be.
-    printable = sum(" " <= character <= "~" for character in decoded)
-    return decoded if decoded and printable > 0.9 * len(decoded) else ""
+    # What is not base64 of a text decodes to noise. A text may stand behind some: `/v1/` is base64 as well.
+    return "\n".join(_TEXTS.findall(decoded))

@@ -153,6 +153,7 @@ def _about(side: Side) -> dict[str, str]:
         "botocore": botocore.__version__,
         "region": side.region,
         "called": "an inference component" if side.target.component else "an endpoint's own model",
+        "credentials": "temporary" if side.credentials.session_token else "without an end",
         "cases": str(len(CASES)),
         "container": "please write it here: image and version, model",
     }

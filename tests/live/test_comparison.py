@@ -116,8 +116,8 @@ def test_the_containers_words_are_its_own_but_how_they_are_quoted_is_sagemakers(
     plain, escaped = quoting('{"error":{"message":"no"}}'), quoting('{\\"error\\":{\\"message\\":\\"no\\"}}')
     assert plain.words == 'Received client error (400) from <container> with message "…". See the log.'
     assert (matter(escaped, plain), other(escaped, plain)) == (["the container's words"], [])
-    elsewise = quoting('{"error":{"message":"too hot"}}')
-    assert (matter(elsewise, plain), other(elsewise, plain)) == ([], ["the container's words"])
+    hotter = quoting('{"error":{"message":"too hot"}}')
+    assert (matter(hotter, plain), other(elsewise, plain)) == ([], ["the container's words"])
     assert matter(refused("no"), plain) == ["words", "the container's words"]
 
 

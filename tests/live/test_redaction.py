@@ -41,6 +41,10 @@ ENCODINGS: dict[str, Callable[[str], str]] = {
     "in base64 for URLs": lambda text: base64.urlsafe_b64encode(text.encode()).decode().rstrip("="),
     "in base64 after one more": lambda text: base64.b64encode(f"xy{text}z".encode()).decode(),
     "in base64 after two more": lambda text: base64.b64encode(f"token={text}&more".encode()).decode(),
+    "in base64 behind v": lambda text: "v" + base64.b64encode(text.encode()).decode(),
+    "in base64 behind v1": lambda text: "v1" + base64.b64encode(text.encode()).decode(),
+    "in base64 behind v1/": lambda text: "v1/" + base64.b64encode(text.encode()).decode(),
+    "in base64 behind /v1/": lambda text: "/v1/" + base64.b64encode(text.encode()).decode(),
     "in a URL": lambda text: f"https://console.example/x?token={quote(text, safe='')}#a",
     "in words": lambda text: f"the-{text}-of",
 }
