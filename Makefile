@@ -43,9 +43,10 @@ monitoring: $(INSTALLED)
 # What an endpoint of yours answers, beside what the local runtime does (docs/live.md). Asks before it sends anything.
 # `make live ENDPOINT=my-endpoint REGION=us-west-2`; COMPONENT, EMBEDDINGS_ENDPOINT, PROFILE; DEPLOY=1 makes the endpoint
 # and deletes it; YES=1 does not ask. The credentials may be those of an instance's role, which the tests must not have.
+# exec: what stops make is for the program to know, which then deletes.
 live: export AWS_EC2_METADATA_DISABLED := false
 live: $(INSTALLED)
-	$(BIN)/python -m tools.live $(if $(ENDPOINT),'$(ENDPOINT)') $(if $(COMPONENT),--component '$(COMPONENT)') \
+	exec $(BIN)/python -m tools.live $(if $(ENDPOINT),'$(ENDPOINT)') $(if $(COMPONENT),--component '$(COMPONENT)') \
 		$(if $(EMBEDDINGS_ENDPOINT),--embeddings-endpoint '$(EMBEDDINGS_ENDPOINT)') \
 		$(if $(REGION),--region '$(REGION)') $(if $(PROFILE),--profile '$(PROFILE)') \
 		$(if $(DEPLOY),--deploy) $(if $(YES),--yes)
