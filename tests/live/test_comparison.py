@@ -117,7 +117,7 @@ def test_the_containers_words_are_its_own_but_how_they_are_quoted_is_sagemakers(
     assert plain.words == 'Received client error (400) from <container> with message "…". See the log.'
     assert (matter(escaped, plain), other(escaped, plain)) == (["the container's words"], [])
     hotter = quoting('{"error":{"message":"too hot"}}')
-    assert (matter(hotter, plain), other(elsewise, plain)) == ([], ["the container's words"])
+    assert (matter(hotter, plain), other(hotter, plain)) == ([], ["the container's words"])
     assert matter(refused("no"), plain) == ["words", "the container's words"]
 
 
