@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         fetch_async_result,
     )
     from litellm_sagemaker_openai.provider import SageMakerOpenAI, register, sagemaker_openai
+    from litellm_sagemaker_openai.reranking import arerank, rerank
 
 __all__ = [
     "AsyncResultNotReady",
@@ -32,12 +33,14 @@ __all__ = [
     "SageMakerOpenAI",
     "__version__",
     "afetch_async_result",
+    "arerank",
     "describe",
     "fetch_async_result",
     "generate_token",
     "metrics",
     "no_fallback_on_bad_request",
     "register",
+    "rerank",
     "sagemaker_openai",
 ]
 
@@ -49,12 +52,14 @@ _LAZY_EXPORTS = {
     "SageMakerAuth": "aws.auth",
     "SageMakerOpenAI": "provider",
     "afetch_async_result": "operations.queued_inference.results",
+    "arerank": "reranking",
     "describe": "aws.description",
     "fetch_async_result": "operations.queued_inference.results",
     "generate_token": "aws.auth",
     "metrics": "litellm_seams.metrics_callback",
     "no_fallback_on_bad_request": "litellm_seams.fallbacks",
     "register": "provider",
+    "rerank": "reranking",
     "sagemaker_openai": "provider",
 }
 

@@ -62,7 +62,9 @@ _IN_ENTRIES = frozenset({"additional_drop_params", "stream_timeout", "timeout"})
 _ALL_OPERATORS = _OPERATORS | _REWRITE_MESSAGES | _HEALTH
 # What a model is asked, in the words of every route of a container's: /invocations tells them apart by the body.
 _QUESTIONS = frozenset({"input", "inputs", "messages", "prompt", "prompt_embeds", "text_inputs"})
-_OTHER_OPERATIONS = frozenset({"data_1", "data_2", "documents", "queries", "query", "text_1", "text_2"})
+_OTHER_OPERATIONS = frozenset(
+    {"data_1", "data_2", "documents", "items", "queries", "query", "text_1", "text_2", "texts"}
+)
 # What a client's dictionary takes the place of, when LiteLLM merges it over the deployment's.
 REPLACED = ("extra_body", "extra_headers", "headers")
 

@@ -18,6 +18,7 @@ from litellm_sagemaker_openai.aws.hosts import checked_hosts
 from litellm_sagemaker_openai.aws.s3_location import parse_prefix
 from litellm_sagemaker_openai.aws.token import DEFAULT_EXPIRY, expiry_in_seconds
 from litellm_sagemaker_openai.formats.embeddings import FORMATS
+from litellm_sagemaker_openai.formats.rerank import FORMATS as RERANK_FORMATS
 from litellm_sagemaker_openai.operations.queued_inference.request import MEMBERS, Text
 from litellm_sagemaker_openai.refusals import AtFault, Refusal
 from litellm_sagemaker_openai.sending.cold_start import LONGEST_WAIT
@@ -25,6 +26,7 @@ from litellm_sagemaker_openai.sending.cold_start import LONGEST_WAIT
 # Operations that some options are for, by their names: `Operation.name`, and the column of docs/parameters.md.
 CHAT, EMBEDDINGS, QUEUED_CHAT = "chat", "embeddings", "queued chat"
 TEXT_COMPLETIONS = "text completions"
+RERANK = "rerank"
 
 Reader = Callable[[str, Any], Any]
 
@@ -146,6 +148,11 @@ _QUEUE_ALONE = (
 )
 _NOT_QUEUED = (CHAT, TEXT_COMPLETIONS, EMBEDDINGS)
 _of_the_queue = partial(Option, taken_by=(QUEUED_CHAT,), refused_by=dict.fromkeys(_NOT_QUEUED, _QUEUE_ALONE))
+_of_the_queue = partial(
+    Option,
+    taken_by=(QUEUED_CHAT,),
+    refused_by={CHAT: _QUEUE_ALONE, EMBEDDINGS: _QUEUE_ALONE, RERANK: _QUEUE_ALONE},
+)
 
 OPTIONS: tuple[Option, ...] = (
     Option("model_id", text),
@@ -157,6 +164,7 @@ OPTIONS: tuple[Option, ...] = (
         refused_by={
             EMBEDDINGS: _NO_TOKEN("invocations"),
             TEXT_COMPLETIONS: _NO_TOKEN("invocations"),
+            RERANK: _NO_TOKEN("invocations"),
             QUEUED_CHAT: _NO_TOKEN("async-invocations"),
         },
     ),
@@ -180,6 +188,8 @@ OPTIONS: tuple[Option, ...] = (
         refused_by={
             EMBEDDINGS: "aws_sagemaker_async is for chat completions; leave it out for embeddings",
             TEXT_COMPLETIONS: "aws_sagemaker_async is for chat completions; leave it out for text completions",
+            each: f"aws_sagemaker_async is for chat completions; leave it out for {each}"
+            for each in (EMBEDDINGS, RERANK)
         },
     ),
     _of_the_queue("aws_sagemaker_async_input", checked(parse_prefix, text)),
@@ -194,6 +204,7 @@ OPTIONS: tuple[Option, ...] = (
         duration(LONGEST_WAIT),
         0.0,
         taken_by=(CHAT, TEXT_COMPLETIONS, EMBEDDINGS),
+        taken_by=(CHAT, EMBEDDINGS, RERANK),
         refused_by={
             QUEUED_CHAT: "aws_sagemaker_cold_start_timeout has no meaning with aws_sagemaker_async: SageMaker keeps "
             "the request until the endpoint has capacity. Leave it out; timeout is how long the call waits for the "
@@ -201,6 +212,9 @@ OPTIONS: tuple[Option, ...] = (
         },
     ),
     Option("aws_sagemaker_embedding_format", choice(tuple(FORMATS)), next(iter(FORMATS)), taken_by=(EMBEDDINGS,)),
+    Option(
+        "aws_sagemaker_rerank_format", choice(tuple(RERANK_FORMATS)), next(iter(RERANK_FORMATS)), taken_by=(RERANK,)
+    ),
 )
 _OWN = tuple(option.name for option in OPTIONS if option.name.startswith("aws_sagemaker_"))
 

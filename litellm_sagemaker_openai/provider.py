@@ -34,6 +34,7 @@ from litellm_sagemaker_openai.operations.text_completions import text_completion
 from litellm_sagemaker_openai.operator_log import operator_log
 from litellm_sagemaker_openai.options import is_queued
 from litellm_sagemaker_openai.preparation import prepare
+from litellm_sagemaker_openai.reranking import prepare_litellms
 
 _NOT_SERVED = "sagemaker_openai/ serves chat, text completions and embeddings, and no images"
 
@@ -111,7 +112,7 @@ class SageMakerOpenAI(CustomLLM):
 
 def _install() -> None:
     stream_opening.install()
-    callback.install()
+    callback.install(prepare_litellms)
     response_cache.install()
     stream_wrapper.install()
     reasoning_effort.install()

@@ -81,6 +81,7 @@ class Settings:
     fake_stream: bool = False
     cold_start_timeout: float = 0.0
     embedding_format: str = "openai"
+    rerank_format: str = "cohere"
     ssl_verify: bool | str | None = None
     max_retries: int | None = None
     queue: QueueOptions | None = None
@@ -126,6 +127,7 @@ def sort_settings(
         fake_stream=options["fake_stream"],
         cold_start_timeout=options["aws_sagemaker_cold_start_timeout"],
         embedding_format=options["aws_sagemaker_embedding_format"],
+        rerank_format=options["aws_sagemaker_rerank_format"],
         ssl_verify=litellm_params.get("ssl_verify"),
         max_retries=options["max_retries"],
         queue=_queue(options) if options["aws_sagemaker_async"] else None,
