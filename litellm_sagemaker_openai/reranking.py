@@ -12,6 +12,7 @@ from litellm.types.rerank import RerankResponse
 
 from litellm_sagemaker_openai import execution
 from litellm_sagemaker_openai.litellm_seams import rerank_calls
+from litellm_sagemaker_openai.litellm_seams.callback_view import hide_secrets
 from litellm_sagemaker_openai.operations.operation import Call, Operation
 from litellm_sagemaker_openai.operations.rerank import rerank as operation
 from litellm_sagemaker_openai.preparation import prepare
@@ -80,6 +81,7 @@ async def prepare_litellms(kwargs: Mapping[str, Any]) -> rerank_calls.PreparedRe
     Raises:
         litellm.BadRequestError: it cannot be sent.
     """
+    hide_secrets(kwargs.get("litellm_logging_obj"))
     return await asyncio.to_thread(_prepared, rerank_calls.with_credentials(kwargs), is_async=True)
 
 

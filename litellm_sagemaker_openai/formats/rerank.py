@@ -175,5 +175,7 @@ def _meta(usage: Any) -> Any:
     """As LiteLLM's own provider for vLLM has it (llms/hosted_vllm/rerank/transformation.py, 1.106.2)."""
     tokens = usage.get("total_tokens") if isinstance(usage, Mapping) else None
     return (
-        {"billed_units": {"total_tokens": tokens}, "tokens": {"input_tokens": tokens}} if type(tokens) is int else None
+        {"billed_units": {"search_units": 1, "total_tokens": tokens}, "tokens": {"input_tokens": tokens}}
+        if type(tokens) is int
+        else None
     )

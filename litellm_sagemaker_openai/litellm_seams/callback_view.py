@@ -46,6 +46,14 @@ def show_as_native(logging_obj: Any, *, flagged: bool = False) -> None:
         details[name] = without_secrets({name: details[name]})[name]
 
 
+def hide_secrets(logging_obj: Any) -> None:
+    """Let callbacks see no credential in what LiteLLM noted before it asked them about the call, and goes on with."""
+    show_as_native(logging_obj)
+    noted = lookup.attribute(logging_obj, "litellm_params")
+    if noted is not None:
+        logging_obj.litellm_params = without_secrets(noted)
+
+
 def keep_secrets_out(logging_obj: Any) -> None:
     """Let LiteLLM put no secret into the details later."""
     details = lookup.attribute(logging_obj, "model_call_details")

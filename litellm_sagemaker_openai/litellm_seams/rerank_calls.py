@@ -4,8 +4,9 @@ What LiteLLM does: ``rerank`` and ``arerank`` look a provider up in an enumerati
 a valid LlmProviders". Before that, ``arerank``, which the Router and the proxy's ``/v1/rerank`` use, asks its callbacks
 about the call, once the deployment is chosen. And LiteLLM's provider for vLLM's own servers, ``hosted_vllm``, sends by
 the ``client`` that a call gives it. So a call of this provider's becomes one of ``hosted_vllm``'s, with a client that
-sends nothing by itself but has this provider ask the endpoint: LiteLLM's logging, its callbacks and the proxy's keys are
-then as for its own providers.
+sends nothing by itself but has this provider ask the endpoint. LiteLLM's logging, its callbacks and the proxy's keys
+are then as for its own providers, and name ``hosted_vllm``. So does the text of the endpoint's refusals, in LiteLLM's
+own functions; their classes and headers are right.
 Seen on: LiteLLM 1.103.0 to 1.110.2.
 Without it: ``litellm_sagemaker_openai.rerank`` asks without LiteLLM's logging, and LiteLLM's own ``arerank`` refuses.
 Needed until: tests/litellm_seams/test_litellm_alone.py::test_refuses_to_rerank fails.
@@ -13,6 +14,7 @@ Needed until: tests/litellm_seams/test_litellm_alone.py::test_refuses_to_rerank 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Coroutine, Mapping
 from functools import cache
 from typing import Any, Protocol
@@ -133,7 +135,7 @@ def _as_hosted_vllms(prepared: PreparedRerank, asked: Mapping[str, Any], client:
 
 def _with_litellms(response: Any, logged: Any) -> RerankResponse:
     if response is not logged:
-        response._hidden_params = {**response._hidden_params, **logged._hidden_params}
+        response._hidden_params = {**logged._hidden_params, **response._hidden_params}
     made: RerankResponse = response
     return made
 
@@ -151,7 +153,7 @@ def _sync_client(base: Any) -> Any:
                 self.response = self.prepared.send(logging_obj)
             except Exception as error:
                 self.error = error
-                raise
+                raise _Failed(error) from error
             return _as_vllms(self.response)
 
     return Client
@@ -165,7 +167,7 @@ def _async_client(base: Any) -> Any:
                 self.response = await self.prepared.asend(logging_obj)
             except Exception as error:
                 self.error = error
-                raise
+                raise _Failed(error) from error
             return _as_vllms(self.response)
 
     return Client
@@ -181,6 +183,16 @@ class _Answering:
 
     def __del__(self) -> None:
         pass  # not LiteLLM's, which closes them
+
+
+class _Failed(Exception):
+    """What went wrong, as LiteLLM reads it off a client's exception."""
+
+    def __init__(self, error: Any) -> None:
+        self.text = re.sub(r"\Alitellm\.\w+: ", "", str(error))
+        self.status_code = getattr(error, "status_code", 500)
+        self.headers = getattr(getattr(error, "response", None), "headers", None)
+        super().__init__(self.text)
 
 
 def _as_vllms(response: RerankResponse) -> httpx.Response:

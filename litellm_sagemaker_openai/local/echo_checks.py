@@ -101,6 +101,20 @@ class _TextCompletionRequest(_Sampling):
     echo: bool | None = None
     logprobs: Annotated[int, Field(ge=0, le=MAX_TOP_LOGPROBS)] | None = None
     best_of: int | None = None
+_Texts = Annotated[list[str], Field(min_length=1)]
+
+
+class _RerankRequest(_Model):
+    model: str | None = None
+    query: str
+    documents: _Texts
+    top_n: int = 0
+
+
+class _TeiRerankRequest(_Model):
+    query: str
+    texts: _Texts
+    return_text: bool = False
 
 
 _Request = TypeVar("_Request", bound=_Model)
@@ -199,6 +213,18 @@ def check_embedding_body(body: Body, served_name: str) -> None:
     dimensions = 1 if request.dimensions is None else request.dimensions
     _require(dimensions >= 1, "Dimensions must be greater than 0", "dimensions")
     _require(dimensions <= MAX_DIMENSIONS, f"Dimensions must be at most {MAX_DIMENSIONS}", "dimensions")
+
+
+def check_rerank_body(body: Body, served_name: str) -> None:
+    """Everything that can be judged of a rerank request without counting tokens, in vLLM's form or TEI's.
+
+    Raises:
+        ContainerRefusal: at the first thing that is wrong.
+    """
+    if "texts" in body:
+        _validated(_TeiRerankRequest, body)
+    else:
+        _check_model(_validated(_RerankRequest, body).model, served_name)
 
 
 def check_embedding_length(tokens: int, context_length: int) -> None:

@@ -33,6 +33,7 @@ from litellm_sagemaker_openai.local import (
     queued_invocations,
     text_completions,
 )
+from litellm_sagemaker_openai.local import echo, embeddings, frontdoor, invoke_endpoint, queued_invocations, rerank
 from litellm_sagemaker_openai.local.echo import ContainerRefusal, EchoConfig, Plan
 from litellm_sagemaker_openai.local.event_stream import CONTENT_TYPE, payload_part
 from litellm_sagemaker_openai.local.frontdoor import Answer, Container
@@ -288,6 +289,9 @@ class _FrontDoor:
             if path == _EMBEDDINGS_PATH:
                 whole = embeddings.embed(body, config, embedding_id=f"embd-{unique}", created=created)
                 return _answered(Response(_json_bytes(whole), media_type="application/json"))
+            if route.path(body) == _RERANK_PATH:
+                ranked = rerank.rerank(body, config, rerank_id=f"score-{unique}")
+                return _answered(Response(_json_bytes(ranked), media_type="application/json"))
             plan = echo.plan_answer(body, config)
         except ContainerRefusal as refusal:
             return _json_response(route.errors.container_error(refusal.status, _json_bytes(refusal.body), container))
@@ -351,6 +355,7 @@ class _Route:
 
 
 _CHAT_PATH, _COMPLETIONS_PATH, _EMBEDDINGS_PATH = "/chat/completions", "/completions", "/embeddings"
+_CHAT_PATH, _EMBEDDINGS_PATH, _RERANK_PATH = "/chat/completions", "/embeddings", "/rerank"
 
 
 def _by_shape(body: Any) -> str:
@@ -358,6 +363,9 @@ def _by_shape(body: Any) -> str:
     if not isinstance(body, Mapping) or "messages" in body:
         return _CHAT_PATH
     return _COMPLETIONS_PATH if "prompt" in body else _EMBEDDINGS_PATH
+    if isinstance(body, Mapping) and rerank.is_rerank(body):
+        return _RERANK_PATH
+    return _EMBEDDINGS_PATH if isinstance(body, Mapping) and "messages" not in body else _CHAT_PATH
 
 
 _CHAT = _Route(frontdoor, lambda _: _CHAT_PATH)
