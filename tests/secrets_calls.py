@@ -103,6 +103,22 @@ async def embed(endpoint: str, *, is_async: bool, **more: Any) -> None:
         show(error)
 
 
+async def rank(endpoint: str, *, is_async: bool, **more: Any) -> None:
+    arguments: dict[str, Any] = {"model": f"sagemaker_openai/{endpoint}", "query": "?", "documents": ["Hello?"], **more}
+    # LiteLLM's own and this package's; at DEBUG, LiteLLM prints the keywords of its own function.
+    ask: Any = litellm_sagemaker_openai.arerank if is_async else litellm_sagemaker_openai.rerank
+    try:
+        answer = await ask(**arguments) if is_async else ask(**arguments)
+        print(answer, vars(answer), answer._hidden_params)  # noqa: T201
+    except Exception as error:
+        show(error)
+    if is_async and not more:
+        try:
+            print(await litellm.arerank(**arguments))  # noqa: T201
+        except Exception as error:
+            show(error)
+
+
 # Asynchronous inference: what is stored in S3 too, what fails, and what S3 refuses.
 LONG: list[Any] = [{"role": "user", "content": "x" * 128_000}]
 INFERENCE = {"aws_sagemaker_async": True, "aws_sagemaker_async_input": "s3://bucket/requests"}
@@ -132,9 +148,11 @@ async def main() -> None:
             for is_async in (False, True):
                 await call(endpoint, stream=is_async, is_async=is_async, **identity)
                 await embed(endpoint, is_async=is_async, **identity)
+                await rank(endpoint, is_async=is_async, **identity)
     for endpoint in ENDPOINTS:
         for is_async in (False, True):
             await embed(endpoint, is_async=is_async)
+            await rank(endpoint, is_async=is_async)
     async_request._FIRST_INTERVAL = 0.01
     for identity in ({}, *IDENTITIES):
         for is_async in (False, True):

@@ -102,8 +102,8 @@ def rerank_body(
 def rerank_response(answer: Any, *, question: RerankQuestion, headers: Mapping[str, str]) -> RerankResponse:
     """LiteLLM's response for a container's answer: the most relevant document first, and ``top_n`` of them at most.
 
-    ``meta`` has the container's token counts; of a container that gives none it is None. The container's name for the
-    model is in ``_hidden_params``, as for whole answers.
+    ``meta`` has the container's token counts, where it gives them. The container's name for the model is in
+    ``_hidden_params``, as for whole answers.
 
     Raises:
         StreamedError: the answer is an error, although its status was 200.
@@ -172,10 +172,11 @@ def _shown(question: RerankQuestion, index: int) -> Any:
 
 
 def _meta(usage: Any) -> Any:
-    """As LiteLLM's own provider for vLLM has it (llms/hosted_vllm/rerank/transformation.py, 1.106.2)."""
+    """Tokens as LiteLLM's provider for vLLM has them (llms/hosted_vllm/rerank/transformation.py, 1.106.2).
+
+    LiteLLM multiplies ``input_cost_per_query`` by the search units (``calculate_rerank_cost``): a call is one.
+    """
     tokens = usage.get("total_tokens") if isinstance(usage, Mapping) else None
-    return (
-        {"billed_units": {"search_units": 1, "total_tokens": tokens}, "tokens": {"input_tokens": tokens}}
-        if type(tokens) is int
-        else None
-    )
+    if type(tokens) is not int:
+        return {"billed_units": {"search_units": 1}}
+    return {"billed_units": {"search_units": 1, "total_tokens": tokens}, "tokens": {"input_tokens": tokens}}

@@ -61,11 +61,13 @@ def rerank(prepared: PreparedRerank, asked: Mapping[str, Any]) -> RerankResponse
     client = _client("HTTPHandler", _sync_client, prepared)
     if client is None:
         return prepared.send(None)
+    logged: Any = None
     try:
-        logged: Any = litellm.rerank(**_as_hosted_vllms(prepared, asked, client))
-    except Exception as error:
-        raise client.error or error from None
-    return _with_litellms(client.response, logged)
+        logged = litellm.rerank(**_as_hosted_vllms(prepared, asked, client))
+    except Exception:
+        if client.error is None:
+            raise
+    return _outcome(client, logged)
 
 
 async def arerank(prepared: PreparedRerank, asked: Mapping[str, Any]) -> RerankResponse:
@@ -73,11 +75,13 @@ async def arerank(prepared: PreparedRerank, asked: Mapping[str, Any]) -> RerankR
     client = _client("AsyncHTTPHandler", _async_client, prepared)
     if client is None:
         return await prepared.asend(None)
+    logged: Any = None
     try:
-        logged: Any = await litellm.arerank(**_as_hosted_vllms(prepared, asked, client))
-    except Exception as error:
-        raise client.error or error from None
-    return _with_litellms(client.response, logged)
+        logged = await litellm.arerank(**_as_hosted_vllms(prepared, asked, client))
+    except Exception:
+        if client.error is None:
+            raise
+    return _outcome(client, logged)
 
 
 def is_ours(kwargs: Mapping[str, Any], call_type: CallTypes | None) -> bool:
@@ -129,8 +133,15 @@ def _as_hosted_vllms(prepared: PreparedRerank, asked: Mapping[str, Any], client:
         "api_base": prepared.url,
         "api_key": "none",  # or LiteLLM would look for vLLM's
         "client": client,
-        "caching": False,  # its key would be one of hosted_vllm's, and tell neither component nor credentials apart
+        # Its key would be one of hosted_vllm's, and tell neither component nor credentials apart.
+        "cache": {"no-cache": True, "no-store": True},
     }
+
+
+def _outcome(client: Any, logged: Any) -> RerankResponse:
+    if client.error is not None:  # raised here, and not where LiteLLM's own is handled, which it has caused
+        raise client.error
+    return _with_litellms(client.response, logged)
 
 
 def _with_litellms(response: Any, logged: Any) -> RerankResponse:

@@ -89,6 +89,7 @@ NAMES = [
     ("get_valid_models",),
     ("in_memory_llm_clients_cache",),
     ("is_shutting_down",),
+    ("litellm_params",),
     ("llm_caching_handler", "_llm_caching_handler"),
     ("map_aiohttp_exceptions",),
     ("match_capability_generalizations",),
@@ -198,6 +199,14 @@ async def embedded(is_async: bool) -> None:
     assert response.usage.prompt_tokens > 0
 
 
+async def ranked(is_async: bool) -> None:
+    call: dict[str, Any] = {"model": EMBED, "query": "one", "documents": ["two", "one"], "top_n": 1}
+    ours = litellm_sagemaker_openai
+    response = await ours.arerank(**call) if is_async else ours.rerank(**call)
+    assert response.results == [{"index": 1, "relevance_score": 1.0, "document": {"text": "one"}}]
+    assert response._hidden_params["additional_headers"]["llm_provider-x-amzn-requestid"]
+
+
 async def refused(is_async: bool) -> None:
     call: dict[str, Any] = {"model": CHAT, "messages": MESSAGES, "temperature": -1}
     with pytest.raises(litellm.BadRequestError, match="the container answered 400"):
@@ -230,6 +239,7 @@ async def queued(is_async: bool) -> None:
 
 Kind = Callable[[bool], Coroutine[Any, Any, None]]
 KINDS: list[Kind] = [whole, with_a_tool, streamed, routed, continued, embedded, queued, refused]
+KINDS: list[Kind] = [whole, with_a_tool, streamed, routed, embedded, ranked, queued, refused]
 
 
 def run_without_a_loop(synchronous: Coroutine[Any, Any, None]) -> None:
