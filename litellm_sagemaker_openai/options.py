@@ -190,6 +190,7 @@ OPTIONS: tuple[Option, ...] = (
             TEXT_COMPLETIONS: "aws_sagemaker_async is for chat completions; leave it out for text completions",
             each: f"aws_sagemaker_async is for chat completions; leave it out for {each}"
             for each in (EMBEDDINGS, RERANK)
+            RERANK: "aws_sagemaker_async is for chat completions; leave it out for rerank",
         },
     ),
     _of_the_queue("aws_sagemaker_async_input", checked(parse_prefix, text)),
