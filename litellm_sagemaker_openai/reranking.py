@@ -82,7 +82,7 @@ async def prepare_litellms(kwargs: Mapping[str, Any]) -> rerank_calls.PreparedRe
         litellm.BadRequestError: it cannot be sent.
     """
     hide_secrets(kwargs.get("litellm_logging_obj"))
-    return await asyncio.to_thread(_prepared, rerank_calls.with_credentials(kwargs), is_async=True)
+    return await asyncio.to_thread(_prepared, kwargs, is_async=True)
 
 
 class _Prepared:
@@ -105,7 +105,7 @@ def _asked(given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _prepared(asked: Mapping[str, Any], *, is_async: bool = False) -> _Prepared:
-    return _Prepared(prepare(_rerank, _handlers_call(asked), is_async=is_async))
+    return _Prepared(prepare(_rerank, _handlers_call(rerank_calls.with_credentials(asked)), is_async=is_async))
 
 
 def _handlers_call(asked: Mapping[str, Any]) -> dict[str, Any]:

@@ -47,10 +47,6 @@ class PreparedRerank(Protocol):
     async def asend(self, logging_obj: Any) -> RerankResponse: ...
 
 
-# Makes a call ready, from LiteLLM's keywords; its exceptions are LiteLLM's.
-Prepare = Callable[[Mapping[str, Any]], PreparedRerank]
-
-
 def rerank(prepared: PreparedRerank, asked: Mapping[str, Any]) -> RerankResponse:
     """Carry a call out by LiteLLM's ``rerank``.
 
