@@ -146,13 +146,8 @@ _NO_TOKEN = (
 _QUEUE_ALONE = (
     "the aws_sagemaker_async_… options are for asynchronous inference; give aws_sagemaker_async=True with them"
 )
-_NOT_QUEUED = (CHAT, TEXT_COMPLETIONS, EMBEDDINGS)
+_NOT_QUEUED = (CHAT, TEXT_COMPLETIONS, EMBEDDINGS, RERANK)
 _of_the_queue = partial(Option, taken_by=(QUEUED_CHAT,), refused_by=dict.fromkeys(_NOT_QUEUED, _QUEUE_ALONE))
-_of_the_queue = partial(
-    Option,
-    taken_by=(QUEUED_CHAT,),
-    refused_by={CHAT: _QUEUE_ALONE, EMBEDDINGS: _QUEUE_ALONE, RERANK: _QUEUE_ALONE},
-)
 
 OPTIONS: tuple[Option, ...] = (
     Option("model_id", text),
@@ -186,11 +181,8 @@ OPTIONS: tuple[Option, ...] = (
         False,
         taken_by=(QUEUED_CHAT,),
         refused_by={
-            EMBEDDINGS: "aws_sagemaker_async is for chat completions; leave it out for embeddings",
-            TEXT_COMPLETIONS: "aws_sagemaker_async is for chat completions; leave it out for text completions",
-            each: f"aws_sagemaker_async is for chat completions; leave it out for {each}"
-            for each in (EMBEDDINGS, RERANK)
-            RERANK: "aws_sagemaker_async is for chat completions; leave it out for rerank",
+            operation: f"aws_sagemaker_async is for chat completions; leave it out for {operation}"
+            for operation in (EMBEDDINGS, TEXT_COMPLETIONS, RERANK)
         },
     ),
     _of_the_queue("aws_sagemaker_async_input", checked(parse_prefix, text)),
@@ -204,8 +196,7 @@ OPTIONS: tuple[Option, ...] = (
         "aws_sagemaker_cold_start_timeout",
         duration(LONGEST_WAIT),
         0.0,
-        taken_by=(CHAT, TEXT_COMPLETIONS, EMBEDDINGS),
-        taken_by=(CHAT, EMBEDDINGS, RERANK),
+        taken_by=(CHAT, TEXT_COMPLETIONS, EMBEDDINGS, RERANK),
         refused_by={
             QUEUED_CHAT: "aws_sagemaker_cold_start_timeout has no meaning with aws_sagemaker_async: SageMaker keeps "
             "the request until the endpoint has capacity. Leave it out; timeout is how long the call waits for the "

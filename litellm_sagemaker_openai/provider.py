@@ -36,7 +36,7 @@ from litellm_sagemaker_openai.options import is_queued
 from litellm_sagemaker_openai.preparation import prepare
 from litellm_sagemaker_openai.reranking import prepare_litellms
 
-_NOT_SERVED = "sagemaker_openai/ serves chat, text completions and embeddings, and no images"
+_NOT_SERVED = "sagemaker_openai/ serves chat, text completions, embeddings and rerank, and no images"
 
 
 def _completion(call: Mapping[str, Any], parameters: Mapping[str, Any]) -> Operation:

@@ -101,6 +101,8 @@ class _TextCompletionRequest(_Sampling):
     echo: bool | None = None
     logprobs: Annotated[int, Field(ge=0, le=MAX_TOP_LOGPROBS)] | None = None
     best_of: int | None = None
+
+
 _Texts = Annotated[list[str], Field(min_length=1)]
 
 

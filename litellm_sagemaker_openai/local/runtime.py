@@ -31,9 +31,9 @@ from litellm_sagemaker_openai.local import (
     frontdoor,
     invoke_endpoint,
     queued_invocations,
+    rerank,
     text_completions,
 )
-from litellm_sagemaker_openai.local import echo, embeddings, frontdoor, invoke_endpoint, queued_invocations, rerank
 from litellm_sagemaker_openai.local.echo import ContainerRefusal, EchoConfig, Plan
 from litellm_sagemaker_openai.local.event_stream import CONTENT_TYPE, payload_part
 from litellm_sagemaker_openai.local.frontdoor import Answer, Container
@@ -289,7 +289,7 @@ class _FrontDoor:
             if path == _EMBEDDINGS_PATH:
                 whole = embeddings.embed(body, config, embedding_id=f"embd-{unique}", created=created)
                 return _answered(Response(_json_bytes(whole), media_type="application/json"))
-            if route.path(body) == _RERANK_PATH:
+            if path == _RERANK_PATH:
                 ranked = rerank.rerank(body, config, rerank_id=f"score-{unique}")
                 return _answered(Response(_json_bytes(ranked), media_type="application/json"))
             plan = echo.plan_answer(body, config)
@@ -354,18 +354,17 @@ class _Route:
     path: Callable[[Any], str]
 
 
-_CHAT_PATH, _COMPLETIONS_PATH, _EMBEDDINGS_PATH = "/chat/completions", "/completions", "/embeddings"
-_CHAT_PATH, _EMBEDDINGS_PATH, _RERANK_PATH = "/chat/completions", "/embeddings", "/rerank"
+_CHAT_PATH, _COMPLETIONS_PATH = "/chat/completions", "/completions"
+_EMBEDDINGS_PATH, _RERANK_PATH = "/embeddings", "/rerank"
 
 
 def _by_shape(body: Any) -> str:
     """The path for a body by what it asks for, which is how vLLM's ``/invocations`` tells."""
     if not isinstance(body, Mapping) or "messages" in body:
         return _CHAT_PATH
-    return _COMPLETIONS_PATH if "prompt" in body else _EMBEDDINGS_PATH
-    if isinstance(body, Mapping) and rerank.is_rerank(body):
+    if rerank.is_rerank(body):
         return _RERANK_PATH
-    return _EMBEDDINGS_PATH if isinstance(body, Mapping) and "messages" not in body else _CHAT_PATH
+    return _COMPLETIONS_PATH if "prompt" in body else _EMBEDDINGS_PATH
 
 
 _CHAT = _Route(frontdoor, lambda _: _CHAT_PATH)

@@ -48,7 +48,7 @@ class Rerank(Operation):
     def question(self, call: Mapping[str, Any]) -> Question:
         return Question(checked_question(call), call.get("headers") or {}, call.get("client"))
 
-    def address(self, settings: Settings, target: Target) -> tuple[str, Signer]:
+    def address(self, settings: Settings, target: Target, *, stream: bool) -> tuple[str, Signer]:
         return invocations_address(settings, target)
 
     def body(self, content: Any, settings: Settings, *, stream: bool) -> dict[str, Any]:

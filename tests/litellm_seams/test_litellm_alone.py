@@ -82,6 +82,8 @@ def test_loses_what_text_completions_say(plain: Plain, monkeypatch: pytest.Monke
     assert first.usage.total_tokens == 0
     is_stream: Any = litellm.utils._is_converted_stream_result
     assert not is_stream.__wrapped__(litellm.TextCompletionStreamWrapper(None, "m"))
+
+
 async def test_refuses_to_rerank(plain: Plain) -> None:
     """``rerank_calls.py``"""
     with pytest.raises(Exception, match="'plain' is not a valid LlmProviders"):

@@ -238,8 +238,7 @@ async def queued(is_async: bool) -> None:
 
 
 Kind = Callable[[bool], Coroutine[Any, Any, None]]
-KINDS: list[Kind] = [whole, with_a_tool, streamed, routed, continued, embedded, queued, refused]
-KINDS: list[Kind] = [whole, with_a_tool, streamed, routed, embedded, ranked, queued, refused]
+KINDS: list[Kind] = [whole, with_a_tool, streamed, routed, continued, embedded, ranked, queued, refused]
 
 
 def run_without_a_loop(synchronous: Coroutine[Any, Any, None]) -> None:

@@ -65,9 +65,15 @@ def embedding(seen: Seen) -> Answer:
     return json_answer({"object": "list", "model": "m", "data": [vector], "usage": {"prompt_tokens": 1}})
 
 
+def text_completion(seen: Seen) -> Answer:
+    choice = {"index": 0, "text": "SageMaker's.", "finish_reason": "stop"}
+    usage = {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2}
+    return json_answer({"id": "cmpl-1", "object": "text_completion", "model": "m", "choices": [choice], "usage": usage})
+
+
 def on_sagemaker(seen: Seen) -> Answer:
     if seen.path.endswith("/invocations"):
-        return embedding(seen)
+        return text_completion(seen) if "prompt" in seen.json else embedding(seen)
     if b"too long" in seen.body:
         return json_answer({"error": {"message": "This model's maximum context length is 50 tokens."}}, 400)
     return fine(seen)

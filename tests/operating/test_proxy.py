@@ -299,7 +299,7 @@ class TestFailures:
 def test_an_image_is_refused_at_once(running: Started) -> None:
     answer = running.proxy.client.post("/v1/images/generations", json={"model": "late", "prompt": "A cat"})
     assert (answer.status_code, answer.headers.get("x-litellm-attempted-retries", "0")) == (400, "0")
-    assert "serves chat, text completions and embeddings, and no images" in answer.json()["error"]["message"]
+    assert "serves chat, text completions, embeddings and rerank, and no images" in answer.json()["error"]["message"]
     assert running.sagemaker.seen == []
 
 

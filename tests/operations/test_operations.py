@@ -14,7 +14,7 @@ from tests.conftest import Upstream
 from tests.scripted import json_answer
 
 MODEL = "sagemaker_openai/my-endpoint"
-SAYS = "sagemaker_openai/ serves chat, text completions and embeddings, and no images"
+SAYS = "sagemaker_openai/ serves chat, text completions, embeddings and rerank, and no images"
 
 
 def picture() -> io.BytesIO:
