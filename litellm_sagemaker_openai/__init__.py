@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     )
     from litellm_sagemaker_openai.provider import SageMakerOpenAI, register, sagemaker_openai
     from litellm_sagemaker_openai.reranking import arerank, rerank
+    from litellm_sagemaker_openai.sessions import Session, aclose_session, aopen_session, close_session, open_session
 
 __all__ = [
     "AsyncResultNotReady",
@@ -31,14 +32,19 @@ __all__ = [
     "Description",
     "SageMakerAuth",
     "SageMakerOpenAI",
+    "Session",
     "__version__",
+    "aclose_session",
     "afetch_async_result",
+    "aopen_session",
     "arerank",
+    "close_session",
     "describe",
     "fetch_async_result",
     "generate_token",
     "metrics",
     "no_fallback_on_bad_request",
+    "open_session",
     "register",
     "rerank",
     "sagemaker_openai",
@@ -51,13 +57,18 @@ _LAZY_EXPORTS = {
     "Description": "aws.description",
     "SageMakerAuth": "aws.auth",
     "SageMakerOpenAI": "provider",
+    "Session": "sessions",
+    "aclose_session": "sessions",
     "afetch_async_result": "operations.queued_inference.results",
     "arerank": "reranking",
+    "aopen_session": "sessions",
+    "close_session": "sessions",
     "describe": "aws.description",
     "fetch_async_result": "operations.queued_inference.results",
     "generate_token": "aws.auth",
     "metrics": "litellm_seams.metrics_callback",
     "no_fallback_on_bad_request": "litellm_seams.fallbacks",
+    "open_session": "sessions",
     "register": "provider",
     "rerank": "reranking",
     "sagemaker_openai": "provider",

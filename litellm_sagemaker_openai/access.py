@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from litellm_sagemaker_openai.options import CHAT, QUEUED_CHAT
+from litellm_sagemaker_openai.options import CHAT, CHATS
 from litellm_sagemaker_openai.upstream_errors import PROVIDER
 
 # Where a call goes, in whose name, and to which model; besides these, all that begins with `aws_`.
@@ -196,7 +196,7 @@ def refused_in(asked: AskedCall, names: Sequence[str], client_headers: Mapping[s
         names: from ``operators_names``.
         client_headers: of the client's request, of which LiteLLM may have forwarded some.
     """
-    questions = _QUESTIONS if asked.operation in (CHAT, QUEUED_CHAT) else _QUESTIONS | _OTHER_OPERATIONS
+    questions = _QUESTIONS if asked.operation in CHATS else _QUESTIONS | _OTHER_OPERATIONS
     refused = [name for name in asked.parameters if name in questions]
     if _said("extra_body", names):
         extra = asked.parameters.get("extra_body")

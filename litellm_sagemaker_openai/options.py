@@ -18,15 +18,16 @@ from litellm_sagemaker_openai.aws.hosts import checked_hosts
 from litellm_sagemaker_openai.aws.s3_location import parse_prefix
 from litellm_sagemaker_openai.aws.token import DEFAULT_EXPIRY, expiry_in_seconds
 from litellm_sagemaker_openai.formats.embeddings import FORMATS
+from litellm_sagemaker_openai.formats.invocation_headers import MEMBERS as INVOCATION_MEMBERS
 from litellm_sagemaker_openai.formats.rerank import FORMATS as RERANK_FORMATS
-from litellm_sagemaker_openai.operations.queued_inference.request import MEMBERS, Text
+from litellm_sagemaker_openai.operations.queued_inference.request import MEMBERS, Seconds
 from litellm_sagemaker_openai.refusals import AtFault, Refusal
 from litellm_sagemaker_openai.sending.cold_start import LONGEST_WAIT
 
 # Operations that some options are for, by their names: `Operation.name`, and the column of docs/parameters.md.
 CHAT, EMBEDDINGS, QUEUED_CHAT = "chat", "embeddings", "queued chat"
-TEXT_COMPLETIONS = "text completions"
-RERANK = "rerank"
+INVOKED_CHAT, TEXT_COMPLETIONS, RERANK = "chat by InvokeEndpoint", "text completions", "rerank"
+CHATS = (CHAT, INVOKED_CHAT, QUEUED_CHAT)
 
 Reader = Callable[[str, Any], Any]
 
@@ -146,8 +147,36 @@ _NO_TOKEN = (
 _QUEUE_ALONE = (
     "the aws_sagemaker_async_… options are for asynchronous inference; give aws_sagemaker_async=True with them"
 )
-_NOT_QUEUED = (CHAT, TEXT_COMPLETIONS, EMBEDDINGS, RERANK)
+_ONE_WAY = (
+    "aws_sagemaker_chat_route has no meaning with aws_sagemaker_async, which has a route of its own; leave one of them "
+    "out"
+)
+_NOT_QUEUED = (CHAT, INVOKED_CHAT, TEXT_COMPLETIONS, EMBEDDINGS, RERANK)
 _of_the_queue = partial(Option, taken_by=(QUEUED_CHAT,), refused_by=dict.fromkeys(_NOT_QUEUED, _QUEUE_ALONE))
+_INVOKED = (INVOKED_CHAT, TEXT_COMPLETIONS, EMBEDDINGS, RERANK)  # by `InvokeEndpoint`
+# What `InvokeEndpointAsync` takes of `InvokeEndpoint`'s members: botocore's model, 1.44.5.
+_QUEUED_MEMBERS = ("inference_id", "custom_attributes")
+ON_OPENAI_V1 = "aws_sagemaker_headers_on_openai_v1"
+
+
+def _of_invocations(member: str) -> Option:
+    """The option of one of ``InvokeEndpoint``'s members, which AWS documents for no chat on ``/openai/v1``."""
+    name = f"aws_sagemaker_{member}"
+    queued = member in _QUEUED_MEMBERS
+    refused_by = {
+        CHAT: f"{name} becomes a header of InvokeEndpoint, and AWS documents none such for /openai/v1: set "
+        "aws_sagemaker_chat_route='invocations', which sends the chat by InvokeEndpoint, or "
+        f"{ON_OPENAI_V1}=True, which passes the header on as it is, whatever AWS does with it"
+    }
+    if not queued:
+        refused_by[QUEUED_CHAT] = f"InvokeEndpointAsync takes no {name}; leave it out with aws_sagemaker_async"
+    return Option(
+        name,
+        checked(INVOCATION_MEMBERS[member].checked, text),
+        taken_by=(*_INVOKED, *((QUEUED_CHAT,) if queued else ())),
+        refused_by=refused_by,
+    )
+
 
 OPTIONS: tuple[Option, ...] = (
     Option("model_id", text),
@@ -157,16 +186,14 @@ OPTIONS: tuple[Option, ...] = (
         bearer_token,
         taken_by=(CHAT,),
         refused_by={
-            EMBEDDINGS: _NO_TOKEN("invocations"),
-            TEXT_COMPLETIONS: _NO_TOKEN("invocations"),
-            RERANK: _NO_TOKEN("invocations"),
+            **dict.fromkeys(_INVOKED, _NO_TOKEN("invocations")),
             QUEUED_CHAT: _NO_TOKEN("async-invocations"),
         },
     ),
     Option("sagemaker_base_url", text),
     Option("hf_model_name", text, ""),
-    Option("fake_stream", flag, False, taken_by=(CHAT, TEXT_COMPLETIONS)),
-    Option("max_retries", count, taken_by=(CHAT, TEXT_COMPLETIONS)),
+    Option("fake_stream", flag, False, taken_by=(CHAT, INVOKED_CHAT, TEXT_COMPLETIONS)),
+    Option("max_retries", count, taken_by=(CHAT, INVOKED_CHAT, TEXT_COMPLETIONS)),
     Option("aws_sagemaker_allowed_hosts", checked(checked_hosts), ()),
     Option(
         "aws_sagemaker_token_expiry",
@@ -174,21 +201,33 @@ OPTIONS: tuple[Option, ...] = (
         int(DEFAULT_EXPIRY.total_seconds()),
         taken_by=(CHAT,),
     ),
-    Option("aws_sagemaker_allow_zero_temp", flag, False, taken_by=(CHAT, TEXT_COMPLETIONS, QUEUED_CHAT)),
+    Option("aws_sagemaker_allow_zero_temp", flag, False, taken_by=(*CHATS, TEXT_COMPLETIONS)),
+    Option(
+        "aws_sagemaker_chat_route",
+        choice(("openai", "invocations")),
+        "openai",
+        taken_by=(CHAT, INVOKED_CHAT),
+        refused_by={QUEUED_CHAT: _ONE_WAY},
+    ),
+    *map(_of_invocations, INVOCATION_MEMBERS),
+    Option(ON_OPENAI_V1, flag, False, taken_by=(CHAT,)),
     Option(
         "aws_sagemaker_async",
         flag,
         False,
         taken_by=(QUEUED_CHAT,),
         refused_by={
-            operation: f"aws_sagemaker_async is for chat completions; leave it out for {operation}"
-            for operation in (EMBEDDINGS, TEXT_COMPLETIONS, RERANK)
+            INVOKED_CHAT: _ONE_WAY,
+            **{
+                operation: f"aws_sagemaker_async is for chat completions; leave it out for {operation}"
+                for operation in (EMBEDDINGS, TEXT_COMPLETIONS, RERANK)
+            },
         },
     ),
     _of_the_queue("aws_sagemaker_async_input", checked(parse_prefix, text)),
     *(
         _of_the_queue(
-            f"aws_sagemaker_async_{name}", checked(member.checked, text if isinstance(member, Text) else count)
+            f"aws_sagemaker_async_{name}", checked(member.checked, count if isinstance(member, Seconds) else text)
         )
         for name, member in MEMBERS.items()
     ),
@@ -196,7 +235,7 @@ OPTIONS: tuple[Option, ...] = (
         "aws_sagemaker_cold_start_timeout",
         duration(LONGEST_WAIT),
         0.0,
-        taken_by=(CHAT, TEXT_COMPLETIONS, EMBEDDINGS, RERANK),
+        taken_by=(CHAT, *_INVOKED),
         refused_by={
             QUEUED_CHAT: "aws_sagemaker_cold_start_timeout has no meaning with aws_sagemaker_async: SageMaker keeps "
             "the request until the endpoint has capacity. Leave it out; timeout is how long the call waits for the "
@@ -208,6 +247,7 @@ OPTIONS: tuple[Option, ...] = (
         "aws_sagemaker_rerank_format", choice(tuple(RERANK_FORMATS)), next(iter(RERANK_FORMATS)), taken_by=(RERANK,)
     ),
 )
+_OF_INVOCATIONS = tuple(f"aws_sagemaker_{member}" for member in INVOCATION_MEMBERS)
 _OWN = tuple(option.name for option in OPTIONS if option.name.startswith("aws_sagemaker_"))
 
 
@@ -216,7 +256,7 @@ def read_options(given: Mapping[str, Any], operation: str) -> dict[str, Any]:
 
     Args:
         given: what the caller and the deployment say, other parameters among it.
-        operation: what is asked, by its name; a chat with ``aws_sagemaker_async`` is a queued one.
+        operation: what is asked, by its name; a chat is the one that ``chat_kind`` says.
 
     Raises:
         Refusal: an option of a wrong type or out of range, one that the operation cannot take, or an unknown
@@ -230,24 +270,28 @@ def read_options(given: Mapping[str, Any], operation: str) -> dict[str, Any]:
             with AtFault(option.name):
                 value = option.read(option.name, value)
         values[option.name] = option.default if value is None else value
-    if operation == CHAT and values["aws_sagemaker_async"]:
-        operation = QUEUED_CHAT
+    if operation in CHATS:
+        operation = chat_kind(values)
+    passed_on = _OF_INVOCATIONS if operation == CHAT and values[ON_OPENAI_V1] else ()
     for option in OPTIONS:
-        if operation in option.refused_by and values[option.name] != option.default:
+        if operation in option.refused_by and values[option.name] != option.default and option.name not in passed_on:
             raise Refusal(option.refused_by[operation], option.name)
     return values
 
 
-def is_queued(given: Mapping[str, Any]) -> bool:
-    """Whether a chat is to go through SageMaker's queue (asynchronous inference).
+def chat_kind(given: Mapping[str, Any]) -> str:
+    """By which of its ways a chat goes: ``CHAT``, ``INVOKED_CHAT`` or, where both are asked for, ``QUEUED_CHAT``.
 
-    False where ``aws_sagemaker_async`` cannot be read: ``read_options`` refuses it, once it is known who said it.
+    ``CHAT`` where ``aws_sagemaker_async`` or ``aws_sagemaker_chat_route`` cannot be read: ``read_options`` refuses it,
+    once it is known who said it.
     """
-    value = given.get("aws_sagemaker_async")
+    queued = given.get("aws_sagemaker_async")
     try:
-        return value is not None and flag("aws_sagemaker_async", value)
+        if queued is not None and flag("aws_sagemaker_async", queued):
+            return QUEUED_CHAT
     except ValueError:
-        return False
+        return CHAT
+    return INVOKED_CHAT if given.get("aws_sagemaker_chat_route") == "invocations" else CHAT
 
 
 def _refuse_unknown(given: Mapping[str, Any]) -> None:

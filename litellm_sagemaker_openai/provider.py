@@ -28,22 +28,25 @@ from litellm_sagemaker_openai.litellm_seams.registration import add_provider
 from litellm_sagemaker_openai.litellm_version import too_old
 from litellm_sagemaker_openai.operations.chat import chat
 from litellm_sagemaker_openai.operations.embeddings import embeddings
+from litellm_sagemaker_openai.operations.invoked_chat import invoked_chat
 from litellm_sagemaker_openai.operations.operation import Operation
 from litellm_sagemaker_openai.operations.queued_inference.operation import queued_chat
 from litellm_sagemaker_openai.operations.text_completions import text_completions
 from litellm_sagemaker_openai.operator_log import operator_log
-from litellm_sagemaker_openai.options import is_queued
+from litellm_sagemaker_openai.options import chat_kind
 from litellm_sagemaker_openai.preparation import prepare
 from litellm_sagemaker_openai.reranking import prepare_litellms
 
 _NOT_SERVED = "sagemaker_openai/ serves chat, text completions, embeddings and rerank, and no images"
+
+_CHATS: Mapping[str, Operation] = {each.name: each for each in (chat, invoked_chat, queued_chat)}
 
 
 def _completion(call: Mapping[str, Any], parameters: Mapping[str, Any]) -> Operation:
     """LiteLLM asks for text completions by the same method."""
     if (call.get("litellm_params") or {}).get("text_completion"):
         return text_completions
-    return queued_chat if is_queued(parameters) else chat
+    return _CHATS[chat_kind(parameters)]
 
 
 def _embeddings(_: Mapping[str, Any], __: Mapping[str, Any]) -> Operation:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from litellm_sagemaker_openai.aws.identity import AwsIdentity
+from litellm_sagemaker_openai.formats.invocation_headers import MEMBERS as INVOCATION_MEMBERS
 from litellm_sagemaker_openai.litellm_seams import known_parameters
 from litellm_sagemaker_openai.litellm_seams.stream_opening import STREAM_FLAG
 from litellm_sagemaker_openai.operations.queued_inference.request import MEMBERS, QueueOptions
@@ -85,6 +86,7 @@ class Settings:
     ssl_verify: bool | str | None = None
     max_retries: int | None = None
     queue: QueueOptions | None = None
+    invocation: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 def sort_settings(
@@ -131,6 +133,7 @@ def sort_settings(
         ssl_verify=litellm_params.get("ssl_verify"),
         max_retries=options["max_retries"],
         queue=_queue(options) if options["aws_sagemaker_async"] else None,
+        invocation=_invocation(options),
     )
 
 
@@ -141,8 +144,26 @@ def without_secrets(parameters: Mapping[str, Any]) -> dict[str, Any]:
 
 def _queue(options: Mapping[str, Any]) -> QueueOptions:
     given = {member.header: options[f"aws_sagemaker_async_{name}"] for name, member in MEMBERS.items()}
+    own, inference_id = options["aws_sagemaker_async_inference_id"], options["aws_sagemaker_inference_id"]
+    if inference_id is not None:
+        if own not in (None, inference_id):
+            raise Refusal(
+                f"aws_sagemaker_inference_id says {inference_id!r} and aws_sagemaker_async_inference_id says {own!r}; "
+                "give one of them",
+                "aws_sagemaker_inference_id",
+                "aws_sagemaker_async_inference_id",
+            )
+        given[MEMBERS["inference_id"].header] = inference_id
     headers = {header: value for header, value in given.items() if value is not None}
     return QueueOptions(headers, options["aws_sagemaker_async_input"])
+
+
+def _invocation(options: Mapping[str, Any]) -> dict[str, str]:
+    """Each of ``InvokeEndpoint``'s members that has a value. The queue has the inference's id among its own."""
+    given = {name: options[f"aws_sagemaker_{name}"] for name in INVOCATION_MEMBERS}
+    if options["aws_sagemaker_async"]:
+        del given["inference_id"]
+    return {name: value for name, value in given.items() if value is not None}
 
 
 def _identity(params: Mapping[str, Any]) -> AwsIdentity:

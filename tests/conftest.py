@@ -163,6 +163,7 @@ def local_runtime() -> Iterator[Running]:
         credentials=CREDENTIALS,
         region=REGION,
         echo=EchoConfig(context_length=8192),  # what is too long for it is soon made
+        sessions=1200,
         queues={"my-async-endpoint": AsyncInferenceConfig("s3://my-bucket/results", "s3://my-bucket/failures")},
     )
     with running(config) as runtime:

@@ -9,8 +9,10 @@ import ssl
 import struct
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
+
+from litellm_sagemaker_openai.local.event_stream import CONTENT_TYPE, payload_part
 
 End = Literal["whole", "cut", "reset", "stall"]
 
@@ -55,6 +57,26 @@ class Answer:
 
 def json_answer(body: Any, status: int = 200, **headers: str) -> Answer:
     return Answer([json.dumps(body).encode()], status, "application/json", headers)
+
+
+def in_event_stream(answer: Answer) -> Answer:
+    """The same as SageMaker hands it on: each piece a part of an AWS event stream. An error comes as it is."""
+    if answer.status >= 400:
+        return answer
+    inner = {} if answer.content_type is None else {"x-amzn-sagemaker-content-type": answer.content_type}
+    parts = (payload_part(piece) for piece in answer.pieces)
+    return replace(answer, pieces=parts, content_type=CONTENT_TYPE, headers={**answer.headers, **inner})
+
+
+def on_its_route(script: Callable[[Seen], Answer | bytes] | Answer | bytes) -> Callable[[Seen], Answer | bytes]:
+    """The script, whose answers come in an event stream where they are asked for on that route."""
+
+    def answer(seen: Seen) -> Answer | bytes:
+        given = script(seen) if callable(script) else script
+        streamed = isinstance(given, Answer) and seen.path.endswith("/invocations-response-stream")
+        return in_event_stream(given) if streamed and isinstance(given, Answer) else given
+
+    return answer
 
 
 def sse(*events: Any, done: bool = True) -> bytes:

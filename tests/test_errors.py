@@ -221,17 +221,17 @@ def test_a_front_doors_refusal_names_the_two_permissions() -> None:
         "",
     ],
 )
-def test_a_container_without_the_route_names_the_provider_that_can(body: str) -> None:
+def test_a_container_without_the_route_names_the_other_route(body: str) -> None:
     error, _ = refuse(400, quoted(404, body))
     assert type(error) is litellm.NotFoundError
-    assert "sagemaker_chat/" in str(error)
+    assert "aws_sagemaker_chat_route='invocations'" in str(error)
 
 
 def test_an_unknown_served_model_names_the_parameter() -> None:
     body = json.dumps({"error": {"message": "The model `x` does not exist.", "type": "NotFoundError", "code": 404}})
     error, _ = refuse(400, quoted(404, body))
     assert "hf_model_name" in str(error)
-    assert "sagemaker_chat/" not in str(error)
+    assert "aws_sagemaker_chat_route" not in str(error)
 
 
 def test_what_is_the_operators_stays_out_of_the_message() -> None:

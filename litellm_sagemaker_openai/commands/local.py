@@ -67,6 +67,12 @@ _DEFAULT_ENDPOINT = "my-endpoint"
     type=click.IntRange(1),
     help="How many TOKENS prompt and answer of the echo container may have together.",
 )
+@click.option(
+    "--sessions",
+    metavar="SECONDS",
+    type=click.FloatRange(0, min_open=True),
+    help="Let the echo container keep stateful sessions, each for SECONDS.  [default: it keeps none]",
+)
 @click.option("--region", help=f"The region to play.  [default: {', '.join(REGION_VARIABLES)}, {_DEFAULT_REGION}]")
 def local(
     names: tuple[str, ...],
@@ -78,6 +84,7 @@ def local(
     answer_limit: float,
     stream_limit: float,
     context_length: int,
+    sessions: float | None,
     region: str | None,
 ) -> None:
     """Run a SageMaker runtime on this machine.
@@ -121,6 +128,7 @@ def local(
         answer_seconds=answer_limit,
         stream_seconds=stream_limit,
         echo=EchoConfig(context_length=context_length, script=script),
+        sessions=sessions,
         remembered=0,
     )
     exports = [f"export AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME={url_of(listener)}", f"export AWS_REGION={region}", *exports]

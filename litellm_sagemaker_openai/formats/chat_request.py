@@ -82,6 +82,7 @@ def build_headers(
     *,
     stream: bool = False,
     component: str | None = None,
+    options: Mapping[str, str] | None = None,
     in_event_stream: bool = False,
 ) -> dict[str, str]:
     """The request's headers, all but ``Authorization``, which is made anew for each attempt.
@@ -90,11 +91,13 @@ def build_headers(
         extra_headers: the caller's.
         stream: whether a stream is asked for.
         component: the inference component, on a route that names it in a header.
+        options: the headers that options stand for, from ``invocation_headers``.
         in_event_stream: whether the stream comes inside an AWS event stream, so that another header says what the
             container may answer.
 
     Raises:
-        ValueError: a header that would break the request apart, carry another credential, or be refused.
+        ValueError: a header that would break the request apart, carry another credential, be refused, or say something
+            else than an option.
     """
     headers = {
         "accept": "text/event-stream, application/jsonlines, application/json" if stream else "application/json",
@@ -106,8 +109,19 @@ def build_headers(
         headers |= {"accept": EVENT_STREAM_TYPE, ACCEPT_HEADER: headers["accept"]}
     if component:
         headers[COMPONENT_HEADER] = component
+    options = options or {}
+    headers.update(options)
     for name, value in extra_headers.items():
-        headers[name.lower()] = _checked_header(name, value)
+        lowered, text = name.lower(), _checked_header(name, value)
+        if options.get(lowered, text) != text:
+            option = lowered.replace("x-amzn-sagemaker-", "aws_sagemaker_").replace("-", "_")
+            raise Refusal(
+                f"extra_headers says something else for {name} than {option} does; give one of them",
+                option,
+                "extra_headers",
+                "headers",
+            )
+        headers[lowered] = text
     return headers
 
 

@@ -15,6 +15,7 @@ from litellm import TextCompletionResponse
 from litellm_sagemaker_openai.formats.chat_request import stream_members
 from litellm_sagemaker_openai.formats.chunks import ChunkStream, chunk_stream
 from litellm_sagemaker_openai.formats.events import DONE, Decoder, Event
+from litellm_sagemaker_openai.formats.invocation_headers import session_params
 from litellm_sagemaker_openai.formats.whole_answer import counts_of, finish_reason_of, index_of, parsed, served_model
 from litellm_sagemaker_openai.litellm_seams.answers import text_completion_response
 from litellm_sagemaker_openai.litellm_seams.text_completions import carried_prompt
@@ -93,14 +94,14 @@ def text_completion_answer(content: bytes, headers: Mapping[str, str], *, model:
         response = text_completion_response({**answer, "model": model, "choices": choices, "usage": usage}, headers)
     except (TypeError, ValueError, KeyError) as error:
         raise MalformedAnswer(f"JSON that is not a text completion: {quoted(str(error))}") from error
-    response._hidden_params.update(served_model(answer))  # type: ignore[attr-defined]
+    response._hidden_params.update({**served_model(answer), **session_params(headers)})  # type: ignore[attr-defined]
     return response
 
 
 def text_chunk_stream(headers: Mapping[str, str], model: str) -> ChunkStream:
     """What turns the bytes of a streamed answer into LiteLLM's chunks, which ``litellm_seams/text_completions.py``
     makes text of again."""
-    return chunk_stream(headers, model, read=_AsChat)
+    return chunk_stream(headers, model, session_params(headers), read=_AsChat)
 
 
 class _AsChat:

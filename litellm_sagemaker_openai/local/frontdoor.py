@@ -13,6 +13,7 @@ from litellm_sagemaker_openai.local.tokens import TokenRefusal
 
 ACCOUNT = "123456789012"  # the account id of AWS's own documentation
 COMPONENT_HEADER = "X-Amzn-SageMaker-Inference-Component"
+SESSION_HEADER, ATTRIBUTES_HEADER = "x-amzn-sagemaker-session-id", "x-amzn-sagemaker-custom-attributes"
 ACCEPT_HEADER = "X-Amzn-SageMaker-Accept"  # InvokeEndpointWithResponseStream's: what the container may answer
 
 

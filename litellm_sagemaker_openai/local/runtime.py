@@ -38,6 +38,7 @@ from litellm_sagemaker_openai.local.echo import ContainerRefusal, EchoConfig, Pl
 from litellm_sagemaker_openai.local.event_stream import CONTENT_TYPE, payload_part
 from litellm_sagemaker_openai.local.frontdoor import Answer, Container
 from litellm_sagemaker_openai.local.queued_invocations import AsyncInferenceConfig, QueuedRequest
+from litellm_sagemaker_openai.local.sessions import Sessions
 from litellm_sagemaker_openai.local.signatures import check_signature
 from litellm_sagemaker_openai.local.tokens import check_token
 
@@ -49,6 +50,15 @@ _CONNECT_SECONDS = 5.0
 _CHAT_ROUTES = (
     "/endpoints/{endpoint}/openai/v1/chat/completions",
     "/endpoints/{endpoint}/inference-components/{component}/openai/v1/chat/completions",
+)
+# What reaches the container of a request's headers, and from it the answer.
+_TO_CONTAINER = (frontdoor.SESSION_HEADER, frontdoor.ATTRIBUTES_HEADER)
+_FROM_CONTAINER = (
+    "content-type",
+    "content-encoding",
+    "x-amzn-sagemaker-new-session-id",
+    "x-amzn-sagemaker-closed-session-id",
+    frontdoor.ATTRIBUTES_HEADER,
 )
 _SECRET_HEADERS = ("authorization", "x-amz-security-token")
 
@@ -71,6 +81,7 @@ class RuntimeConfig:
         stream_seconds: how long it may take for all of a stream. Default: 480.
         echo: the echo container's settings.
         queues: those of the endpoints that are for asynchronous inference. Default: none.
+        sessions: seconds that a stateful session of the echo container's lives. Default: it keeps none.
         remembered: how many received requests ``app.state.received`` keeps. Default: 1000.
         now: the clock, for token expiry and cold starts.
     """
@@ -84,6 +95,7 @@ class RuntimeConfig:
     stream_seconds: float = STREAM_SECONDS
     echo: EchoConfig = field(default_factory=EchoConfig)
     queues: Mapping[str, AsyncInferenceConfig] = field(default_factory=dict)
+    sessions: float | None = None
     remembered: int = 1000
     now: Callable[[], datetime] = _utc_now
 
@@ -121,6 +133,7 @@ class _FrontDoor:
         self._config = config
         self._received = received
         self._scale_up_began: dict[tuple[str, str | None], datetime] = {}
+        self._sessions: dict[tuple[str, str | None], Sessions] = {}  # of the container of each endpoint and component
         self._http: httpx.AsyncClient | None = None
 
     @asynccontextmanager
@@ -155,7 +168,34 @@ class _FrontDoor:
             refusal = invoke_endpoint.validation_error(of_target)
         if refusal is not None:
             return _json_response(refusal)
-        return await self._container(request, raw, endpoint, component, _INVOKE_ENDPOINT)
+        answer = self._of_session(request, raw, endpoint, component)
+        if answer is None:
+            answer = await self._container(request, raw, endpoint, component, _INVOKE_ENDPOINT)
+        return self._as_asked(request, answer)
+
+    def _as_asked(self, request: Request, answer: Response) -> Response:
+        """The answer, of the variant that was asked for; the echo container returns the custom attributes."""
+        echoed = {"x-amzn-sagemaker-target-variant": "x-amzn-invoked-production-variant"}
+        if self._config.upstream is None:
+            echoed[frontdoor.ATTRIBUTES_HEADER] = frontdoor.ATTRIBUTES_HEADER
+        for asked, answered in echoed.items():
+            if asked in request.headers and answer.status_code < 400:
+                answer.headers[answered] = request.headers[asked]
+        return answer
+
+    def _of_session(self, request: Request, raw: bytes, endpoint: str, component: str | None) -> Response | None:
+        """The echo container's answer, where a session is opened or closed, or where there is none of that name."""
+        if self._config.upstream is not None:
+            return None  # it keeps its own
+        sessions = self._sessions.setdefault((endpoint, component), Sessions(self._config.sessions))
+        session_id = request.headers.get(frontdoor.SESSION_HEADER)
+        try:
+            answer = sessions.answer(session_id, _json_or_none(raw), self._config.now())
+        except ContainerRefusal as refusal:
+            container = Container(_container_id(endpoint, component), endpoint, self._config.region)
+            body = _json_bytes(refusal.body)
+            return _json_response(invoke_endpoint.container_error(refusal.status, body, container))
+        return None if answer is None else _answered(Response(answer.text, headers=dict(answer.headers)))
 
     async def response_stream(self, request: Request) -> Response:
         """``InvokeEndpointWithResponseStream``: as ``invocations``, and what the container answers comes in events."""
@@ -313,6 +353,7 @@ class _FrontDoor:
             "content-type": request.headers.get("content-type", "application/json"),
             "accept-encoding": "identity",
         }
+        headers.update({name: request.headers[name] for name in _TO_CONTAINER if name in request.headers})
         accept = request.headers.get(frontdoor.ACCEPT_HEADER) or request.headers.get("accept")
         if accept is not None:
             headers["accept"] = accept
@@ -377,9 +418,7 @@ class _PassThrough(StreamingResponse):
     in ``anyio.current_time``."""
 
     def __init__(self, upstream: httpx.Response, deadline: float) -> None:
-        kept = {
-            name: upstream.headers[name] for name in ("content-type", "content-encoding") if name in upstream.headers
-        }
+        kept = {name: upstream.headers[name] for name in _FROM_CONTAINER if name in upstream.headers}
         super().__init__(upstream.aiter_raw(), status_code=upstream.status_code, headers=kept)
         self._upstream = upstream
         self._deadline = deadline

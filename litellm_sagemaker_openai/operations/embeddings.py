@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -11,24 +12,23 @@ from litellm import EmbeddingResponse
 
 from litellm_sagemaker_openai.formats.chat_request import build_headers
 from litellm_sagemaker_openai.formats.embeddings import embedding_body, embedding_response
+from litellm_sagemaker_openai.formats.invocation_headers import invocation_headers, session_params
 from litellm_sagemaker_openai.formats.whole_answer import parsed
 from litellm_sagemaker_openai.litellm_seams.embedding_parameters import passthrough_of
-from litellm_sagemaker_openai.operations.operation import Call, Operation, Question
+from litellm_sagemaker_openai.operations.operation import INVOCATIONS_ROUTE, Call, Operation, Question
 from litellm_sagemaker_openai.options import EMBEDDINGS
 from litellm_sagemaker_openai.sending.address import invocations_address
 from litellm_sagemaker_openai.sending.request import Signer
 from litellm_sagemaker_openai.settings import Settings
 from litellm_sagemaker_openai.target import Target
-from litellm_sagemaker_openai.upstream_errors import IN_A_PROXY, Route
+from litellm_sagemaker_openai.upstream_errors import IN_A_PROXY
 
 # A missing field in the words of TEI's deserializer, and JumpStart's field.
 _OTHER_FORMAT = re.compile(r"missing field `inputs`|\btext_inputs\b")
 
-ROUTE = Route(
-    "the role needs sagemaker:InvokeEndpoint on the endpoint's ARN (and on the inference component's), and the clock "
-    "of this machine must be right",
-    "the container seems not to serve /invocations",
-    ((_OTHER_FORMAT, f"its format is another: set aws_sagemaker_embedding_format{IN_A_PROXY}"),),
+ROUTE = replace(
+    INVOCATIONS_ROUTE,
+    hints=((_OTHER_FORMAT, f"its format is another: set aws_sagemaker_embedding_format{IN_A_PROXY}"),),
 )
 
 
@@ -50,10 +50,11 @@ class Embeddings(Operation):
         return embedding_body(content, settings.body, format=settings.embedding_format, model_name=settings.model_name)
 
     def headers(self, given: Mapping[str, Any], settings: Settings, target: Target, *, stream: bool) -> dict[str, str]:
-        return build_headers(given, component=target.component)
+        options = invocation_headers(settings.invocation, target.component)
+        return build_headers(given, component=target.component, options=options)
 
     def answer(self, response: httpx.Response, call: Call) -> EmbeddingResponse:
-        return embedding_response(
+        embedded = embedding_response(
             parsed(response.content),
             inputs=call.content,
             parameters=call.settings.body,
@@ -61,6 +62,8 @@ class Embeddings(Operation):
             model_response=call.model_response,
             headers=dict(response.headers),
         )
+        embedded._hidden_params.update(session_params(response.headers))
+        return embedded
 
 
 embeddings = Embeddings()

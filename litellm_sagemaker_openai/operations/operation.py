@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Protocol
 
 import httpx
@@ -16,6 +16,18 @@ from litellm_sagemaker_openai.sending.transport import asend, send
 from litellm_sagemaker_openai.settings import Settings
 from litellm_sagemaker_openai.target import Target
 from litellm_sagemaker_openai.upstream_errors import Route
+
+# Of what goes by `InvokeEndpoint`, and of what may go by `InvokeEndpointWithResponseStream`, too.
+INVOCATIONS_ROUTE = Route(
+    "the role needs sagemaker:InvokeEndpoint on the endpoint's ARN (and on the inference component's), and the clock "
+    "of this machine must be right",
+    "the container seems not to serve /invocations",
+)
+STREAMED_INVOCATIONS_ROUTE = replace(
+    INVOCATIONS_ROUTE,
+    permissions="the role needs sagemaker:InvokeEndpoint, and for streams sagemaker:InvokeEndpointWithResponseStream, "
+    "on the endpoint's ARN (and on the inference component's), and the clock of this machine must be right",
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,31 +4,31 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import httpx
 from litellm.types.rerank import RerankResponse
 
 from litellm_sagemaker_openai.formats.chat_request import build_headers
+from litellm_sagemaker_openai.formats.invocation_headers import invocation_headers
 from litellm_sagemaker_openai.formats.rerank import checked_question, rerank_body, rerank_response
 from litellm_sagemaker_openai.formats.whole_answer import parsed
-from litellm_sagemaker_openai.operations.operation import Call, Operation, Question
+from litellm_sagemaker_openai.operations.operation import INVOCATIONS_ROUTE, Call, Operation, Question
 from litellm_sagemaker_openai.options import RERANK
 from litellm_sagemaker_openai.sending.address import invocations_address
 from litellm_sagemaker_openai.sending.request import Signer
 from litellm_sagemaker_openai.settings import Settings
 from litellm_sagemaker_openai.target import Target
-from litellm_sagemaker_openai.upstream_errors import IN_A_PROXY, Route
+from litellm_sagemaker_openai.upstream_errors import IN_A_PROXY
 
 # A missing field in the words of TEI's deserializer, and what vLLM says of a body of no form that its model takes.
 _OTHER_FORMAT = re.compile(r"missing field `texts`")
 _NO_RERANKER = re.compile(r"Cannot find suitable handler for request|model is not a re-ranker model")
 
-ROUTE = Route(
-    "the role needs sagemaker:InvokeEndpoint on the endpoint's ARN (and on the inference component's), and the clock "
-    "of this machine must be right",
-    "the container seems not to serve /invocations",
-    (
+ROUTE = replace(
+    INVOCATIONS_ROUTE,
+    hints=(
         (_OTHER_FORMAT, f"its format is another: set aws_sagemaker_rerank_format{IN_A_PROXY}"),
         (
             _NO_RERANKER,
@@ -55,7 +55,8 @@ class Rerank(Operation):
         return rerank_body(content, settings.body, format=settings.rerank_format, model_name=settings.model_name)
 
     def headers(self, given: Mapping[str, Any], settings: Settings, target: Target, *, stream: bool) -> dict[str, str]:
-        return build_headers(given, component=target.component)
+        options = invocation_headers(settings.invocation, target.component)
+        return build_headers(given, component=target.component, options=options)
 
     def answer(self, response: httpx.Response, call: Call) -> RerankResponse:
         return rerank_response(parsed(response.content), question=call.content, headers=dict(response.headers))

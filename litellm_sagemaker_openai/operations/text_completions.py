@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -11,28 +12,28 @@ from litellm import TextCompletionResponse
 
 from litellm_sagemaker_openai.formats.chat_request import build_headers
 from litellm_sagemaker_openai.formats.chunks import ChunkStream
+from litellm_sagemaker_openai.formats.invocation_headers import invocation_headers
 from litellm_sagemaker_openai.formats.text_completions import (
     prompts_of,
     text_chunk_stream,
     text_completion_answer,
     text_completion_body,
 )
-from litellm_sagemaker_openai.operations.operation import Call, Operation, Question
+from litellm_sagemaker_openai.operations.operation import STREAMED_INVOCATIONS_ROUTE, Call, Operation, Question
 from litellm_sagemaker_openai.options import TEXT_COMPLETIONS
 from litellm_sagemaker_openai.sending.address import invocations_address
 from litellm_sagemaker_openai.sending.request import Signer
 from litellm_sagemaker_openai.settings import Settings
 from litellm_sagemaker_openai.target import INVOCATIONS, RESPONSE_STREAM, Target
-from litellm_sagemaker_openai.upstream_errors import Route
 
 # vLLM 0.32 (tests/wire/vllm/invocations_completion_suffix.http).
 _NO_SUFFIX = re.compile(r"suffix is only supported|suffix is not currently supported")
 
-ROUTE = Route(
-    "the role needs sagemaker:InvokeEndpoint, and for streams sagemaker:InvokeEndpointWithResponseStream, on the "
-    "endpoint's ARN (and on the inference component's), and the clock of this machine must be right",
-    "the container seems not to serve /invocations",
-    ((_NO_SUFFIX, "write the prompt with the model's own tokens for filling in the middle, and leave suffix out"),),
+ROUTE = replace(
+    STREAMED_INVOCATIONS_ROUTE,
+    hints=(
+        (_NO_SUFFIX, "write the prompt with the model's own tokens for filling in the middle, and leave suffix out"),
+    ),
 )
 
 
@@ -53,7 +54,8 @@ class TextCompletions(Operation):
         return text_completion_body(prompts_of(content), settings.body, model_name=settings.model_name, stream=stream)
 
     def headers(self, given: Mapping[str, Any], settings: Settings, target: Target, *, stream: bool) -> dict[str, str]:
-        return build_headers(given, stream=stream, component=target.component, in_event_stream=stream)
+        options = invocation_headers(settings.invocation, target.component, stream=stream)
+        return build_headers(given, stream=stream, in_event_stream=stream, component=target.component, options=options)
 
     def answer(self, response: httpx.Response, call: Call) -> TextCompletionResponse:
         return text_completion_answer(response.content, response.headers, model=call.model)

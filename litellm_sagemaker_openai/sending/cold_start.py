@@ -115,12 +115,12 @@ class ColdStartPolicy:
 _gates: BoundedTable[str, Gate] = BoundedTable(_MOST_TARGETS)
 
 
-def cold_start_policy(url: str, seconds: float, model_group: str = "") -> ColdStartPolicy | None:
-    """The policy for a caller of the target at ``url`` who waits so many seconds; None for 0: nothing is waited for.
+def cold_start_policy(target: str, seconds: float, model_group: str = "") -> ColdStartPolicy | None:
+    """The policy for a caller who waits so many seconds for a target; None for 0: nothing is waited for.
 
     Metrics count the wait as the ``model_group``'s.
     """
-    return ColdStartPolicy(seconds, _gates.get(url, Gate), model_group) if seconds > 0 else None
+    return ColdStartPolicy(seconds, _gates.get(target, Gate), model_group) if seconds > 0 else None
 
 
 class Wait:

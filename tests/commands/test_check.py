@@ -444,7 +444,7 @@ class TestCalls:
             (
                 quoted(404, '{"detail": "Not Found"}'),
                 "the container answered 404: Not Found",
-                "sagemaker_chat/<endpoint>",
+                "aws_sagemaker_chat_route='invocations'",
             ),
             (
                 quoted(400, '{"message": "No chat template."}'),

@@ -1,5 +1,7 @@
 """What the container streams is what the caller gets: each way in which LiteLLM loses pieces, over a real socket.
 
+Each test of this provider's asks on ``/openai/v1``, and by ``InvokeEndpoint`` and its stream.
+
 ``naive`` is a custom provider that hands LiteLLM the chunks exactly as the container sent them. It shows that the
 losses are real on the installed LiteLLM; where one of its tests fails, LiteLLM has mended it and the workaround in
 ``chunks.py`` can go.
@@ -18,14 +20,23 @@ from litellm import CustomLLM
 from litellm.types.utils import ModelResponseStream
 
 from tests.conftest import MESSAGES, WIRE, Upstream
-from tests.scripted import Answer, Scripted, chunk, completion, json_answer, sse, usage_chunk
+from tests.scripted import Answer, Scripted, chunk, completion, json_answer, on_its_route, sse, usage_chunk
 
 USAGE = {"prompt_tokens_details": {"cached_tokens": 3}, "completion_tokens_details": {"reasoning_tokens": 2}}
 ROLE = chunk({"role": "assistant", "content": ""})
 
 
+ROUTE: dict[str, Any] = {}  # by which calls go
+
+
+@pytest.fixture(params=["openai", "invocations"])
+def upstream(upstream: Upstream, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Upstream:
+    monkeypatch.setitem(ROUTE, "aws_sagemaker_chat_route", request.param)
+    return lambda script: upstream(on_its_route(script))
+
+
 async def collect(is_async: bool, model: str = "sagemaker_openai/e", **more: Any) -> list[Any]:
-    call = {"model": model, "messages": MESSAGES, "stream": True, **more}
+    call = {"model": model, "messages": MESSAGES, "stream": True, **ROUTE, **more}
     if is_async:
         return [piece async for piece in await litellm.acompletion(**call)]
     return list(litellm.completion(**call))
@@ -293,7 +304,7 @@ class TestPieceByPiece:
     def test_sync(self, upstream: Upstream) -> None:
         _, go_on = self.held(upstream)
         words = []
-        for piece in litellm.completion(model="sagemaker_openai/e", messages=MESSAGES, stream=True):
+        for piece in litellm.completion(model="sagemaker_openai/e", messages=MESSAGES, stream=True, **ROUTE):
             words.append(piece.choices[0].delta.content)
             go_on.set()
         assert [word for word in words if word] == ["one", "two", "three"]
@@ -301,7 +312,9 @@ class TestPieceByPiece:
     async def test_async(self, upstream: Upstream) -> None:
         _, go_on = self.held(upstream)
         words = []
-        async for piece in await litellm.acompletion(model="sagemaker_openai/e", messages=MESSAGES, stream=True):
+        async for piece in await litellm.acompletion(
+            model="sagemaker_openai/e", messages=MESSAGES, stream=True, **ROUTE
+        ):
             words.append(piece.choices[0].delta.content)
             go_on.set()
         assert [word for word in words if word] == ["one", "two", "three"]
@@ -359,7 +372,7 @@ class TestFakeStreaming:
         self, upstream: Upstream, is_async: bool, sent: dict[str, Any]
     ) -> None:
         upstream(json_answer(sent))
-        whole: Any = litellm.completion(model="sagemaker_openai/e", messages=MESSAGES)
+        whole: Any = litellm.completion(model="sagemaker_openai/e", messages=MESSAGES, **ROUTE)
         chunks = await collect(is_async, fake_stream=True)
         for choice in whole.choices:
             assert text(chunks, index=choice.index) == (choice.message.content or "")

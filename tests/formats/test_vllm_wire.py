@@ -16,9 +16,10 @@ import litellm
 import openai
 import pytest
 
+from litellm_sagemaker_openai.local import invoke_endpoint
 from litellm_sagemaker_openai.local.frontdoor import Container, container_error
 from tests.conftest import MESSAGES, REGION, WIRE, Upstream
-from tests.scripted import Answer, Scripted, scripted
+from tests.scripted import Answer, Scripted, on_its_route, scripted
 
 pytestmark = pytest.mark.medium(reason="replays each answer through each kind of call")
 
@@ -94,6 +95,7 @@ ONE_CHOICE = [name for name in SAID if name != "n2_stream"]
 # LiteLLM makes an object of the arguments, as Anthropic's format demands; these are a number.
 NO_TOOL_USE = ("tool_named", "tools_required")
 CALLS = ["completion", "acompletion", "Router.completion", "Router.acompletion"]
+INVOKED = ["InvokeEndpoint.completion", "InvokeEndpoint.acompletion"]  # by aws_sagemaker_chat_route="invocations"
 
 
 def test_every_file_is_replayed_or_for_later() -> None:
@@ -114,10 +116,11 @@ def replay(name: str) -> Answer:
     return Answer(body.splitlines(keepends=True), status, headers["content-type"], kept)
 
 
-def refuse(name: str) -> Answer:
-    """A recorded refusal as SageMaker quotes it."""
+def refuse(name: str, *, invoked: bool = False) -> Answer:
+    """A recorded refusal as SageMaker quotes it, on ``/openai/v1`` or by ``InvokeEndpoint``."""
     status, _, body = recorded(name)
-    answer = container_error(status, body, Container("Kl6NPmsGIHdsibbMO7hO", "my-endpoint", REGION))
+    writer = invoke_endpoint.container_error if invoked else container_error
+    answer = writer(status, body, Container("Kl6NPmsGIHdsibbMO7hO", "my-endpoint", REGION))
     return Answer([answer.body.encode()], answer.status, "application/json")
 
 
@@ -168,7 +171,7 @@ def upstream(container: Scripted, monkeypatch: pytest.MonkeyPatch) -> Upstream:
     monkeypatch.setenv("AWS_CONFIG_FILE", os.devnull)
 
     def start(script: Any) -> Scripted:
-        container.script = script if callable(script) else lambda _: script
+        container.script = on_its_route(script)
         container.seen.clear()
         return container
 
@@ -195,8 +198,10 @@ def ask(router_of: Any) -> Any:
     async def ask(function: str, **call: Any) -> list[Any]:
         call = {"model": MODEL, "messages": MESSAGES, **call}
         owner, _, name = function.rpartition(".")
+        if owner == "InvokeEndpoint":
+            call["aws_sagemaker_chat_route"] = "invocations"
         model = {"model_name": MODEL, "litellm_params": {"model": MODEL}}
-        made = getattr(router_of(model, num_retries=2) if owner else litellm, name)
+        made = getattr(router_of(model, num_retries=2) if owner == "Router" else litellm, name)
         stream = call.get("stream", False)
         if name.startswith("a"):
             answer = await made(**call)
@@ -226,7 +231,7 @@ class TestAnswers:
         names = [function for choice in read["choices"].values() for _, function, _ in choice["calls"].values()]
         assert names == ["get_weather"] * name.startswith("tool")
 
-    @pytest.mark.parametrize("function", CALLS)
+    @pytest.mark.parametrize("function", [*CALLS, *INVOKED])
     @pytest.mark.parametrize(("name", "form"), FORMS)
     async def test_a_call_gives_the_same(
         self, upstream: Upstream, ask: Any, sdk: Any, name: str, form: str, function: str
@@ -291,12 +296,13 @@ class TestRefusals:
     @pytest.mark.parametrize("name", REFUSED)
     @pytest.mark.parametrize("form", ["whole", "fake", "stream"])
     @pytest.mark.parametrize(
-        ("function", "quoted"), [*((each, True) for each in CALLS), ("completion", False), ("acompletion", False)]
+        ("function", "quoted"),
+        [*((each, True) for each in (*CALLS, *INVOKED)), ("completion", False), ("acompletion", False)],
     )
     async def test_a_call_says_the_same(
         self, upstream: Upstream, ask: Any, sdk: Any, name: str, form: str, function: str, quoted: bool
     ) -> None:
-        server = upstream(refuse(name) if quoted else replay(name))
+        server = upstream(refuse(name, invoked=function in INVOKED) if quoted else replay(name))
         with pytest.raises(openai.APIStatusError) as caught:
             await ask(function, **asked(name, form))
         # What passes is a Router's to try again; LiteLLM counts each InternalServerError as such.

@@ -160,6 +160,11 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
                 ),
                 deployment("named", "sagemaker_openai/adapters", extra_body={"model": "the-operators"}),
                 deployment("open", "sagemaker_openai/shared", configurable_clientside_auth_params=["model_id"]),
+                deployment(
+                    "open-to-variants",
+                    "sagemaker_openai/embedder",
+                    configurable_clientside_auth_params=["aws_sagemaker_target_variant"],
+                ),
                 deployment("by-hook", "sagemaker_openai/shared/coder", litellm_credential_name=None),
                 deployment("forwarding", "sagemaker_openai/shared/coder"),
                 deployment("tokened", "sagemaker_openai/shared/coder", api_key="sagemaker-api-key-the-operators"),
@@ -263,6 +268,8 @@ SAID: dict[str, tuple[dict[str, Any], str]] = {
     "no TLS": ({"ssl_verify": False}, "ssl_verify"),
     "a file": ({"ssl_verify": "/etc/shadow"}, "ssl_verify"),
     "a variant": ({"extra_headers": {"X-Amzn-SageMaker-Target-Variant": "b"}}, "X-Amzn-SageMaker-Target-Variant"),
+    "a variant by the option": ({"aws_sagemaker_target_variant": "b"}, "aws_sagemaker_target_variant"),
+    "another route": ({"aws_sagemaker_chat_route": "invocations"}, "aws_sagemaker_chat_route"),
     "a target model": ({"extra_headers": {"x-amzn-sagemaker-target-model": "b"}}, "x-amzn-sagemaker-target-model"),
     "a session": ({"extra_headers": {"X-AMZN-SageMaker-Session-Id": "b"}}, "X-AMZN-SageMaker-Session-Id"),
     "a host": ({"extra_headers": {"Host": "evil.example"}}, "extra_headers.Host"),
@@ -314,6 +321,18 @@ def test_the_refusals_have_not_taken_the_deployment_out(house: House, route: str
     path, body = ROUTES[route]
     assert house.post(path, body).status_code == 200
     assert [identity(seen) for seen in house.sagemaker.seen] == [(CREDENTIALS.access_key, REGION)]
+
+
+def test_an_operator_may_let_clients_say_a_variant_and_no_more(house: House) -> None:
+    asked = {"model": "open-to-variants", "input": QUESTION, "aws_sagemaker_target_variant": "blue"}
+    assert house.post("/v1/embeddings", asked).status_code == 200
+    assert [seen.headers["x-amzn-sagemaker-target-variant"] for seen in house.sagemaker.seen] == ["blue"]
+    house.forget()
+    for option in ("aws_sagemaker_target_model", "aws_sagemaker_session_id"):
+        refused = house.post("/v1/embeddings", {**asked, option: "b"})
+        assert refused.status_code == 400
+        assert f"must not set {option}:" in refused.text
+    assert house.sagemaker.seen == []
 
 
 def identity(seen: Seen) -> tuple[str, str]:

@@ -1,4 +1,5 @@
-"""Asynchronous inference behind the real proxy, with ``configs/async_inference.yaml``; moto's S3."""
+"""Chat by SageMaker's other routes behind the real proxy, with ``configs/async_inference.yaml`` and
+``configs/invoke_endpoint.yaml``; moto's S3."""
 
 from __future__ import annotations
 
@@ -11,8 +12,9 @@ from typing import Any
 import pytest
 
 from tests.conftest import REGION
+from tests.operating.conftest import fine
 from tests.operating.proxies import Proxy, config, events, proxy, text_of
-from tests.scripted import Answer, Scripted, Seen, completion, json_answer, scripted
+from tests.scripted import Answer, Scripted, Seen, completion, json_answer, on_its_route, scripted
 
 pytestmark = pytest.mark.slow(reason="starts LiteLLM's proxy")
 
@@ -31,6 +33,8 @@ class Behind:
 @pytest.fixture(scope="module")
 def behind(_moto: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Behind]:
     def script(seen: Seen) -> Answer:
+        if not seen.path.endswith("/async-invocations"):
+            return fine(seen)
         key = "results/never.out" if NEVER.encode() in seen.body else "results/1.out"
         return json_answer({"InferenceId": "id-1"}, 202, **{"X-Amzn-SageMaker-OutputLocation": f"s3://{BUCKET}/{key}"})
 
@@ -38,11 +42,14 @@ def behind(_moto: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Beh
     s3 = _moto.client("s3")
     s3.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": REGION})
     s3.put_object(Bucket=BUCKET, Key="results/1.out", Body=json.dumps(completion()))
-    folder, configuration = tmp_path_factory.mktemp("proxy"), config("async_inference.yaml")
+    folder, configurations = (
+        tmp_path_factory.mktemp("proxy"),
+        map(config, ("async_inference.yaml", "invoke_endpoint.yaml")),
+    )
     environment = {"AWS_ENDPOINT_URL_S3": _moto.url}
     with (
-        scripted(script) as sagemaker,
-        proxy(folder, configuration, sagemaker=sagemaker.url, environment=environment) as started,
+        scripted(on_its_route(script)) as sagemaker,
+        proxy(folder, *configurations, sagemaker=sagemaker.url, environment=environment) as started,
     ):
         yield Behind(started, sagemaker)
 
@@ -56,6 +63,21 @@ def test_a_chat(behind: Behind, stream: bool) -> None:
     assert response.headers["llm_provider-x-amzn-sagemaker-inference-id"] == "id-1"
     if stream:
         assert events(response)[-1]["choices"][0]["finish_reason"] == "stop"
+    else:
+        assert response.json()["usage"]["total_tokens"] == 18
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_chat_by_invoke_endpoint(behind: Behind, stream: bool) -> None:
+    behind.sagemaker.seen.clear()
+    response = behind.proxy.chat("my-adapter", stream=stream)
+    assert text_of(response) == "SageMaker's."
+    [seen] = behind.sagemaker.seen
+    assert seen.path == f"/endpoints/my-gpus/invocations{'-response-stream' if stream else ''}"
+    assert seen.headers["x-amzn-sagemaker-inference-component"] == "my-adapter"
+    assert response.headers["llm_provider-x-amzn-requestid"] == "served-1"
+    if stream:
+        assert [event for event in events(response) if event.get("usage")] == []  # it was not asked for
     else:
         assert response.json()["usage"]["total_tokens"] == 18
 

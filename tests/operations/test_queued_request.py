@@ -12,13 +12,13 @@ import pytest
 from botocore.model import ServiceModel
 
 from litellm_sagemaker_openai.aws.s3_location import S3Location, object_under, parse_location, parse_prefix
+from litellm_sagemaker_openai.formats.invocation_headers import Text
 from litellm_sagemaker_openai.operations.queued_inference.request import (
     MAX_INLINE_BYTES,
     MEMBERS,
     Accepted,
     QueueOptions,
     Seconds,
-    Text,
     hidden_params,
     intervals,
     is_own,

@@ -10,6 +10,7 @@ from litellm import ModelResponse
 
 from litellm_sagemaker_openai.formats.chat_request import build_body, build_headers
 from litellm_sagemaker_openai.formats.chunks import ChunkStream, chunk_stream
+from litellm_sagemaker_openai.formats.invocation_headers import invocation_headers
 from litellm_sagemaker_openai.formats.whole_answer import chat_answer
 from litellm_sagemaker_openai.operations.operation import Call, Operation, Question
 from litellm_sagemaker_openai.operations.queued_inference.inference import QueuedInference, plan, queue_address
@@ -44,7 +45,7 @@ class QueuedChat(Operation):
         return build_body(content, settings.body, model_name=settings.model_name)
 
     def headers(self, given: Mapping[str, Any], settings: Settings, target: Target, *, stream: bool) -> dict[str, str]:
-        return build_headers(given)
+        return build_headers(given, options=invocation_headers(settings.invocation, target.component))
 
     def exchange(self, request: Request, settings: Settings) -> QueuedInference:
         return plan(request, settings)

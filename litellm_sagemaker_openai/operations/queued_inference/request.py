@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from litellm_sagemaker_openai.aws.s3_location import S3Location, parse_location
+from litellm_sagemaker_openai.formats.invocation_headers import INFERENCE_ID, Text
 from litellm_sagemaker_openai.upstream_errors import AnswerError, FailureKind, UpstreamError, is_other_kind, read_error
 
 ROUTE = "async-invocations"
@@ -25,28 +26,6 @@ MAX_INPUT_BYTES = 1_000_000_000
 _FIRST_INTERVAL = 0.5  # seconds
 _LONGEST_INTERVAL = 10.0
 _GROWTH = 1.5
-
-# A header's value cannot end in white space, which the model's pattern would allow.
-_INFERENCE_ID = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]{0,62}[\x21-\x7e])?")
-
-
-@dataclass(frozen=True, slots=True)
-class Text:
-    """A member of InvokeEndpointAsync that is text: its header, what it may be, and that in words."""
-
-    header: str
-    pattern: re.Pattern[str]
-    rule: str
-
-    def checked(self, value: str) -> str:
-        """The header's value.
-
-        Raises:
-            ValueError: SageMaker would refuse it.
-        """
-        if not self.pattern.fullmatch(value):
-            raise ValueError(f"SageMaker takes {self.rule}, not {value!r:.100}")
-        return value
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,18 +59,14 @@ MEMBERS: Mapping[str, Text | Seconds] = {
         re.compile(r"(?!.*\..*\.)[a-zA-Z0-9][a-zA-Z0-9_.-]{0,31}"),
         "letters, digits and _-, at most one dot, a letter or digit first, at most 32 characters",
     ),
-    "inference_id": Text(
-        "x-amzn-sagemaker-inference-id",
-        _INFERENCE_ID,
-        "printable ASCII, no space first or last, at most 64 characters",
-    ),
+    "inference_id": INFERENCE_ID,
     "request_ttl": Seconds("x-amzn-sagemaker-requestttlseconds", 60, 21_600),
     "invocation_timeout": Seconds("x-amzn-sagemaker-invocationtimeoutseconds", 1, 3_600),
 }
 _INPUT_HEADER = "x-amzn-sagemaker-inputlocation"
 _OUTPUT_HEADER = "x-amzn-sagemaker-outputlocation"
 _FAILURE_HEADER = "x-amzn-sagemaker-failurelocation"
-_ID_HEADER = MEMBERS["inference_id"].header
+_ID_HEADER = INFERENCE_ID.header
 _OWN_HEADERS = {_INPUT_HEADER, *(member.header for member in MEMBERS.values())}
 _EXTENSION_HEADER = MEMBERS["output_extension"].header
 _EXTENSION_MAX_LENGTH = 512
@@ -300,4 +275,4 @@ def _inference_id(body: bytes) -> str:
         answer = None
     inference_id = answer.get("InferenceId") if isinstance(answer, Mapping) else None
     # Anything else could be no header, which it becomes.
-    return inference_id if isinstance(inference_id, str) and _INFERENCE_ID.fullmatch(inference_id) else ""
+    return inference_id if isinstance(inference_id, str) and INFERENCE_ID.pattern.fullmatch(inference_id) else ""

@@ -1,0 +1,57 @@
+"""Chat completions by ``InvokeEndpoint``, on ``/invocations``: what reaches adapters, and containers without another
+route."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import httpx
+from litellm import ModelResponse
+
+from litellm_sagemaker_openai.formats.chat_request import build_body, build_headers
+from litellm_sagemaker_openai.formats.chunks import ChunkStream, chunk_stream
+from litellm_sagemaker_openai.formats.invocation_headers import invocation_headers, session_params
+from litellm_sagemaker_openai.formats.whole_answer import chat_answer
+from litellm_sagemaker_openai.operations.operation import STREAMED_INVOCATIONS_ROUTE, Call, Operation, Question
+from litellm_sagemaker_openai.options import INVOKED_CHAT
+from litellm_sagemaker_openai.sending.address import invocations_address
+from litellm_sagemaker_openai.sending.request import Signer
+from litellm_sagemaker_openai.settings import Settings
+from litellm_sagemaker_openai.target import INVOCATIONS, RESPONSE_STREAM, Target
+
+
+class InvokedChat(Operation):
+    """Messages to ``InvokeEndpoint``, or ``InvokeEndpointWithResponseStream``, with a signature."""
+
+    name = INVOKED_CHAT
+    route = STREAMED_INVOCATIONS_ROUTE
+    streams = True
+
+    def question(self, call: Mapping[str, Any]) -> Question:
+        return Question(call["messages"], call.get("headers") or {}, call.get("client"))
+
+    def address(self, settings: Settings, target: Target, *, stream: bool) -> tuple[str, Signer]:
+        return invocations_address(settings, target, route=RESPONSE_STREAM if stream else INVOCATIONS)
+
+    def body(self, content: Any, settings: Settings, *, stream: bool) -> dict[str, Any]:
+        return build_body(content, settings.body, model_name=settings.model_name, stream=stream)
+
+    def headers(self, given: Mapping[str, Any], settings: Settings, target: Target, *, stream: bool) -> dict[str, str]:
+        options = invocation_headers(settings.invocation, target.component, stream=stream)
+        return build_headers(given, stream=stream, in_event_stream=stream, component=target.component, options=options)
+
+    def answer(self, response: httpx.Response, call: Call) -> ModelResponse:
+        return chat_answer(
+            response.content,
+            response.headers,
+            model=call.model,
+            model_response=call.model_response,
+            hidden=session_params(response.headers),
+        )
+
+    def chunks(self, response: httpx.Response, call: Call) -> ChunkStream:
+        return chunk_stream(response.headers, call.model, session_params(response.headers))
+
+
+invoked_chat = InvokedChat()
