@@ -19,6 +19,7 @@ from litellm_sagemaker_openai.aws.s3_location import parse_prefix
 from litellm_sagemaker_openai.aws.token import DEFAULT_EXPIRY, expiry_in_seconds
 from litellm_sagemaker_openai.formats.embeddings import FORMATS
 from litellm_sagemaker_openai.formats.invocation_headers import MEMBERS as INVOCATION_MEMBERS
+from litellm_sagemaker_openai.formats.prompt_cache_key import SOURCES
 from litellm_sagemaker_openai.formats.rerank import FORMATS as RERANK_FORMATS
 from litellm_sagemaker_openai.operations.queued_inference.request import MEMBERS, Seconds
 from litellm_sagemaker_openai.refusals import AtFault, Refusal
@@ -246,6 +247,7 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "aws_sagemaker_rerank_format", choice(tuple(RERANK_FORMATS)), next(iter(RERANK_FORMATS)), taken_by=(RERANK,)
     ),
+    Option("aws_sagemaker_prompt_cache_key", choice(SOURCES), taken_by=_NOT_QUEUED),
 )
 _OF_INVOCATIONS = tuple(f"aws_sagemaker_{member}" for member in INVOCATION_MEMBERS)
 _OWN = tuple(option.name for option in OPTIONS if option.name.startswith("aws_sagemaker_"))

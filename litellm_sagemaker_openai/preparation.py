@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from litellm_sagemaker_openai.access import AskedCall
 from litellm_sagemaker_openai.errors import bad_request
 from litellm_sagemaker_openai.formats.chat_request import encode_body
+from litellm_sagemaker_openai.formats.prompt_cache_key import hint_of, with_hint
 from litellm_sagemaker_openai.litellm_seams.callback_view import log_request, show_as_native
+from litellm_sagemaker_openai.litellm_seams.caller import caller
 from litellm_sagemaker_openai.litellm_seams.client_certificate import with_client_certificate
 from litellm_sagemaker_openai.litellm_seams.embedding_parameters import restored_parameters
 from litellm_sagemaker_openai.litellm_seams.model_groups import group_of_call, is_routers_retry
@@ -73,6 +76,7 @@ def prepare(
             api_key=call.get("api_key"),
             api_base=call.get("api_base"),
         )
+        settings = _with_hint(settings, litellm_params, logging_obj)
         with AtFault(*_TARGET):
             target = parse_target(model, settings.model_id)
         ask_for_stream = stream and operation.streams and not settings.fake_stream
@@ -120,6 +124,15 @@ def prepare(
         litellm_params,
         model_group,
     )
+
+
+def _with_hint(settings: Settings, litellm_params: Mapping[str, Any], logging_obj: Any) -> Settings:
+    """The settings with the hint for routing that the option asks for, where the call brings none of its own."""
+    if settings.hint_source is None:
+        return settings
+    asks = caller(settings.hint_source, litellm_params, logging_obj)
+    hint = None if asks is None else hint_of(settings.hint_source, asks)
+    return replace(settings, body=with_hint(settings.body, hint))
 
 
 def _refused(error: ValueError, model: str, litellm_params: Mapping[str, Any]) -> Exception:

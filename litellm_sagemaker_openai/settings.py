@@ -83,6 +83,7 @@ class Settings:
     cold_start_timeout: float = 0.0
     embedding_format: str = "openai"
     rerank_format: str = "cohere"
+    hint_source: str | None = None
     ssl_verify: bool | str | None = None
     max_retries: int | None = None
     queue: QueueOptions | None = None
@@ -130,6 +131,8 @@ def sort_settings(
         cold_start_timeout=options["aws_sagemaker_cold_start_timeout"],
         embedding_format=options["aws_sagemaker_embedding_format"],
         rerank_format=options["aws_sagemaker_rerank_format"],
+        # InvokeEndpointAsync takes no hint.
+        hint_source=None if options["aws_sagemaker_async"] else options["aws_sagemaker_prompt_cache_key"],
         ssl_verify=litellm_params.get("ssl_verify"),
         max_retries=options["max_retries"],
         queue=_queue(options) if options["aws_sagemaker_async"] else None,

@@ -10,17 +10,14 @@ from typing import Any
 import httpx
 from litellm import EmbeddingResponse
 
-from litellm_sagemaker_openai.formats.chat_request import build_headers
 from litellm_sagemaker_openai.formats.embeddings import embedding_body, embedding_response
-from litellm_sagemaker_openai.formats.invocation_headers import invocation_headers, session_params
+from litellm_sagemaker_openai.formats.invocation_headers import session_params
+from litellm_sagemaker_openai.formats.prompt_cache_key import without_hint
 from litellm_sagemaker_openai.formats.whole_answer import parsed
 from litellm_sagemaker_openai.litellm_seams.embedding_parameters import passthrough_of
-from litellm_sagemaker_openai.operations.operation import INVOCATIONS_ROUTE, Call, Operation, Question
+from litellm_sagemaker_openai.operations.operation import INVOCATIONS_ROUTE, Call, Invocation, Question
 from litellm_sagemaker_openai.options import EMBEDDINGS
-from litellm_sagemaker_openai.sending.address import invocations_address
-from litellm_sagemaker_openai.sending.request import Signer
 from litellm_sagemaker_openai.settings import Settings
-from litellm_sagemaker_openai.target import Target
 from litellm_sagemaker_openai.upstream_errors import IN_A_PROXY
 
 # A missing field in the words of TEI's deserializer, and JumpStart's field.
@@ -32,7 +29,7 @@ ROUTE = replace(
 )
 
 
-class Embeddings(Operation):
+class Embeddings(Invocation):
     """Texts, or token ids, to ``InvokeEndpoint``, with a signature."""
 
     name = EMBEDDINGS
@@ -43,15 +40,9 @@ class Embeddings(Operation):
         passthrough = passthrough_of(call.get("optional_params") or {})
         return Question(call["input"], passthrough.headers, passthrough.client)
 
-    def address(self, settings: Settings, target: Target, *, stream: bool) -> tuple[str, Signer]:
-        return invocations_address(settings, target)
-
     def body(self, content: Any, settings: Settings, *, stream: bool) -> dict[str, Any]:
-        return embedding_body(content, settings.body, format=settings.embedding_format, model_name=settings.model_name)
-
-    def headers(self, given: Mapping[str, Any], settings: Settings, target: Target, *, stream: bool) -> dict[str, str]:
-        options = invocation_headers(settings.invocation, target.component)
-        return build_headers(given, component=target.component, options=options)
+        parameters = without_hint(settings.body)
+        return embedding_body(content, parameters, format=settings.embedding_format, model_name=settings.model_name)
 
     def answer(self, response: httpx.Response, call: Call) -> EmbeddingResponse:
         embedded = embedding_response(

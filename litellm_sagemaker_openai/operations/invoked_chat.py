@@ -9,19 +9,17 @@ from typing import Any
 import httpx
 from litellm import ModelResponse
 
-from litellm_sagemaker_openai.formats.chat_request import build_body, build_headers
+from litellm_sagemaker_openai.formats.chat_request import build_body
 from litellm_sagemaker_openai.formats.chunks import ChunkStream, chunk_stream
-from litellm_sagemaker_openai.formats.invocation_headers import invocation_headers, session_params
+from litellm_sagemaker_openai.formats.invocation_headers import session_params
+from litellm_sagemaker_openai.formats.prompt_cache_key import without_hint
 from litellm_sagemaker_openai.formats.whole_answer import chat_answer
-from litellm_sagemaker_openai.operations.operation import STREAMED_INVOCATIONS_ROUTE, Call, Operation, Question
+from litellm_sagemaker_openai.operations.operation import STREAMED_INVOCATIONS_ROUTE, Call, Invocation, Question
 from litellm_sagemaker_openai.options import INVOKED_CHAT
-from litellm_sagemaker_openai.sending.address import invocations_address
-from litellm_sagemaker_openai.sending.request import Signer
 from litellm_sagemaker_openai.settings import Settings
-from litellm_sagemaker_openai.target import INVOCATIONS, RESPONSE_STREAM, Target
 
 
-class InvokedChat(Operation):
+class InvokedChat(Invocation):
     """Messages to ``InvokeEndpoint``, or ``InvokeEndpointWithResponseStream``, with a signature."""
 
     name = INVOKED_CHAT
@@ -31,15 +29,8 @@ class InvokedChat(Operation):
     def question(self, call: Mapping[str, Any]) -> Question:
         return Question(call["messages"], call.get("headers") or {}, call.get("client"))
 
-    def address(self, settings: Settings, target: Target, *, stream: bool) -> tuple[str, Signer]:
-        return invocations_address(settings, target, route=RESPONSE_STREAM if stream else INVOCATIONS)
-
     def body(self, content: Any, settings: Settings, *, stream: bool) -> dict[str, Any]:
-        return build_body(content, settings.body, model_name=settings.model_name, stream=stream)
-
-    def headers(self, given: Mapping[str, Any], settings: Settings, target: Target, *, stream: bool) -> dict[str, str]:
-        options = invocation_headers(settings.invocation, target.component, stream=stream)
-        return build_headers(given, stream=stream, in_event_stream=stream, component=target.component, options=options)
+        return build_body(content, without_hint(settings.body), model_name=settings.model_name, stream=stream)
 
     def answer(self, response: httpx.Response, call: Call) -> ModelResponse:
         return chat_answer(

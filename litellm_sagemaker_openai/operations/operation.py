@@ -10,11 +10,15 @@ from typing import Any, ClassVar, Protocol
 import httpx
 
 from litellm_sagemaker_openai.aws.limits import MAX_BODY_BYTES
+from litellm_sagemaker_openai.formats.chat_request import build_headers
 from litellm_sagemaker_openai.formats.chunks import ChunkStream
+from litellm_sagemaker_openai.formats.invocation_headers import invocation_headers
+from litellm_sagemaker_openai.formats.prompt_cache_key import hint_header
+from litellm_sagemaker_openai.sending.address import invocations_address
 from litellm_sagemaker_openai.sending.request import Request, Signer
 from litellm_sagemaker_openai.sending.transport import asend, send
 from litellm_sagemaker_openai.settings import Settings
-from litellm_sagemaker_openai.target import Target
+from litellm_sagemaker_openai.target import INVOCATIONS, RESPONSE_STREAM, Target
 from litellm_sagemaker_openai.upstream_errors import Route
 
 # Of what goes by `InvokeEndpoint`, and of what may go by `InvokeEndpointWithResponseStream`, too.
@@ -144,6 +148,20 @@ class Operation(ABC):
     def chunks(self, response: httpx.Response, call: Call) -> ChunkStream:
         """What turns a streamed answer's bytes into LiteLLM's chunks. Called only where LiteLLM asked for a stream."""
         raise TypeError(f"{self.name} has no streams")
+
+
+class Invocation(Operation):
+    """What is asked by ``InvokeEndpoint``, streamed by ``InvokeEndpointWithResponseStream``, with a signature."""
+
+    def address(self, settings: Settings, target: Target, *, stream: bool) -> tuple[str, Signer]:
+        return invocations_address(settings, target, route=RESPONSE_STREAM if stream else INVOCATIONS)
+
+    def headers(self, given: Mapping[str, Any], settings: Settings, target: Target, *, stream: bool) -> dict[str, str]:
+        options = invocation_headers(settings.invocation, target.component, stream=stream)
+        headers = build_headers(
+            given, stream=stream, in_event_stream=stream, component=target.component, options=options
+        )
+        return {**hint_header(settings.body), **headers}
 
 
 @dataclass(frozen=True, slots=True)

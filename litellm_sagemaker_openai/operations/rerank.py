@@ -10,16 +10,13 @@ from typing import Any
 import httpx
 from litellm.types.rerank import RerankResponse
 
-from litellm_sagemaker_openai.formats.chat_request import build_headers
-from litellm_sagemaker_openai.formats.invocation_headers import invocation_headers
+from litellm_sagemaker_openai.formats.invocation_headers import session_params
+from litellm_sagemaker_openai.formats.prompt_cache_key import without_hint
 from litellm_sagemaker_openai.formats.rerank import checked_question, rerank_body, rerank_response
 from litellm_sagemaker_openai.formats.whole_answer import parsed
-from litellm_sagemaker_openai.operations.operation import INVOCATIONS_ROUTE, Call, Operation, Question
+from litellm_sagemaker_openai.operations.operation import INVOCATIONS_ROUTE, Call, Invocation, Question
 from litellm_sagemaker_openai.options import RERANK
-from litellm_sagemaker_openai.sending.address import invocations_address
-from litellm_sagemaker_openai.sending.request import Signer
 from litellm_sagemaker_openai.settings import Settings
-from litellm_sagemaker_openai.target import Target
 from litellm_sagemaker_openai.upstream_errors import IN_A_PROXY
 
 # A missing field in the words of TEI's deserializer, and what vLLM says of a body of no form that its model takes.
@@ -39,7 +36,7 @@ ROUTE = replace(
 )
 
 
-class Rerank(Operation):
+class Rerank(Invocation):
     """A query and documents to ``InvokeEndpoint``, with a signature."""
 
     name = RERANK
@@ -48,18 +45,14 @@ class Rerank(Operation):
     def question(self, call: Mapping[str, Any]) -> Question:
         return Question(checked_question(call), call.get("headers") or {}, call.get("client"))
 
-    def address(self, settings: Settings, target: Target, *, stream: bool) -> tuple[str, Signer]:
-        return invocations_address(settings, target)
-
     def body(self, content: Any, settings: Settings, *, stream: bool) -> dict[str, Any]:
-        return rerank_body(content, settings.body, format=settings.rerank_format, model_name=settings.model_name)
-
-    def headers(self, given: Mapping[str, Any], settings: Settings, target: Target, *, stream: bool) -> dict[str, str]:
-        options = invocation_headers(settings.invocation, target.component)
-        return build_headers(given, component=target.component, options=options)
+        parameters = without_hint(settings.body)
+        return rerank_body(content, parameters, format=settings.rerank_format, model_name=settings.model_name)
 
     def answer(self, response: httpx.Response, call: Call) -> RerankResponse:
-        return rerank_response(parsed(response.content), question=call.content, headers=dict(response.headers))
+        ranked = rerank_response(parsed(response.content), question=call.content, headers=dict(response.headers))
+        ranked._hidden_params.update(session_params(response.headers))
+        return ranked
 
 
 rerank = Rerank()

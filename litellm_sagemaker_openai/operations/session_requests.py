@@ -13,14 +13,10 @@ from typing import Any
 
 import httpx
 
-from litellm_sagemaker_openai.formats.chat_request import build_headers
-from litellm_sagemaker_openai.formats.invocation_headers import NEW_SESSION, invocation_headers, session_params
-from litellm_sagemaker_openai.operations.operation import INVOCATIONS_ROUTE, Call, Operation, Question
+from litellm_sagemaker_openai.formats.invocation_headers import NEW_SESSION, session_params
+from litellm_sagemaker_openai.operations.operation import INVOCATIONS_ROUTE, Call, Invocation, Question
 from litellm_sagemaker_openai.options import INVOKED_CHAT
-from litellm_sagemaker_openai.sending.address import invocations_address
-from litellm_sagemaker_openai.sending.request import Signer
 from litellm_sagemaker_openai.settings import Settings
-from litellm_sagemaker_openai.target import Target
 from litellm_sagemaker_openai.upstream_errors import MalformedAnswer
 
 OPEN, CLOSE = {"requestType": NEW_SESSION}, {"requestType": "CLOSE"}
@@ -39,7 +35,7 @@ class Session:
     expires: datetime | None = None
 
 
-class SessionRequest(Operation):
+class SessionRequest(Invocation):
     """Opens a session, or closes one. Its options are those of a chat by ``InvokeEndpoint``."""
 
     name = INVOKED_CHAT
@@ -49,15 +45,8 @@ class SessionRequest(Operation):
     def question(self, call: Mapping[str, Any]) -> Question:
         return Question(call["messages"], {})
 
-    def address(self, settings: Settings, target: Target, *, stream: bool) -> tuple[str, Signer]:
-        return invocations_address(settings, target)
-
     def body(self, content: Any, settings: Settings, *, stream: bool) -> Mapping[str, Any]:
         return dict(content)
-
-    def headers(self, given: Mapping[str, Any], settings: Settings, target: Target, *, stream: bool) -> dict[str, str]:
-        options = invocation_headers(settings.invocation, target.component)
-        return build_headers(given, component=target.component, options=options)
 
     def answer(self, response: httpx.Response, call: Call) -> Session:
         told = session_params(response.headers)

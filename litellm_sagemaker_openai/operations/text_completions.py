@@ -10,21 +10,17 @@ from typing import Any
 import httpx
 from litellm import TextCompletionResponse
 
-from litellm_sagemaker_openai.formats.chat_request import build_headers
 from litellm_sagemaker_openai.formats.chunks import ChunkStream
-from litellm_sagemaker_openai.formats.invocation_headers import invocation_headers
+from litellm_sagemaker_openai.formats.prompt_cache_key import without_hint
 from litellm_sagemaker_openai.formats.text_completions import (
     prompts_of,
     text_chunk_stream,
     text_completion_answer,
     text_completion_body,
 )
-from litellm_sagemaker_openai.operations.operation import STREAMED_INVOCATIONS_ROUTE, Call, Operation, Question
+from litellm_sagemaker_openai.operations.operation import STREAMED_INVOCATIONS_ROUTE, Call, Invocation, Question
 from litellm_sagemaker_openai.options import TEXT_COMPLETIONS
-from litellm_sagemaker_openai.sending.address import invocations_address
-from litellm_sagemaker_openai.sending.request import Signer
 from litellm_sagemaker_openai.settings import Settings
-from litellm_sagemaker_openai.target import INVOCATIONS, RESPONSE_STREAM, Target
 
 # vLLM 0.32 (tests/wire/vllm/invocations_completion_suffix.http).
 _NO_SUFFIX = re.compile(r"suffix is only supported|suffix is not currently supported")
@@ -37,7 +33,7 @@ ROUTE = replace(
 )
 
 
-class TextCompletions(Operation):
+class TextCompletions(Invocation):
     """Prompts to ``InvokeEndpoint``, streamed by ``InvokeEndpointWithResponseStream``, with a signature."""
 
     name = TEXT_COMPLETIONS
@@ -47,15 +43,9 @@ class TextCompletions(Operation):
     def question(self, call: Mapping[str, Any]) -> Question:
         return Question(call["messages"], call.get("headers") or {}, call.get("client"))
 
-    def address(self, settings: Settings, target: Target, *, stream: bool) -> tuple[str, Signer]:
-        return invocations_address(settings, target, route=RESPONSE_STREAM if stream else INVOCATIONS)
-
     def body(self, content: Any, settings: Settings, *, stream: bool) -> dict[str, Any]:
-        return text_completion_body(prompts_of(content), settings.body, model_name=settings.model_name, stream=stream)
-
-    def headers(self, given: Mapping[str, Any], settings: Settings, target: Target, *, stream: bool) -> dict[str, str]:
-        options = invocation_headers(settings.invocation, target.component, stream=stream)
-        return build_headers(given, stream=stream, in_event_stream=stream, component=target.component, options=options)
+        parameters = without_hint(settings.body)
+        return text_completion_body(prompts_of(content), parameters, model_name=settings.model_name, stream=stream)
 
     def answer(self, response: httpx.Response, call: Call) -> TextCompletionResponse:
         return text_completion_answer(response.content, response.headers, model=call.model)
