@@ -13,6 +13,14 @@ import click
 
 from litellm_sagemaker_openai.aws.region import REGION_VARIABLES, region_in
 from litellm_sagemaker_openai.local import DEFAULT_CONTEXT_LENGTH
+from litellm_sagemaker_openai.local.routing import (
+    DEFAULT_CONCURRENCY_THRESHOLD,
+    DEFAULT_PREFIX_LENGTH,
+    PREFIX_AWARE,
+    RANDOM,
+    STRATEGIES,
+    Instances,
+)
 from litellm_sagemaker_openai.target import NAME_RULE, is_name
 
 if TYPE_CHECKING:
@@ -73,6 +81,26 @@ _DEFAULT_ENDPOINT = "my-endpoint"
     type=click.FloatRange(0, min_open=True),
     help="Let the echo container keep stateful sessions, each for SECONDS.  [default: it keeps none]",
 )
+@click.option(
+    "--instances",
+    metavar="N",
+    type=click.IntRange(1, 100),
+    help="Play N instances of each endpoint and component, each with a prefix cache; a header says which one answered.",
+)
+@click.option("--routing", type=click.Choice(STRATEGIES), help="How they are chosen.  [default: random]")
+@click.option(
+    "--prefix-length",
+    metavar="N",
+    type=click.IntRange(1024, 65_536),
+    help=f"With --routing {PREFIX_AWARE}: characters of the messages to compare.  [default: {DEFAULT_PREFIX_LENGTH}]",
+)
+@click.option(
+    "--concurrency-threshold",
+    metavar="N",
+    type=click.IntRange(1, 1024),
+    help=f"With --routing {PREFIX_AWARE}: requests in flight on an instance before another one is taken.  "
+    f"[default: {DEFAULT_CONCURRENCY_THRESHOLD}]",
+)
 @click.option("--region", help=f"The region to play.  [default: {', '.join(REGION_VARIABLES)}, {_DEFAULT_REGION}]")
 def local(
     names: tuple[str, ...],
@@ -85,6 +113,10 @@ def local(
     stream_limit: float,
     context_length: int,
     sessions: float | None,
+    instances: int | None,
+    routing: str | None,
+    prefix_length: int | None,
+    concurrency_threshold: int | None,
     region: str | None,
 ) -> None:
     """Run a SageMaker runtime on this machine.
@@ -99,6 +131,9 @@ def local(
         raise click.BadParameter("must begin with http:// or https://", param_hint="--upstream")
     if upstream is not None and script_file is not None:
         raise click.UsageError("--script is played by the built-in container; leave out --script or --upstream")
+    if upstream is not None and instances is not None:
+        raise click.UsageError("--instances plays the built-in container; leave out --instances or --upstream")
+    played = _instances(instances, routing, prefix_length, concurrency_threshold)
     credentials, exports = _credentials(os.environ)
     try:
         from litellm_sagemaker_openai.local.echo import EchoConfig
@@ -129,11 +164,14 @@ def local(
         stream_seconds=stream_limit,
         echo=EchoConfig(context_length=context_length, script=script),
         sessions=sessions,
+        instances=played,
         remembered=0,
     )
     exports = [f"export AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME={url_of(listener)}", f"export AWS_REGION={region}", *exports]
     with suppress(KeyboardInterrupt):
         container = f"a script ({script_file})" if script_file else "an echo container (no model)"
+        if played is not None:
+            container += f", {played.count} instances of each, routing: {played.strategy}"
         _announce(endpoints, upstream or container, exports)
         serve_forever(config, listener)
 
@@ -168,6 +206,25 @@ def _endpoints(names: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
             )
         components[endpoint] = tuple(dict.fromkeys((*components.get(endpoint, ()), *component)))
     return components
+
+
+def _instances(
+    count: int | None, strategy: str | None, prefix_length: int | None, concurrency_threshold: int | None
+) -> Instances | None:
+    numbers = {"--prefix-length": prefix_length, "--concurrency-threshold": concurrency_threshold}
+    for name, value in numbers.items():
+        if value is not None and strategy != PREFIX_AWARE:
+            raise click.UsageError(f"{name} goes with --routing {PREFIX_AWARE}")
+    if count is None:
+        if strategy is not None:
+            raise click.UsageError("--routing goes with --instances")
+        return None
+    return Instances(
+        count,
+        strategy or RANDOM,
+        prefix_length or DEFAULT_PREFIX_LENGTH,
+        concurrency_threshold or DEFAULT_CONCURRENCY_THRESHOLD,
+    )
 
 
 def _credentials(environ: Mapping[str, str]) -> tuple[FrozenCredentials, list[str]]:

@@ -78,12 +78,14 @@ class Choice:
 @dataclass(frozen=True, slots=True)
 class Plan:
     """What a response says, before it is written as one object or as chunks; and how it comes, where a script says it:
-    seconds before each token, and the number of tokens after which it breaks off."""
+    seconds before each token, and the number of tokens after which it breaks off. ``cached_tokens`` is how many of the
+    prompt's were in the prefix cache; vLLM says it, with ``--enable-prompt-tokens-details``, where there were any."""
 
     prompt_tokens: int
     choices: tuple[Choice, ...]
     delay: float = 0
     break_after: int | None = None
+    cached_tokens: int = 0
 
     @property
     def usage(self) -> dict[str, Any]:
@@ -92,7 +94,7 @@ class Plan:
             "prompt_tokens": self.prompt_tokens,
             "total_tokens": self.prompt_tokens + completion_tokens,
             "completion_tokens": completion_tokens,
-            "prompt_tokens_details": None,
+            "prompt_tokens_details": {"cached_tokens": self.cached_tokens} if self.cached_tokens else None,
         }
 
 
@@ -221,7 +223,7 @@ def plan_answer(body: Body, config: EchoConfig) -> Plan:
         ContainerRefusal: the request is refused.
     """
     check_body(body, config.served_name)
-    prompt_tokens = len(tokenize(_prompt(body)))
+    prompt_tokens = len(prompt_of(body))
     limit = check_lengths(body, prompt_tokens, config.context_length)
     stops = body.get("stop") or []
     stops = [stops] if isinstance(stops, str) else stops
@@ -420,12 +422,12 @@ def _logprob(token: str, logprob: float) -> dict[str, Any]:
     return {"token": token, "logprob": logprob, "bytes": list(token.encode())}
 
 
-def _prompt(body: Body) -> str:
-    """What a chat template makes of the request: this is what the prompt's tokens are counted in."""
+def prompt_of(body: Body) -> list[str]:
+    """The tokens of what a chat template makes of the request."""
     lines = [f"<{message['role']}>{text_of(message)}{_calls_text(message)}" for message in body["messages"]]
     if body.get("tools"):
         lines.insert(0, json.dumps(body["tools"], ensure_ascii=False))
-    return "\n".join([*lines, "<assistant>"])
+    return tokenize("\n".join([*lines, "<assistant>"]))
 
 
 def _calls_text(message: Mapping[str, Any]) -> str:

@@ -9,7 +9,7 @@ import uuid
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from typing import Any, Protocol
 
@@ -18,10 +18,11 @@ import httpx
 from starlette.applications import Starlette
 from starlette.background import BackgroundTask
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from litellm_sagemaker_openai.aws.limits import MAX_BODY_BYTES
 from litellm_sagemaker_openai.aws.sigv4 import FrozenCredentials
@@ -38,6 +39,7 @@ from litellm_sagemaker_openai.local.echo import ContainerRefusal, EchoConfig, Pl
 from litellm_sagemaker_openai.local.event_stream import CONTENT_TYPE, payload_part
 from litellm_sagemaker_openai.local.frontdoor import Answer, Container
 from litellm_sagemaker_openai.local.queued_invocations import AsyncInferenceConfig, QueuedRequest
+from litellm_sagemaker_openai.local.routing import INSTANCE_HEADER, Instances, PrefixCache, Routing, hint_in, prefix_of
 from litellm_sagemaker_openai.local.sessions import Sessions
 from litellm_sagemaker_openai.local.signatures import check_signature
 from litellm_sagemaker_openai.local.tokens import check_token
@@ -60,6 +62,7 @@ _FROM_CONTAINER = (
     "x-amzn-sagemaker-closed-session-id",
     frontdoor.ATTRIBUTES_HEADER,
 )
+_LEAVE = "litellm_sagemaker_openai.leave"  # in a request's scope: what is to be called when it is over
 _SECRET_HEADERS = ("authorization", "x-amz-security-token")
 
 
@@ -82,6 +85,9 @@ class RuntimeConfig:
         echo: the echo container's settings.
         queues: those of the endpoints that are for asynchronous inference. Default: none.
         sessions: seconds that a stateful session of the echo container's lives. Default: it keeps none.
+        instances: how many instances answer for each endpoint or component. With it, a response says which one did, and
+            each echo container has a prefix cache and says how many of the prompt's tokens were in it. Default: one
+            instance, without these.
         remembered: how many received requests ``app.state.received`` keeps. Default: 1000.
         now: the clock, for token expiry and cold starts.
     """
@@ -96,6 +102,7 @@ class RuntimeConfig:
     echo: EchoConfig = field(default_factory=EchoConfig)
     queues: Mapping[str, AsyncInferenceConfig] = field(default_factory=dict)
     sessions: float | None = None
+    instances: Instances | None = None
     remembered: int = 1000
     now: Callable[[], datetime] = _utc_now
 
@@ -122,6 +129,7 @@ def create_app(config: RuntimeConfig) -> Starlette:
             Route("/endpoints/{endpoint}/async-invocations", door.queued_invocations, methods=["POST"]),
         ],
         exception_handlers={HTTPException: door.unknown_path, ClientDisconnect: door.client_left},
+        middleware=[Middleware(_InFlight)],
         lifespan=door.lifespan,
     )
     app.state.received = received
@@ -134,6 +142,7 @@ class _FrontDoor:
         self._received = received
         self._scale_up_began: dict[tuple[str, str | None], datetime] = {}
         self._sessions: dict[tuple[str, str | None], Sessions] = {}  # of the container of each endpoint and component
+        self._routings: dict[tuple[str, str | None], Routing] = {}
         self._http: httpx.AsyncClient | None = None
 
     @asynccontextmanager
@@ -310,11 +319,27 @@ class _FrontDoor:
         self, request: Request, raw: bytes, endpoint: str, component: str | None, route: _Route
     ) -> Response:
         container = Container(_container_id(endpoint, component), endpoint, self._config.region)
+        cache = self._routed(request, raw, endpoint, component, of_messages=route is _CHAT)
         if self._config.upstream is None:
-            return await self._echo(raw, container, route)
+            return await self._echo(raw, container, route, cache)
         return await self._pass_on(self._config.upstream, request, raw, container, route)
 
-    async def _echo(self, raw: bytes, container: Container, route: _Route) -> Response:
+    def _routed(
+        self, request: Request, raw: bytes, endpoint: str, component: str | None, *, of_messages: bool
+    ) -> PrefixCache | None:
+        """The cache of the instance that a request goes to, where there are several."""
+        instances = self._config.instances
+        if instances is None:
+            return None
+        routing = self._routings.setdefault((endpoint, component), Routing(instances))
+        body = _json_or_none(raw)
+        prefix = prefix_of(raw, body, instances.prefix_length, of_messages=of_messages)
+        instance = routing.enter(prefix, hint_in(body, request.headers, of_messages=of_messages))
+        request.scope[_LEAVE] = lambda: routing.leave(instance)
+        request.scope[INSTANCE_HEADER] = str(instance + 1)
+        return routing.caches[instance]
+
+    async def _echo(self, raw: bytes, container: Container, route: _Route, cache: PrefixCache | None) -> Response:
         config, unique, created = self._config.echo, uuid.uuid4().hex, int(time.time())
         try:
             body = echo.parse_body(raw)
@@ -333,6 +358,8 @@ class _FrontDoor:
                 ranked = rerank.rerank(body, config, rerank_id=f"score-{unique}")
                 return _answered(Response(_json_bytes(ranked), media_type="application/json"))
             plan = echo.plan_answer(body, config)
+            if cache is not None:
+                plan = replace(plan, cached_tokens=cache.take(echo.prompt_of(body)))
         except ContainerRefusal as refusal:
             return _json_response(route.errors.container_error(refusal.status, _json_bytes(refusal.body), container))
         if body.get("stream"):
@@ -411,6 +438,25 @@ def _by_shape(body: Any) -> str:
 _CHAT = _Route(frontdoor, lambda _: _CHAT_PATH)
 _INVOKE_ENDPOINT = _Route(invoke_endpoint, _by_shape)
 _QUEUED = _Route(queued_invocations, _by_shape)
+
+
+class _InFlight:
+    """Says which instance answers, and when a request is over, however it ends."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_with_instance(message: Message) -> None:
+            if message["type"] == "http.response.start" and INSTANCE_HEADER in scope:
+                header = (INSTANCE_HEADER.encode(), scope[INSTANCE_HEADER].encode())
+                message = {**message, "headers": [*message["headers"], header]}
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_with_instance)
+        finally:
+            scope.pop(_LEAVE, lambda: None)()
 
 
 class _PassThrough(StreamingResponse):

@@ -498,6 +498,13 @@ class TestCommand:
         assert refusal.status_code == 400
         assert "This model's maximum context length is 5 tokens." in refusal.text
 
+    def test_several_instances(self) -> None:
+        arguments = "--routing", "prefix-aware", "--prefix-length", "2048", "--concurrency-threshold", "5"
+        with started("--instances", "3", *arguments) as exported:
+            credentials = FrozenCredentials(exported["AWS_ACCESS_KEY_ID"], exported["AWS_SECRET_ACCESS_KEY"])
+            answered = {post(exported, CHAT, credentials).headers["x-local-instance"] for _ in range(5)}
+        assert len(answered) == 1
+
     @pytest.mark.parametrize(
         ("arguments", "names"),
         [
