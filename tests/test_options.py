@@ -6,8 +6,6 @@ from typing import Any
 
 import pytest
 
-import litellm_sagemaker_openai.provider  # noqa: F401  # it names each operation
-from litellm_sagemaker_openai.operations.operation import Operation
 from litellm_sagemaker_openai.options import (
     CHAT,
     EMBEDDINGS,
