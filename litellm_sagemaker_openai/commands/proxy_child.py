@@ -20,6 +20,11 @@ from litellm_sagemaker_openai.commands.served_routes import only_served
 
 # More than clients keep idle connections for, as in local/server.py.
 _KEEP_ALIVE_SECONDS = 130
+# Python's own event loop. With uvloop 0.23.0, which uvicorn takes where it is installed, signal 11 ended this process
+# in three of four conversations of a hundred turns (tests/agents/opencode_long.yaml), each time where a context
+# variable was set in a context that had been freed (hamt_node_bitmap_assoc in Python/hamt.c, 3.11.7); with asyncio, and
+# with uvloop 0.22.1, in none of three.
+_LOOP = "asyncio"
 
 
 def main(host: str, port: str, folder: str) -> None:
@@ -48,6 +53,7 @@ def _serve(host: str, port: int, folder: str) -> None:
     config = uvicorn.Config(
         only_served(with_refused_streams(app), os.environ["LITELLM_MASTER_KEY"]),
         lifespan="on",
+        loop=_LOOP,
         log_level=os.environ["LITELLM_LOG"].lower(),
         proxy_headers=False,
         server_header=False,

@@ -222,6 +222,16 @@ def test_it_ends_at_once_with_a_stream_in_flight(stand_in: Callable[[str], None]
     assert proxy.process.poll() == 0
 
 
+def test_it_runs_on_pythons_own_event_loop(stand_in: Callable[[str], None]) -> None:
+    """See ``_LOOP`` in proxy_child.py; uvloop is installed where the proxy's requirements are."""
+    stand_in(APP.replace('b"begun"', "type(asyncio.get_running_loop()).__module__.encode()"))
+    with (
+        running_proxy(CONFIG, ["m"]) as proxy,
+        ExitStack() as clients,
+    ):
+        assert next(clients.enter_context(stream(proxy.url, proxy.key))).startswith(b"asyncio.")
+
+
 @contextmanager
 def stream(url: str, key: str) -> Iterator[Iterator[bytes]]:
     with (
