@@ -15,7 +15,7 @@ Needed until: tests/litellm_seams/test_litellm_alone.py::test_refuses_to_rerank 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any, Protocol
 
@@ -207,6 +207,3 @@ def _as_vllms(response: RerankResponse) -> httpx.Response:
     tokens = ((response.meta or {}).get("tokens") or {}).get("input_tokens") or 0
     answer = {"id": response.id, "results": response.results, "usage": {"total_tokens": tokens}}
     return httpx.Response(200, json=answer)
-
-
-Answer = Coroutine[Any, Any, RerankResponse]
