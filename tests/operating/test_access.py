@@ -706,16 +706,19 @@ def check(house: House, said: dict[str, Any], route: str) -> None:
     """What reaches the runtime has the deployment's identity, region and target, and what the guardrails saw."""
     house.forget()
     path, body = ROUTES[route]
-    house.post(path, {**body, **said})
+    question = {"embeddings": "input", "completions": "prompt"}.get(route, "messages")
+    house.post(path, {**body, **said, **({"prompt": QUESTION} if route == "completions" else {})})
     assert house.s3.seen == house.vendor.seen == []
-    target = (
-        "/endpoints/embedder/invocations" if route == "embeddings" else "/endpoints/shared/inference-components/coder/"
+    target = {"embeddings": "/endpoints/embedder/invocations", "completions": "/endpoints/shared/invocations"}.get(
+        route, "/endpoints/shared/inference-components/coder/"
     )
     for seen in house.sagemaker.seen:
         assert identity(seen) == (CREDENTIALS.access_key, REGION), said
         assert seen.path.startswith(target), said
-        asked = seen.json["input"] if route == "embeddings" else seen.json["messages"]
-        assert asked in (QUESTION, [QUESTION], MESSAGES), said
-        assert seen.json.keys().isdisjoint({"prompt", "inputs", "text_inputs"}), said
+        assert seen.headers.get("x-amzn-sagemaker-inference-component") == (
+            "coder" if route == "completions" else None
+        ), said
+        assert seen.json[question] in (QUESTION, [QUESTION], MESSAGES), said
+        assert seen.json.keys().isdisjoint({"prompt", "messages", "input", "inputs", "text_inputs"} - {question}), said
         assert seen.json["model"] == "", said
         assert "x-amzn-sagemaker-target-variant" not in seen.headers, said
