@@ -19,6 +19,8 @@ from litellm_sagemaker_openai.preparation import prepare
 from litellm_sagemaker_openai.upstream_errors import PROVIDER
 
 _QUESTION = ("query", "documents", "top_n", "return_documents", "rank_fields", "max_chunks_per_doc")
+# What LiteLLM would do with these itself before it asks a handler.
+_LITELLMS = ("additional_drop_params", "drop_params", "user")
 _HANDLERS = ("model", "api_base", "api_key", "client", "extra_headers", "headers", "timeout")
 
 
@@ -110,11 +112,13 @@ def _prepared(asked: Mapping[str, Any], *, is_async: bool = False) -> _Prepared:
 
 def _handlers_call(asked: Mapping[str, Any]) -> dict[str, Any]:
     """The keywords by which LiteLLM would call a handler's method, if its handlers had one for rerank."""
+    dropped = asked.get("additional_drop_params")
+    left_out = (*_QUESTION, *_HANDLERS, *_LITELLMS, *(dropped if isinstance(dropped, list) else ()))
     parameters = {
         name: value
         for name, value in asked.items()
         # The Router puts Python's own function `input` beside the query (Router.arerank, 1.103.0 to 1.110.2).
-        if name not in (*_QUESTION, *_HANDLERS) and value is not None and value is not builtins.input
+        if name not in left_out and value is not None and value is not builtins.input
     }
     return {
         **{name: asked.get(name) for name in _QUESTION},

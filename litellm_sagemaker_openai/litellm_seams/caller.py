@@ -36,11 +36,13 @@ def caller(source: str, litellm_params: Mapping[str, Any], logging_obj: Any) -> 
         found = _sessions(litellm_params)
     else:
         found = (metadata.get(_IN_METADATA[source]) for metadata in metadata_of(litellm_params))
-    values = [*found, *_users(source, logging_obj)]
+    values = [*found, *_users(source, litellm_params, logging_obj)]
     return next((value for value in values if isinstance(value, str) and value), None)
 
 
-def _users(source: str, logging_obj: Any) -> Iterator[Any]:
+def _users(source: str, litellm_params: Mapping[str, Any], logging_obj: Any) -> Iterator[Any]:
+    if source == USER:
+        yield litellm_params.get("user")  # of a rerank call, which is understood before LiteLLM's own handler is asked
     details = lookup.attribute(logging_obj, "model_call_details")
     if source == USER and isinstance(details, Mapping):
         yield details.get("user")

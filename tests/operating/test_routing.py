@@ -33,8 +33,9 @@ ROUTES: dict[str, tuple[str, dict[str, Any]]] = {
     "messages": ("/v1/messages", {"messages": MESSAGES, "max_tokens": 9}),
     "text completions": ("/v1/completions", {"prompt": "Hello?"}),
     "embeddings": ("/v1/embeddings", {"input": "Hello?"}),
+    "rerank": ("/v1/rerank", {"query": "Hello?", "documents": ["Hello."]}),
 }
-BY_HEADER = ("text completions", "embeddings")
+BY_HEADER = ("text completions", "embeddings", "rerank")
 # What a client says of its session, in its JSON and its headers.
 SESSIONS: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
     "LiteLLM's parameter": ({"litellm_session_id": "session-1"}, {}),
@@ -53,6 +54,8 @@ def on_sagemaker(seen: Seen) -> Answer:
     if "prompt" in seen.json:
         choice = {"index": 0, "text": "Hi.", "finish_reason": "stop"}
         return json_answer({"object": "text_completion", "choices": [choice], "usage": {"prompt_tokens": 1}})
+    if "query" in seen.json:
+        return json_answer({"results": [{"index": 0, "relevance_score": 0.5}]})
     if seen.path.endswith("/invocations"):
         return json_answer({"data": [{"index": 0, "embedding": [0.5]}], "usage": {"prompt_tokens": 1}})
     return fine(seen)
@@ -140,6 +143,8 @@ def test_the_user(house: House, route: str) -> None:
     if route == "messages":
         who = {"metadata": {"user_id": "ann@example.com"}}
     assert house.hint(route, "by-user", who) == hint_of("user", "ann@example.com")
+    # LiteLLM's providers for embeddings send a user on; for the rest it is LiteLLM's own.
+    assert (b"ann@example.com" in house.sagemaker.seen[0].body) == (route == "embeddings")
 
 
 @each("route", ROUTES)

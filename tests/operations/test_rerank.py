@@ -19,6 +19,7 @@ from litellm.integrations.custom_logger import CustomLogger
 from litellm.types.rerank import RerankResponse
 
 from litellm_sagemaker_openai import arerank, rerank
+from litellm_sagemaker_openai.formats.prompt_cache_key import HEADER, hint_of
 from litellm_sagemaker_openai.formats.rerank import RerankQuestion, rerank_response
 from litellm_sagemaker_openai.local import rerank as container
 from litellm_sagemaker_openai.local.echo_checks import ContainerRefusal
@@ -167,6 +168,25 @@ async def test_the_prefix_may_be_left_out_and_the_callers_values_stay(runtime: R
     assert (await by_rerank(model="my-endpoint", query=QUERY, documents=documents, **options)).results == first.results
     assert documents == [{"text": "red apples"}, "a train"]
     assert options == {"extra_body": {"a": 1}, "metadata": {"b": 2}}
+
+
+@ways
+async def test_what_litellm_is_told_does_not_reach_the_container(upstream: Upstream, ask: Ask) -> None:
+    server = upstream(json_answer(VLLM))
+    dropped = {"drop_params": True, "additional_drop_params": ["instruction", "prompt_cache_key"]}
+    await ask(**asked(user="ann", instruction="i", prompt_cache_key="k", **dropped))
+    [seen] = server.seen
+    assert seen.json == {"model": "", "query": QUERY, "documents": DOCUMENTS}
+    assert HEADER not in seen.headers
+
+
+@ways
+async def test_the_hint_of_the_user(upstream: Upstream, ask: Ask) -> None:
+    server = upstream(json_answer(VLLM))
+    await ask(**asked(user="ann", aws_sagemaker_prompt_cache_key="user"))
+    [seen] = server.seen
+    assert seen.headers[HEADER] == hint_of("user", "ann")
+    assert b"ann" not in seen.body
 
 
 # What comes back
