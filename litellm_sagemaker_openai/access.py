@@ -42,6 +42,7 @@ _OPERATORS = frozenset(
         "ssl_certificate",
         "ssl_verify",
         "text_completion",
+        "use_litellm_proxy",
         "user_config",
     }
 )
@@ -172,7 +173,9 @@ def operators_names(body: Mapping[str, Any], left_out: Iterable[str] = ()) -> tu
         if _is_operators(root := re.split(r"[.\[]", str(name), maxsplit=1)[0]) or root in REPLACED:
             names.append(f"additional_drop_params.{root}")
     for name in (name for each in _fallbacks_in(body) for name in _names_in(each)):
-        if _is_operators(name) or name in REPLACED or name in _QUESTIONS or name in _IN_ENTRIES:
+        # `documents` are also what chat templates may read: there they are the question where the request has them.
+        is_question = name in _QUESTIONS or (name in _OTHER_OPERATIONS and name in body)
+        if _is_operators(name) or name in REPLACED or is_question or name in _IN_ENTRIES:
             names.append(f"{_IN_FALLBACKS}{name}")
     return tuple(dict.fromkeys(names))
 

@@ -46,6 +46,11 @@ ASKED = AskedCall("e", {"extra_body": {"model": "m"}, "model_id": "c"}, {"X-Amzn
         ({"fallbacks": [{"group": ["a", {"model": "b", "api_key": "k"}]}]}, ("fallbacks.api_key",)),
         ({"context_window_fallbacks": [{"model": "b", "messages": []}]}, ("fallbacks.messages",)),
         (
+            {"query": "q", "documents": ["a"], "fallbacks": [{"model": "b", "query": "r", "documents": ["c"]}]},
+            ("fallbacks.query", "fallbacks.documents"),
+        ),
+        ({"messages": [], "fallbacks": [{"model": "b", "documents": [{"title": "for the template"}]}]}, ()),
+        (
             {"router_settings_override": {"fallbacks": [{"ssl_verify": False}]}},
             ("router_settings_override", "fallbacks.ssl_verify"),
         ),

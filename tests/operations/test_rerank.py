@@ -492,6 +492,8 @@ class Proxied:
 
 
 def tei(seen: Seen) -> Answer:
+    if seen.json["query"] == "fail, busy":
+        return BUSY
     if seen.json["query"] == "fail":
         return model_error(
             413, '{"error": "batch size 33 > maximum allowed batch size 32", "error_type": "Validation"}'
@@ -564,6 +566,7 @@ class TestProxy:
             {"aws_sagemaker_allowed_hosts": "evil.example"},
             {"model_id": "another"},
             {"custom_llm_provider": "hosted_vllm"},
+            {"use_litellm_proxy": True},
             {"client": "mine"},
             {"api_key": "sk-mine"},
             {"litellm_credential_name": "another"},
@@ -583,6 +586,14 @@ class TestProxy:
         answer = on.ask(**said)
         assert answer.status_code == 400
         assert "a client of this proxy must not set" in answer.json()["error"]["message"]
+        assert list(on.runtime.app.state.received) == []
+
+    @each("entry", [{"query": "another"}, {"documents": ["another"]}, {"texts": ["another"]}], ids=str)
+    def test_an_entry_of_a_clients_fallbacks_asks_the_same(self, on: Proxied, entry: dict[str, Any]) -> None:
+        """A guardrail of the proxy sees the request's own query and documents alone."""
+        answer = on.ask("reranker-tei", query="fail, busy", num_retries=0, fallbacks=[{"model": "reranker", **entry}])
+        assert answer.status_code == 503
+        assert [(seen.json["query"], seen.json["texts"]) for seen in on.tei.seen] == [("fail, busy", DOCUMENTS)]
         assert list(on.runtime.app.state.received) == []
 
     @each(("said", "status"), [({"documents": []}, 400), ({"top_n": 0}, 400), ({"query": 5}, 400)], ids=str)
