@@ -88,17 +88,24 @@ async def prepare_litellms(kwargs: Mapping[str, Any]) -> rerank_calls.PreparedRe
 
 
 class _Prepared:
-    def __init__(self, call: Call) -> None:
-        self._call = call
-        self.model, self.url = call.model, call.request.url
+    def __init__(self, asked: Mapping[str, Any], *, is_async: bool) -> None:
+        self._asked, self._is_async = asked, is_async
+        handlers_call = _handlers_call(rerank_calls.with_credentials(asked))
+        self._call: Call = prepare(_rerank, handlers_call, is_async=is_async)
+        self.model, self.url = self._call.model, self._call.request.url
 
-    def send(self, logging_obj: Any) -> RerankResponse:
-        response: RerankResponse = execution.complete(replace(self._call, logging_obj=logging_obj))
+    def send(self, logging_obj: Any, changed: Mapping[str, Any]) -> RerankResponse:
+        call = self._with(changed)
+        response: RerankResponse = execution.complete(replace(call, logging_obj=logging_obj))
         return response
 
-    async def asend(self, logging_obj: Any) -> RerankResponse:
-        response: RerankResponse = await execution.complete_async(replace(self._call, logging_obj=logging_obj))
+    async def asend(self, logging_obj: Any, changed: Mapping[str, Any]) -> RerankResponse:
+        call = await asyncio.to_thread(self._with, changed) if changed else self._call
+        response: RerankResponse = await execution.complete_async(replace(call, logging_obj=logging_obj))
         return response
+
+    def _with(self, changed: Mapping[str, Any]) -> Call:
+        return _Prepared({**self._asked, **changed}, is_async=self._is_async)._call if changed else self._call
 
 
 def _asked(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -107,7 +114,7 @@ def _asked(given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _prepared(asked: Mapping[str, Any], *, is_async: bool = False) -> _Prepared:
-    return _Prepared(prepare(_rerank, _handlers_call(rerank_calls.with_credentials(asked)), is_async=is_async))
+    return _Prepared(asked, is_async=is_async)
 
 
 def _handlers_call(asked: Mapping[str, Any]) -> dict[str, Any]:

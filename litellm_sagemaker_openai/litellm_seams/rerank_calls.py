@@ -4,9 +4,10 @@ What LiteLLM does: ``rerank`` and ``arerank`` look a provider up in an enumerati
 a valid LlmProviders". Before that, ``arerank``, which the Router and the proxy's ``/v1/rerank`` use, asks its callbacks
 about the call, once the deployment is chosen. And LiteLLM's provider for vLLM's own servers, ``hosted_vllm``, sends by
 the ``client`` that a call gives it. So a call of this provider's becomes one of ``hosted_vllm``'s, with a client that
-sends nothing by itself but has this provider ask the endpoint. LiteLLM's logging, its callbacks and the proxy's keys
-are then as for its own providers, and name ``hosted_vllm``. So does the text of the endpoint's refusals, in LiteLLM's
-own functions; their classes and headers are right.
+sends nothing by itself but has this provider ask the endpoint, with the query and the documents as the callbacks that
+came later have left them. LiteLLM's logging, its callbacks and the proxy's keys are then as for its own providers, and
+name ``hosted_vllm``. So does the text of the endpoint's refusals, in LiteLLM's own functions; their classes and headers
+are right.
 Seen on: LiteLLM 1.103.0 to 1.110.2.
 Without it: ``litellm_sagemaker_openai.rerank`` asks without LiteLLM's logging, and LiteLLM's own ``arerank`` refuses.
 Needed until: tests/litellm_seams/test_litellm_alone.py::test_refuses_to_rerank fails.
@@ -14,6 +15,7 @@ Needed until: tests/litellm_seams/test_litellm_alone.py::test_refuses_to_rerank 
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Mapping
 from functools import cache
@@ -34,17 +36,18 @@ _NOT_FOR_LITELLM = frozenset(
     {"api_base", "api_key", "base_url", "client", "custom_llm_provider", "headers", "litellm_credential_name"}
 )
 _QUESTION = ("query", "documents", "model")
+_SHOWN = ("query", "top_n")  # and the documents, which may be a tuple
 
 
 class PreparedRerank(Protocol):
-    """A rerank call, ready to be sent. What goes wrong is LiteLLM's exception."""
+    """A rerank call, ready to be sent, with what callbacks changed of it. What goes wrong is LiteLLM's exception."""
 
     model: str
     url: str
 
-    def send(self, logging_obj: Any) -> RerankResponse: ...
+    def send(self, logging_obj: Any, changed: Mapping[str, Any]) -> RerankResponse: ...
 
-    async def asend(self, logging_obj: Any) -> RerankResponse: ...
+    async def asend(self, logging_obj: Any, changed: Mapping[str, Any]) -> RerankResponse: ...
 
 
 def rerank(prepared: PreparedRerank, asked: Mapping[str, Any]) -> RerankResponse:
@@ -54,9 +57,9 @@ def rerank(prepared: PreparedRerank, asked: Mapping[str, Any]) -> RerankResponse
         prepared: the call.
         asked: its keywords, as the caller gave them.
     """
-    client = _client("HTTPHandler", _sync_client, prepared)
+    client = _client("HTTPHandler", _sync_client, prepared, asked)
     if client is None:
-        return prepared.send(None)
+        return prepared.send(None, {})
     logged: Any = None
     try:
         logged = litellm.rerank(**_as_hosted_vllms(prepared, asked, client))
@@ -68,9 +71,9 @@ def rerank(prepared: PreparedRerank, asked: Mapping[str, Any]) -> RerankResponse
 
 async def arerank(prepared: PreparedRerank, asked: Mapping[str, Any]) -> RerankResponse:
     """``rerank`` for an event loop."""
-    client = _client("AsyncHTTPHandler", _async_client, prepared)
+    client = _client("AsyncHTTPHandler", _async_client, prepared, asked)
     if client is None:
-        return await prepared.asend(None)
+        return await prepared.asend(None, {})
     logged: Any = None
     try:
         logged = await litellm.arerank(**_as_hosted_vllms(prepared, asked, client))
@@ -89,7 +92,7 @@ def is_ours(kwargs: Mapping[str, Any], call_type: CallTypes | None) -> bool:
 
 def diverted(prepared: PreparedRerank, asked: Mapping[str, Any]) -> dict[str, Any]:
     """Such a call's keywords, for LiteLLM to go on with."""
-    return _as_hosted_vllms(prepared, asked, _client("AsyncHTTPHandler", _async_client, prepared))
+    return _as_hosted_vllms(prepared, asked, _client("AsyncHTTPHandler", _async_client, prepared, asked))
 
 
 def with_credentials(asked: Mapping[str, Any]) -> dict[str, Any]:
@@ -147,17 +150,17 @@ def _with_litellms(response: Any, logged: Any) -> RerankResponse:
     return made
 
 
-def _client(name: str, make: Callable[[Any], Any], prepared: PreparedRerank) -> Any:
+def _client(name: str, make: Callable[[Any], Any], prepared: PreparedRerank, asked: Mapping[str, Any]) -> Any:
     base = lookup.in_module(_HANDLERS, name)
-    return None if base is None else make(base)(prepared)
+    return None if base is None else make(base)(prepared, asked)
 
 
 @cache
 def _sync_client(base: Any) -> Any:
     class Client(_Answering, base):  # type: ignore[misc]
-        def post(self, *_: Any, logging_obj: Any = None, **__: Any) -> httpx.Response:
+        def post(self, *_: Any, data: Any = None, logging_obj: Any = None, **__: Any) -> httpx.Response:
             try:
-                self.response = self.prepared.send(logging_obj)
+                self.response = self.prepared.send(logging_obj, self.changed(data))
             except Exception as error:
                 self.error = error
                 raise _Failed(error) from error
@@ -169,9 +172,9 @@ def _sync_client(base: Any) -> Any:
 @cache
 def _async_client(base: Any) -> Any:
     class Client(_Answering, base):  # type: ignore[misc]
-        async def post(self, *_: Any, logging_obj: Any = None, **__: Any) -> httpx.Response:
+        async def post(self, *_: Any, data: Any = None, logging_obj: Any = None, **__: Any) -> httpx.Response:
             try:
-                self.response = await self.prepared.asend(logging_obj)
+                self.response = await self.prepared.asend(logging_obj, self.changed(data))
             except Exception as error:
                 self.error = error
                 raise _Failed(error) from error
@@ -183,10 +186,20 @@ def _async_client(base: Any) -> Any:
 class _Answering:
     """A client of LiteLLM's that has no connection: LiteLLM's own checks its class."""
 
-    def __init__(self, prepared: PreparedRerank) -> None:  # not LiteLLM's, which opens a pool of connections
+    def __init__(self, prepared: PreparedRerank, asked: Mapping[str, Any]) -> None:  # not LiteLLM's, which opens a pool
         self.prepared = prepared
+        self._question = {**{name: asked.get(name) for name in _SHOWN}, "documents": list(asked["documents"])}
         self.response: RerankResponse | None = None
         self.error: Exception | None = None
+
+    def changed(self, data: Any) -> dict[str, Any]:
+        """What a callback that ran later put in the place of the question's parts, such as texts without names.
+
+        Args:
+            data: what LiteLLM would send to a vLLM server.
+        """
+        sent = json.loads(data) if isinstance(data, str) else self._question
+        return {name: sent.get(name) for name, value in self._question.items() if sent.get(name) != value}
 
     def __del__(self) -> None:
         pass  # not LiteLLM's, which closes them

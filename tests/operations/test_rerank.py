@@ -415,6 +415,44 @@ async def test_callbacks_get_the_call_and_no_credential(upstream: Upstream, monk
         assert "THE-TOKEN" not in str(kwargs)
 
 
+class Masking(CustomLogger):
+    """An application's callback, which LiteLLM asks after this provider's."""
+
+    async def async_pre_call_deployment_hook(self, kwargs: dict[str, Any], call_type: Any) -> dict[str, Any]:
+        documents = [text.replace("Dublin", "<place>") for text in kwargs["documents"]]
+        return {**kwargs, "documents": documents, "query": "<colour> apples", "top_n": 1}
+
+
+@each("ask", [arerank, by_litellm], ids=["arerank", "litellm.arerank"])
+async def test_what_a_later_callback_changes_is_sent(
+    upstream: Upstream, monkeypatch: pytest.MonkeyPatch, ask: Ask
+) -> None:
+    server = upstream(json_answer({"results": [{"index": 0, "relevance_score": 0.5}]}))
+    monkeypatch.setattr(litellm, "callbacks", [*litellm.callbacks, Masking()])
+    response = await ask(**asked(aws_access_key_id="AKIAOWN", aws_secret_access_key="s", instruction="i"))
+    [seen] = server.seen
+    documents = ["a train to <place>", *DOCUMENTS[1:]]
+    question = {"query": "<colour> apples", "documents": documents, "top_n": 1}
+    assert seen.json == {"model": "", **question, "instruction": "i"}
+    assert "Credential=AKIAOWN/" in seen.headers["authorization"]
+    assert response.results == [{"index": 0, "relevance_score": 0.5, "document": {"text": documents[0]}}]
+
+
+@each("ask", [arerank, by_litellm], ids=["arerank", "litellm.arerank"])
+async def test_what_a_later_callback_makes_of_it_may_be_refused(
+    upstream: Upstream, monkeypatch: pytest.MonkeyPatch, ask: Ask
+) -> None:
+    class Emptying(CustomLogger):
+        async def async_pre_call_deployment_hook(self, kwargs: dict[str, Any], call_type: Any) -> dict[str, Any]:
+            return {**kwargs, "documents": []}
+
+    server = upstream(json_answer(VLLM))
+    monkeypatch.setattr(litellm, "callbacks", [*litellm.callbacks, Emptying()])
+    with pytest.raises(litellm.BadRequestError, match="documents must be a list of at least one document"):
+        await ask(**asked())
+    assert server.seen == []
+
+
 @pytest.mark.usefixtures("no_waiting")
 async def test_the_router_retries_and_knows_the_price(upstream: Upstream, router_of: Callable[..., Router]) -> None:
     server = upstream(lambda seen: BUSY if len(server.seen) < 3 else json_answer(VLLM))
