@@ -42,9 +42,13 @@ _NOT_SERVED = "sagemaker_openai/ serves chat, text completions, embeddings and r
 _CHATS: Mapping[str, Operation] = {each.name: each for each in (chat, invoked_chat, queued_chat)}
 
 
+def _is_text_completion(call: Mapping[str, Any]) -> bool:
+    return bool((call.get("litellm_params") or {}).get("text_completion"))
+
+
 def _completion(call: Mapping[str, Any], parameters: Mapping[str, Any]) -> Operation:
     """LiteLLM asks for text completions by the same method."""
-    if (call.get("litellm_params") or {}).get("text_completion"):
+    if _is_text_completion(call):
         return text_completions
     return _CHATS[chat_kind(parameters)]
 
@@ -63,6 +67,8 @@ class SageMakerOpenAI(CustomLLM):
     def completion(self, *_: Any, **call: Any) -> ModelResponse:
         """A whole answer."""
         response_cache.install(call["logging_obj"])
+        if _is_text_completion(call):
+            response_cache.keep_no_chat(call["logging_obj"])
         response: ModelResponse = execution.complete(prepare(_completion, call))
         return response
 
@@ -81,6 +87,8 @@ class SageMakerOpenAI(CustomLLM):
     def streaming(self, *_: Any, **call: Any) -> Iterator[ModelResponseStream]:  # type: ignore[override]
         """An answer as it comes. What fails before the first chunk is raised before this returns."""
         response_cache.install(call["logging_obj"])
+        if _is_text_completion(call):
+            response_cache.keep_no_chat(call["logging_obj"])
         return execution.open_stream(prepare(_completion, call, stream=True))
 
     def astreaming(self, *_: Any, **call: Any) -> AsyncIterator[ModelResponseStream]:  # type: ignore[override]
@@ -89,6 +97,8 @@ class SageMakerOpenAI(CustomLLM):
         LiteLLM asks this way where ``stream_opening`` keeps out of a call.
         """
         _install()  # a proxy config, or an application, may have replaced LiteLLM's list of callbacks
+        if _is_text_completion(call):
+            response_cache.keep_no_chat(call["logging_obj"])
         return execution.stream_lazily(prepare(_completion, call, stream=True, is_async=True))
 
     def embedding(self, *_: Any, **call: Any) -> EmbeddingResponse:

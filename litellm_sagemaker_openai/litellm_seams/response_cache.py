@@ -4,10 +4,13 @@ What LiteLLM does: it makes a cache's key of OpenAI's parameters and the model g
 leaves out the inference component, the region, the credentials, ``extra_body``, ``hf_model_name`` and the container's
 own parameters, so that ``model_id="reviewer"`` would be answered with ``coder``'s cached answer. Its documentation
 lets an application replace ``litellm.cache.get_cache_key`` ("Customize the cache key"): here it becomes a function that
-puts a digest of these behind the key of this provider's calls.
+puts a digest of these behind the key of this provider's calls. And LiteLLM keeps a synchronous text completion a second
+time, as the chat that it asks for inside, and a stream of one as a chat alone, which it plays back without log
+probabilities and other choices, or as a chat's chunks: these are not kept.
 Seen on: LiteLLM 1.106.2; up to 1.105 ``llm_caching_handler`` has an underscore before it.
-Without it: keys are LiteLLM's own. Without ``llm_caching_handler``, the very first synchronous call of a process may
-keep its answer under LiteLLM's own key.
+Without it: keys are LiteLLM's own. Without ``llm_caching_handler``, or its ``should_store_result_in_cache`` (up to
+1.105 with an underscore before it), text completions are kept twice, and their streams played back as chats; and the
+very first synchronous call of a process may keep its answer under LiteLLM's own key.
 Needed until: test_without_it_litellm_mixes_them_up in tests/litellm_seams/test_response_cache.py fails.
 """
 
@@ -26,6 +29,7 @@ from litellm_sagemaker_openai.aws.region import REGION_VARIABLES
 from litellm_sagemaker_openai.litellm_seams import lookup
 from litellm_sagemaker_openai.litellm_seams.aws_credentials import IDENTITY_VARIABLES
 from litellm_sagemaker_openai.litellm_seams.embedding_parameters import PASSTHROUGH_KEY
+from litellm_sagemaker_openai.litellm_seams.text_completions import carried_prompt
 from litellm_sagemaker_openai.settings import is_foreign
 from litellm_sagemaker_openai.upstream_errors import PROVIDER
 
@@ -67,6 +71,18 @@ def install(logging_obj: Any = None) -> None:
         kept.pop("cache_key", None)
 
 
+def keep_no_chat(logging_obj: Any) -> None:
+    """Let LiteLLM keep no text completion as a chat. A whole one it keeps besides, as what it is.
+
+    Args:
+        logging_obj: of a stream, or of a synchronous call: with the caching handler of the chat inside.
+    """
+    handler = lookup.attribute(logging_obj, "llm_caching_handler", "_llm_caching_handler")
+    stores = lookup.attribute(handler, "should_store_result_in_cache", "_should_store_result_in_cache")
+    if stores is not None:
+        setattr(handler, stores.__name__, lambda *_, **__: False)
+
+
 def _telling_apart(get_cache_key: Callable[..., str]) -> Callable[..., str]:
     def key_of(*args: Any, **kwargs: Any) -> str:
         key = get_cache_key(*args, **kwargs)
@@ -98,6 +114,8 @@ def digest(kwargs: Mapping[str, Any], environ: Mapping[str, str]) -> str:
     # Not the Router's group alone, which is in LiteLLM's key: on /v1/messages and /v1/responses LiteLLM takes it from
     # the client's own metadata (1.106.2).
     told["model"] = _model(kwargs)
+    told["text_completion"] = bool(kwargs.get("text_completion"))  # the chat that LiteLLM makes of one
+    told["prompt"] = carried_prompt(kwargs.get("prompt"))  # token ids, and not the text that they are for LiteLLM
     told["environment"] = [environ.get(name) for name in _ENVIRONMENT]
     return hashlib.sha256(json.dumps(told, sort_keys=True, default=str).encode()).hexdigest()[:32]
 

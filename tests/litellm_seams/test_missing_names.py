@@ -109,6 +109,7 @@ NAMES = [
     ("router_general_settings",),
     ("set_cache",),
     ("should_exit",),
+    ("should_store_result_in_cache", "_should_store_result_in_cache"),
     ("text_completion",),
 ]
 

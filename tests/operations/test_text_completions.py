@@ -28,10 +28,20 @@ from litellm_sagemaker_openai.local.runtime import RuntimeConfig
 from litellm_sagemaker_openai.local.server import Running, running
 from tests.conftest import CREDENTIALS, REGION, WIRE, Upstream
 from tests.operating.proxies import Proxy, config, proxy
-from tests.scripted import Answer, Scripted, Seen, json_answer, scripted, sse
+from tests.scripted import (
+    Answer,
+    Scripted,
+    Seen,
+    completion,
+    json_answer,
+    scripted,
+    sse,
+)
 
 MODEL = "sagemaker_openai/my-endpoint"
 WHOLE_PATH, STREAM_PATH = "/endpoints/my-endpoint/invocations", "/endpoints/my-endpoint/invocations-response-stream"
+LOGPROBS = {"tokens": ["b"], "token_logprobs": [-0.5], "top_logprobs": [{"b": -0.5}], "text_offset": [0]}
+USAGE = {"prompt_tokens": 2, "completion_tokens": 4, "total_tokens": 6}
 NOISE = "**:ER`,environ"
 # What was asked, as far as it matters; see tests/wire/vllm/README.md. Then: texts, finish reasons, usage.
 RECORDED: dict[str, tuple[dict[str, Any], list[str], list[str], tuple[int, int, int]]] = {
@@ -248,13 +258,12 @@ async def test_the_containers_own_fields_are_kept(upstream: Upstream, ask: Any, 
 
 @each("function", CALLS)
 async def test_a_streams_choices_do_not_mix(upstream: Upstream, ask: Any, function: str) -> None:
-    logprobs = {"tokens": ["b"], "token_logprobs": [-0.5], "top_logprobs": [{"b": -0.5}], "text_offset": [0]}
     events = [
         text_event("a"),
-        text_event("b", index=1, logprobs=logprobs),
+        text_event("b", index=1, logprobs=LOGPROBS),
         text_event("A", finish="length"),
         text_event("B", index=1, finish="stop", stop_reason="###"),
-        {**text_event(), "choices": [], "usage": {"prompt_tokens": 2, "completion_tokens": 4, "total_tokens": 6}},
+        {**text_event(), "choices": [], "usage": USAGE},
     ]
     upstream(in_events(sse(*events)))
     chunks = await ask(function, stream=True, n=2)
@@ -266,8 +275,33 @@ async def test_a_streams_choices_do_not_mix(upstream: Upstream, ask: Any, functi
     assert texts == {0: "aA", 1: "bB"}
     choices = [choice for chunk in chunks for choice in chunk.choices]
     assert [(c.index, c.finish_reason) for c in choices if c.finish_reason] == [(1, "stop"), (0, "length")]
-    assert [c.logprobs.model_dump() for c in choices if c.logprobs] == [logprobs]
+    assert [c.logprobs.model_dump() for c in choices if c.logprobs] == [LOGPROBS]
     assert [c.stop_reason for c in choices if getattr(c, "stop_reason", None)] == ["###"]
+
+
+@each("function", ["text_completion", "atext_completion"])
+@each("form", ["real", "fake", "whole answer to a stream"])
+async def test_all_of_a_streams_text_is_text(upstream: Upstream, ask: Any, function: str, form: str) -> None:
+    text = "<think>So.</think>It is. <tool_call>{}</tool_call>"
+    answer = {**text_event(text, finish="stop", logprobs=LOGPROBS, stop_reason="###"), "usage": USAGE}
+    streamed = in_events(sse(answer))
+    if form == "whole answer to a stream":
+        streamed = in_events(json.dumps(answer).encode(), content_type="application/json")
+    upstream(json_answer(answer) if form == "fake" else streamed)
+    chunks = await ask(function, stream=True, stream_options={"include_usage": True}, fake_stream=form == "fake")
+    said = read(chunks)
+    assert said["choices"] == {0: {"text": text, "finish": "stop", "logprobs": LOGPROBS}}
+    assert said["usage"] == (2, 4, 6)
+    assert [c.stop_reason for chunk in chunks for c in chunk.choices if getattr(c, "stop_reason", None)] == ["###"]
+
+
+@each("function", ["text_completion", "atext_completion"])
+async def test_one_choices_end_is_not_the_answers(upstream: Upstream, ask: Any, function: str) -> None:
+    """vLLM's ``continuous_usage_stats`` puts the usage so far into each event."""
+    events = [text_event("a"), text_event("b", index=1), text_event("A", finish="stop")]
+    upstream(in_events(sse(*({**event, "usage": USAGE} for event in events), done=False)))
+    with pytest.raises(Exception, match="the stream ended before the answer did"):
+        await ask(function, stream=True, n=2)
 
 
 @each("function", CALLS)
@@ -369,19 +403,81 @@ async def test_a_cache_tells_prompts_and_chats_apart(upstream: Upstream, monkeyp
     assert chat.choices[0].message.content == "a chat"
 
 
+@pytest.fixture
+def told_apart(upstream: Upstream, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """With a cache: makes a call, and gives what was answered, and whether the container was asked."""
+
+    def answer(seen: Seen) -> Answer:
+        text, whole = str(seen.json.get("prompt")), "messages" not in seen.json
+        if seen.path == STREAM_PATH:
+            events = [text_event(text, logprobs=LOGPROBS), text_event("other", index=1, finish="length")]
+            return in_events(sse(*events, text_event(finish="stop")))
+        if seen.json.get("stream"):
+            return Answer([sse({**completion("a chat"), "usage": USAGE})])
+        return json_answer(text_event(text, finish="stop") if whole else completion("a chat"))
+
+    server = upstream(answer)
+    monkeypatch.setattr(litellm, "cache", Cache())
+
+    async def call(kind: str, is_async: bool, prompt: Any = "Hi") -> tuple[str, bool]:
+        made: Any
+        asked, kept = len(server.seen), len(cast(Any, litellm.cache).cache.cache_dict)
+        keywords: dict[str, Any] = {"model": MODEL, "caching": True, "stream": kind.endswith("stream")}
+        name = "text_completion" if kind.startswith("text") else "completion"
+        keywords |= {"prompt": prompt} if kind.startswith("text") else {"messages": [{"role": "user", "content": "Hi"}]}
+        if is_async:
+            made = await getattr(litellm, f"a{name}")(**keywords)
+            made = [each async for each in made] if keywords["stream"] else [made]
+        else:
+            function = getattr(litellm, name)
+            made = await asyncio.to_thread(
+                lambda: list(function(**keywords)) if keywords["stream"] else [function(**keywords)]
+            )
+        was_asked = len(server.seen) > asked
+        while was_asked and kind != "text stream" and len(cast(Any, litellm.cache).cache.cache_dict) == kept:
+            await asyncio.sleep(0.01)  # LiteLLM writes into it in a task of its own
+        choices = [choice for each in made for choice in each.choices if choice.index == 0]
+        if name == "text_completion":
+            return "".join(choice.text for choice in choices), was_asked
+        said = [choice.delta if keywords["stream"] else choice.message for choice in choices]
+        return "".join(each.content or "" for each in said), was_asked
+
+    return call
+
+
+@both
+@each("second", ["text", "chat", "text stream", "chat stream"])
+@each("first", ["text", "chat", "text stream", "chat stream"])
+async def test_a_cache_mixes_up_no_kinds(told_apart: Any, first: str, second: str, is_async: bool) -> None:
+    said = {"text": "Hi", "chat": "a chat", "text stream": "Hi", "chat stream": "a chat"}
+    assert await told_apart(first, is_async) == (said[first], True)
+    assert await told_apart(second, is_async) == (said[second], second != first or second == "text stream")
+
+
+@both
+async def test_a_cache_tells_token_ids_from_their_json(told_apart: Any, is_async: bool) -> None:
+    prompts: list[Any] = [[1, 2], "[1, 2]", ["[1, 2]"]]
+    assert [await told_apart("text", is_async, prompt) for prompt in prompts] == [("[1, 2]", True)] * 3
+    assert [await told_apart("text", is_async, prompt) for prompt in prompts] == [("[1, 2]", False)] * 3
+
+
 async def test_callbacks_see_the_prompt_and_no_secret(upstream: Upstream, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[Any] = []
     done = asyncio.Event()
 
     class Collector(litellm.integrations.custom_logger.CustomLogger):
         async def async_log_success_event(self, kwargs: Any, *_: Any, **__: Any) -> None:
-            if kwargs["call_type"] == "atext_completion":  # not another test's, which LiteLLM logs late
+            if (
+                kwargs["optional_params"].get("aws_access_key_id") == "AKIA"
+            ):  # not another test's, which LiteLLM logs late
                 seen.append(kwargs)
                 done.set()
 
     upstream(json_answer({**text_event("x", finish="stop"), "usage": {"prompt_tokens": 1, "completion_tokens": 1}}))
     monkeypatch.setattr(litellm, "callbacks", [Collector(), stream_opening])
-    await litellm.atext_completion(prompt=[1, 2], model=MODEL, aws_secret_access_key="hush", aws_access_key_id="AKIA")
+    await litellm.atext_completion(
+        prompt=[1, 2], model="sagemaker_openai/asked-here", aws_secret_access_key="hush", aws_access_key_id="AKIA"
+    )
     await asyncio.wait_for(done.wait(), 30)
     logged = seen[0]["standard_logging_object"]
     assert (logged["call_type"], logged["prompt_tokens"], logged["completion_tokens"]) == ("atext_completion", 1, 1)
