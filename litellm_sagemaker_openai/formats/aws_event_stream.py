@@ -8,12 +8,13 @@ https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_runtime_ModelStrea
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator
 
 from botocore.eventstream import EventStreamBuffer, EventStreamMessage, ParserError
 
-from litellm_sagemaker_openai.formats.events import Decoder, Event, StreamFormatError
-from litellm_sagemaker_openai.upstream_errors import StreamedError, read_stream_exception
+from litellm_sagemaker_openai.formats.events import DONE, Decoder, Event, StreamFormatError
+from litellm_sagemaker_openai.upstream_errors import StreamedError, TruncatedStream, read_stream_exception
 
 EVENT_STREAM_TYPE = "application/vnd.amazon.eventstream"
 
@@ -34,6 +35,7 @@ class AwsEventStream:
         self._container = container
         self._held = bytearray()  # botocore's buffer copies all that it holds for each piece that is added
         self._buffer = EventStreamBuffer()
+        self._done = False
 
     def feed(self, data: bytes) -> Iterator[Event]:
         """The container's events that some more bytes complete.
@@ -44,15 +46,21 @@ class AwsEventStream:
         """
         self._held += data
         for message in self._messages():
-            yield from self._container.feed(_payload(message))
+            for event in self._container.feed(_payload(message)):
+                self._done = self._done or event == DONE
+                yield event
 
     def end(self) -> Iterator[Event]:
-        """What the end completes. Half a message is left unread: the container's events show whether some are missing.
+        """What the end completes.
 
         Raises:
             StreamFormatError: the container's bytes are not events.
+            TruncatedStream: half a message is left. The container's events do not show it where one of several choices
+                was to come, or the usage.
         """
         yield from self._container.end()
+        if self._held and not self._done:
+            raise TruncatedStream
 
     def _messages(self) -> Iterator[EventStreamMessage]:
         try:
@@ -65,7 +73,7 @@ class AwsEventStream:
                 self._buffer.add_data(bytes(self._held[:length]))
                 del self._held[:length]
                 yield from self._buffer
-        except ParserError as error:
+        except (ParserError, KeyError, UnicodeDecodeError, struct.error) as error:  # the last three of headers
             raise StreamFormatError(f"SageMaker's event stream is damaged: {error}") from error
 
 

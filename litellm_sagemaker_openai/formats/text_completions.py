@@ -16,7 +16,15 @@ from litellm_sagemaker_openai.formats.chat_request import stream_members
 from litellm_sagemaker_openai.formats.chunks import ChunkStream, chunk_stream
 from litellm_sagemaker_openai.formats.events import DONE, Decoder, Event
 from litellm_sagemaker_openai.formats.invocation_headers import session_params
-from litellm_sagemaker_openai.formats.whole_answer import counts_of, finish_reason_of, index_of, parsed, served_model
+from litellm_sagemaker_openai.formats.whole_answer import (
+    IDENTIFYING,
+    counts_of,
+    finish_reason_of,
+    index_of,
+    parsed,
+    served_model,
+    text_pieces,
+)
 from litellm_sagemaker_openai.litellm_seams.answers import text_completion_response
 from litellm_sagemaker_openai.litellm_seams.text_completions import carried_prompt
 from litellm_sagemaker_openai.refusals import Refusal
@@ -112,27 +120,40 @@ class _AsChat:
 
     def feed(self, data: bytes) -> Iterator[Event]:
         for event in self._decoder.feed(data):
-            yield _as_chat(event)
+            yield from _as_chat(event)
 
     def end(self) -> Iterator[Event]:
         for event in self._decoder.end():
-            yield _as_chat(event)
+            yield from _as_chat(event)
 
 
-def _as_chat(event: Event) -> Event:
-    """An event as a chat's. A whole answer, as a container gives it that cannot stream, becomes a whole answer."""
+def _as_chat(event: Event) -> Iterator[Event]:
+    """An event as a chat's. A whole answer, as a container gives it that cannot stream, becomes several.
+
+    Not a whole chat: nothing in a text completion's text is a model's reasoning, and the last event of a stream may
+    look the same, with a finish reason and a usage.
+    """
     if event == DONE or not isinstance(event, Mapping) or error_in(event) is not None or not event.get("choices"):
-        return event
+        yield event
+        return
     choices = _choices_of(event)
-    is_whole = event.get("usage") is not None and all(choice["finish_reason"] for choice in choices)
-    where = "message" if is_whole else "delta"
     rest = {name: value for name, value in event.items() if name not in ("object", "choices")}
-    return {**rest, "choices": [_moved(choice, where) for choice in choices]}
+    if event.get("usage") is None or not all(choice["finish_reason"] for choice in choices):
+        yield {**rest, "choices": [_with_delta(choice) for choice in choices]}
+        return
+    identity = {name: value for name, value in rest.items() if name in IDENTIFYING}
+    for choice in choices:
+        first, *more = list(text_pieces(choice["text"])) or [""]
+        yield {**rest, "choices": [_with_delta({**choice, "text": first, "finish_reason": None})]}
+        for piece in more:
+            yield {**identity, "choices": [{"index": choice["index"], "delta": {"content": piece}}]}
+        ending = {name: choice[name] for name in ("index", "finish_reason")}
+        yield {**identity, "choices": [{**ending, "delta": {}}]}
 
 
-def _moved(choice: Mapping[str, Any], where: str) -> dict[str, Any]:
+def _with_delta(choice: Mapping[str, Any]) -> dict[str, Any]:
     rest = {name: value for name, value in choice.items() if name != "text"}
-    return {**rest, where: {"content": choice["text"]}}
+    return {**rest, "delta": {"content": choice["text"]}}
 
 
 def _choices_of(answer: Any) -> list[dict[str, Any]]:

@@ -131,17 +131,18 @@ def _message_deltas(message: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     # LiteLLM's rule for whole answers: `reasoning_content`, `reasoning`, or what stands between <think> tags.
     reasoning, content = reasoning_and_content(message)
     for name, text in (("reasoning_content", reasoning), ("content", content)):
-        for piece in _text_pieces(text):
+        for piece in text_pieces(text):
             yield {name: piece}
     for position, call in enumerate(message.get("tool_calls") or []):
         function = call.get("function") or {}
-        arguments = _text_pieces(function.get("arguments"))
+        arguments = text_pieces(function.get("arguments"))
         yield {"tool_calls": [{**call, "index": position, "function": {**function, "arguments": next(arguments, "")}}]}
         for piece in arguments:
             yield {"tool_calls": [{"index": position, "function": {"arguments": piece}}]}
 
 
-def _text_pieces(text: Any) -> Iterator[Any]:
+def text_pieces(text: Any) -> Iterator[Any]:
+    """A whole answer's text as a stream's deltas have it."""
     if not isinstance(text, str):
         if text is not None:
             yield text

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import struct
+from binascii import crc32
 from typing import Any
 
 import pytest
@@ -10,7 +12,7 @@ import pytest
 from litellm_sagemaker_openai.formats.aws_event_stream import AwsEventStream
 from litellm_sagemaker_openai.formats.events import DONE, ServerSentEvents, StreamFormatError
 from litellm_sagemaker_openai.local.event_stream import model_stream_error, payload_part
-from litellm_sagemaker_openai.upstream_errors import FailureKind, StreamedError
+from litellm_sagemaker_openai.upstream_errors import FailureKind, StreamedError, TruncatedStream
 
 SSE = b'data: {"a":1}\n\ndata: {"b":"\xc3\xa9"}\n\ndata: [DONE]\n\n'
 EVENTS: list[Any] = [{"a": 1}, {"b": "é"}, DONE]
@@ -63,6 +65,27 @@ def test_another_exception_keeps_its_words(message: str) -> None:
 def test_what_is_no_event_stream_is_refused(data: bytes, said: str) -> None:
     with pytest.raises(StreamFormatError, match=said):
         read(data)
+
+
+@pytest.mark.parametrize(
+    "headers", [b"\x01a\x63", b"\x01a\x07\x00\x01\xff", b"\x05abc", b"\x01a\x07\x00\x02x"], ids=str
+)
+def test_headers_that_are_none(headers: bytes) -> None:
+    """Under checksums that are right: a type that is not known, text that is no UTF-8, too few bytes."""
+    prelude = struct.pack(">II", 16 + len(headers), len(headers))
+    message = prelude + struct.pack(">I", crc32(prelude)) + headers
+    with pytest.raises((StreamFormatError, StreamedError), match=r"damaged|no message"):
+        read(message + struct.pack(">I", crc32(message)))
+
+
+def test_half_a_message_at_the_end() -> None:
+    """The container's events need not show it: a choice that was to come, or the usage, may be what is missing."""
+    whole, last = payload_part(SSE[:15]), payload_part(SSE[15:])
+    for length in range(1, len(last)):
+        with pytest.raises(TruncatedStream):
+            read(whole + last[:length])
+    assert read(whole) == EVENTS[:1]
+    assert read(payload_part(SSE) + last[:20]) == EVENTS  # all was there
 
 
 def test_many_pieces_of_a_large_message_take_linear_work(monkeypatch: pytest.MonkeyPatch) -> None:
