@@ -41,8 +41,12 @@ def carried_prompt(content: Any) -> Any:
 def install() -> None:
     """Let token ids through, and all that a stream's chunks say. Idempotent."""
     litellm, main, utils = (importlib.import_module(name) for name in ("litellm", "litellm.main", "litellm.utils"))
-    for module in (litellm, main):
-        _replace(module, lookup.attribute(module, "text_completion"), _carrying_prompts)
+    own = lookup.attribute(main, "text_completion")
+    _replace(main, own, _carrying_prompts)
+    if lookup.attribute(litellm, "text_completion") is own:  # one function under both names, as pickle wants it
+        litellm.text_completion = main.text_completion
+    else:
+        _replace(litellm, lookup.attribute(litellm, "text_completion"), _carrying_prompts)
     wrapper = lookup.attribute(utils, "TextCompletionStreamWrapper")
     if wrapper is not None:
         _replace(wrapper, lookup.attribute(wrapper, "convert_to_text_completion_object"), _keeping_all)
@@ -60,12 +64,18 @@ def _replace(owner: Any, original: Any, make: Callable[[Callable[..., Any]], Cal
 
 def _carrying_prompts(text_completion: Callable[..., Any]) -> Callable[..., Any]:
     def with_carried_prompt(*args: Any, **call: Any) -> Any:
-        call.update(zip(("prompt", "model"), args[:2], strict=False))
-        prompt = call.get("prompt")
-        if not (isinstance(prompt, str) or _are_texts(prompt)) and "prompt" in call and goes_to_this_provider(call):
-            call["prompt"] = _CarriedPrompt(json.dumps(prompt, default=repr))
-            call["prompt"].value = prompt
-        return text_completion(*(call.pop(name) for name in ("prompt", "model")[: len(args)]), *args[2:], **call)
+        given = dict(zip(("prompt", "model"), args, strict=False))
+        asked = {**call, **given}
+        prompt = asked.get("prompt")
+        if isinstance(prompt, str) or _are_texts(prompt) or "prompt" not in asked or given.keys() & call.keys():
+            return text_completion(*args, **call)
+        if not goes_to_this_provider({**asked, "model": asked.get("model") or asked.get("engine")}):
+            return text_completion(*args, **call)
+        carried = _CarriedPrompt(json.dumps(prompt, default=repr))
+        carried.value = prompt
+        if args:
+            return text_completion(carried, *args[1:], **call)
+        return text_completion(**{**call, "prompt": carried})
 
     return with_carried_prompt
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import pickle
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -467,9 +468,7 @@ async def test_callbacks_see_the_prompt_and_no_secret(upstream: Upstream, monkey
 
     class Collector(litellm.integrations.custom_logger.CustomLogger):
         async def async_log_success_event(self, kwargs: Any, *_: Any, **__: Any) -> None:
-            if (
-                kwargs["optional_params"].get("aws_access_key_id") == "AKIA"
-            ):  # not another test's, which LiteLLM logs late
+            if kwargs["model"] == "asked-here":  # not another test's, which LiteLLM logs late
                 seen.append(kwargs)
                 done.set()
 
@@ -482,6 +481,22 @@ async def test_callbacks_see_the_prompt_and_no_secret(upstream: Upstream, monkey
     logged = seen[0]["standard_logging_object"]
     assert (logged["call_type"], logged["prompt_tokens"], logged["completion_tokens"]) == ("atext_completion", 1, 1)
     assert "hush" not in json.dumps(seen[0], default=str)
+
+
+def test_the_function_in_the_place_of_litellms_is_as_it_was() -> None:
+    function: Any = litellm.text_completion
+    assert pickle.loads(pickle.dumps(function)) is function is litellm.main.text_completion
+    for args, keywords in ((("Hi", "hosted_vllm/a"), {"model": "b"}), ((), {}), (([1], MODEL), {"prompt": [2]})):
+        with pytest.raises(TypeError) as error:
+            function(*args, **keywords)
+        with pytest.raises(TypeError) as litellms:
+            function.__wrapped__(*args, **keywords)
+        assert str(error.value) == str(litellms.value)
+
+
+def test_token_ids_by_the_older_name(runtime: Running) -> None:
+    response: Any = litellm.text_completion(prompt=[1, 2], engine=MODEL, max_tokens=30)
+    assert response.choices[0].text.endswith("wrote: 1 2")
 
 
 def test_installing_twice_changes_nothing() -> None:
