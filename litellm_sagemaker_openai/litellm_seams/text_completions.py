@@ -18,8 +18,10 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from litellm_sagemaker_openai.errors import bad_request
 from litellm_sagemaker_openai.litellm_seams import lookup
 from litellm_sagemaker_openai.litellm_seams.stream_opening import OURS, goes_to_this_provider
+from litellm_sagemaker_openai.refusals import Refusal
 from litellm_sagemaker_openai.upstream_errors import PROVIDER
 
 # What a chunk's choice has besides, or has for chats alone.
@@ -66,11 +68,15 @@ def _carrying_prompts(text_completion: Callable[..., Any]) -> Callable[..., Any]
     def with_carried_prompt(*args: Any, **call: Any) -> Any:
         given = dict(zip(("prompt", "model"), args, strict=False))
         asked = {**call, **given}
-        prompt = asked.get("prompt")
-        if isinstance(prompt, str) or _are_texts(prompt) or "prompt" not in asked or given.keys() & call.keys():
+        prompt, refusal = asked.get("prompt"), _refusal(asked)
+        is_plain = isinstance(prompt, str) or _are_texts(prompt) or "prompt" not in asked
+        if (is_plain and refusal is None) or given.keys() & call.keys():
             return text_completion(*args, **call)
-        if not goes_to_this_provider({**asked, "model": asked.get("model") or asked.get("engine")}):
+        model = asked.get("model") or asked.get("engine")
+        if not goes_to_this_provider({**asked, "model": model}):
             return text_completion(*args, **call)
+        if refusal is not None:
+            raise bad_request(refusal, model=str(model))
         carried = _CarriedPrompt(json.dumps(prompt, default=repr))
         carried.value = prompt
         if args:
@@ -78,6 +84,15 @@ def _carrying_prompts(text_completion: Callable[..., Any]) -> Callable[..., Any]
         return text_completion(**{**call, "prompt": carried})
 
     return with_carried_prompt
+
+
+def _refusal(asked: Mapping[str, Any]) -> Refusal | None:
+    """What is wrong with a call that LiteLLM would fail at by an error of its own, status 500, and try again."""
+    if "messages" in asked:
+        return Refusal("a text completion has a prompt, and no messages: leave one of them out", "messages")
+    if not isinstance(asked.get("stream"), bool | None):
+        return Refusal(f"stream must be true or false, not {asked['stream']!r:.100}", "stream")
+    return None
 
 
 def _are_texts(prompt: Any) -> bool:

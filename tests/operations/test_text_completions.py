@@ -199,6 +199,25 @@ async def test_a_chats_messages_are_no_prompt(upstream: Upstream, is_async: bool
     assert server.seen == []
 
 
+@each("function", CALLS)
+@each(
+    ("given", "said"),
+    [
+        ({"messages": [{"role": "user", "content": "u"}]}, "a prompt, and no messages"),
+        ({"stream": "true"}, "stream must be true or false, not 'true'"),
+    ],
+    ids=["messages", "stream"],
+)
+async def test_what_litellm_itself_fails_at(
+    upstream: Upstream, ask: Any, function: str, given: dict[str, Any], said: str
+) -> None:
+    """By an error of its own, status 500, which a Router tries again."""
+    server = upstream(b"")
+    with pytest.raises(litellm.BadRequestError, match=said):
+        await ask(function, **given)
+    assert server.seen == []
+
+
 @each("option", [{"aws_sagemaker_async": True}, {"api_key": "t"}, {"aws_sagemaker_async_filename": "f"}], ids=str)
 async def test_options_that_it_cannot_take(upstream: Upstream, ask: Any, option: dict[str, Any]) -> None:
     server = upstream(b"")
