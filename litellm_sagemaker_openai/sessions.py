@@ -44,7 +44,11 @@ async def aopen_session(model: str, **parameters: Any) -> Session:
 
 
 def close_session(model: str, session_id: str, **parameters: Any) -> None:
-    """Close a session, so that the container forgets it before its time. Parameters and errors as ``open_session``."""
+    """Close a session, so that the container forgets it before its time. Parameters and errors as ``open_session``.
+
+    Raises:
+        ValueError: an empty ``session_id``, with which a call would be one without a session.
+    """
     execution.complete(_call(model, session_id, CLOSE, parameters))
 
 
@@ -60,6 +64,8 @@ def _call(
     for name in parameters:
         if name not in _PARAMETERS and not name.startswith("aws_"):
             raise TypeError(f"a session takes no {name}; it takes {', '.join(_PARAMETERS)}, aws_…")
+    if not session_id:
+        raise ValueError("session_id must be a session's id, and it is empty")
     own = {"aws_sagemaker_chat_route": "invocations", "aws_sagemaker_session_id": session_id}
     given = {name: value for name, value in parameters.items() if name not in _APART}
     call = {

@@ -224,3 +224,20 @@ def test_an_upstream_keeps_its_own(monkeypatch: pytest.MonkeyPatch, upstream: Up
         monkeypatch.setenv("AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME", runtime.url)
         assert open_session("my-endpoint").id == "s-1"
     assert server.seen[0].headers["x-amzn-sagemaker-session-id"] == "NEW_SESSION"
+
+
+@both
+@each("header", ["", "; Expires=2026-11-26T10:00:00Z", " ;"])
+async def test_a_new_session_without_an_id(upstream: Upstream, is_async: bool, header: str) -> None:
+    upstream(Answer([b"Session created"], 200, "text/plain", {"x-amzn-sagemaker-new-session-id": header}))
+    with pytest.raises(litellm.BadGatewayError, match="no new session id"):
+        await opened(is_async)
+
+
+@both
+@each("session_id", ["", None])
+async def test_no_session_to_close(upstream: Upstream, is_async: bool, session_id: Any) -> None:
+    server = upstream(b"")
+    with pytest.raises(ValueError, match="session_id must be a session's id"):
+        await aclose_session(MODEL, session_id) if is_async else close_session(MODEL, session_id)
+    assert server.seen == []

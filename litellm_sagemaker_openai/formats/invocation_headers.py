@@ -117,8 +117,8 @@ def session_params(headers: Mapping[str, str]) -> dict[str, Any]:
         headers: the answer's, names in lower case or in a case-insensitive mapping.
     """
     told: dict[str, Any] = {}
-    if opened := headers.get(_NEW_SESSION_HEADER):
-        session_id, _, rest = opened.partition(";")
+    session_id, _, rest = headers.get(_NEW_SESSION_HEADER, "").partition(";")
+    if session_id.strip():
         told["sagemaker_new_session_id"] = session_id.strip()
         if (expires := rest.strip()).lower().startswith("expires="):
             told["sagemaker_session_expires"] = expires.partition("=")[2]

@@ -505,7 +505,7 @@ async def test_callbacks_see_the_prompt_and_no_secret(upstream: Upstream, monkey
 def test_the_function_in_the_place_of_litellms_is_as_it_was() -> None:
     function: Any = litellm.text_completion
     assert pickle.loads(pickle.dumps(function)) is function is litellm.main.text_completion
-    for args, keywords in ((("Hi", "hosted_vllm/a"), {"model": "b"}), ((), {}), (([1], MODEL), {"prompt": [2]})):
+    for args, keywords in ((("Hi", "hosted_vllm/a"), {"model": "b"}), (([1], MODEL), {"prompt": [2]})):
         with pytest.raises(TypeError) as error:
             function(*args, **keywords)
         with pytest.raises(TypeError) as litellms:
