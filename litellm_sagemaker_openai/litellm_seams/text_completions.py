@@ -43,12 +43,9 @@ def carried_prompt(content: Any) -> Any:
 def install() -> None:
     """Let token ids through, and all that a stream's chunks say. Idempotent."""
     litellm, main, utils = (importlib.import_module(name) for name in ("litellm", "litellm.main", "litellm.utils"))
-    own = lookup.attribute(main, "text_completion")
-    _replace(main, own, _carrying_prompts)
-    if lookup.attribute(litellm, "text_completion") is own:  # one function under both names, as pickle wants it
-        litellm.text_completion = main.text_completion
-    else:
-        _replace(litellm, lookup.attribute(litellm, "text_completion"), _carrying_prompts)
+    # One function under both names, as pickle wants it; then what an application has put in its place.
+    _replace(main, lookup.attribute(main, "text_completion"), _carrying_prompts, litellm)
+    _replace(litellm, lookup.attribute(litellm, "text_completion"), _carrying_prompts)
     wrapper = lookup.attribute(utils, "TextCompletionStreamWrapper")
     if wrapper is not None:
         _replace(wrapper, lookup.attribute(wrapper, "convert_to_text_completion_object"), _keeping_all)
@@ -56,12 +53,14 @@ def install() -> None:
         _replace(utils, known, functools.partial(_knowing, wrapper))
 
 
-def _replace(owner: Any, original: Any, make: Callable[[Callable[..., Any]], Callable[..., Any]]) -> None:
+def _replace(owner: Any, original: Any, make: Callable[[Callable[..., Any]], Callable[..., Any]], *others: Any) -> None:
     if original is None or getattr(original, OURS, False):
         return
     replacement = functools.wraps(original)(make(original))
     setattr(replacement, OURS, True)
-    setattr(owner, original.__name__, replacement)
+    name = original.__name__
+    for each in (owner, *(other for other in others if getattr(other, name, None) is original)):
+        setattr(each, name, replacement)
 
 
 def _carrying_prompts(text_completion: Callable[..., Any]) -> Callable[..., Any]:
