@@ -61,8 +61,9 @@ _REWRITE_MESSAGES = frozenset(
 _HEALTH = frozenset({"cooldown_time", "request_timeout", "router_settings_override"})
 _IN_ENTRIES = frozenset({"additional_drop_params", "stream_timeout", "timeout"})
 _ALL_OPERATORS = _OPERATORS | _REWRITE_MESSAGES | _HEALTH
-# What a model is asked, in the words of every route of a container's: /invocations tells them apart by the body.
-_QUESTIONS = frozenset({"input", "inputs", "messages", "prompt", "prompt_embeds", "text_inputs"})
+# What a model is asked, in the words of every route of a container's: /invocations tells them apart by the body, a
+# request that opens or closes a session among them (operations/session_requests.py).
+_QUESTIONS = frozenset({"input", "inputs", "messages", "prompt", "prompt_embeds", "requestType", "text_inputs"})
 _OTHER_OPERATIONS = frozenset(
     {"data_1", "data_2", "documents", "items", "queries", "query", "text_1", "text_2", "texts"}
 )
