@@ -160,6 +160,7 @@ CONCURRENCY_THRESHOLD = 10
 
 VARIANT = "AllTraffic"  # as SageMaker's SDK names an only variant
 TAG = "litellm-sagemaker-openai:endpoint"
+RUN_TAG = "litellm-sagemaker-openai:run"  # beside it, where a program deletes what it made itself, and that alone
 STARTUP_SECONDS = 1800  # to download and load a model of some 100 GB; SageMaker takes 60 to 3600
 LONGEST_WAIT_MINUTES = 60  # botocore's own limit: 120 looks, 30 s apart
 # SageMaker deletes nothing that is in one of these: `Cannot update in-progress endpoint`.
@@ -186,6 +187,7 @@ class Deployment:
     environment: Mapping[str, str] = field(repr=False)
     routing: Mapping[str, Any] | None = None
     context: str | None = None
+    run: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,7 +230,7 @@ class Request(NamedTuple):
 
 def requests_of(deployment: Deployment, host: Described | None = None) -> list[Request]:
     """What creates it, in order. ``host`` is what DescribeEndpoint says of an endpoint that a component is added to."""
-    tags = [{"Key": TAG, "Value": deployment.endpoint}]
+    tags = tags_of(deployment.endpoint, deployment.run)
     model = model_name(deployment.endpoint, deployment.component)
     container: dict[str, Any] = {"Image": deployment.image, "Environment": dict(deployment.environment)}
     if deployment.model.startswith("s3://"):
@@ -291,9 +293,15 @@ def adapter_request(adapter: Adapter, base: str) -> Request:
             "InferenceComponentName": adapter.component,
             "EndpointName": adapter.endpoint,
             "Specification": {"BaseInferenceComponentName": base, "Container": {"ArtifactUrl": adapter.artifact}},
-            "Tags": [{"Key": TAG, "Value": adapter.endpoint}],
+            "Tags": tags_of(adapter.endpoint),
         },
     )
+
+
+def tags_of(endpoint: str, run: str | None = None) -> list[dict[str, str]]:
+    """By which it is known what was made for an endpoint, and in which run of a program that deletes it again."""
+    tags = {TAG: endpoint, **({RUN_TAG: run} if run else {})}
+    return [{"Key": key, "Value": value} for key, value in tags.items()]
 
 
 def environment_of(
@@ -573,7 +581,9 @@ def base_of(component: Described) -> str | None:
     return name
 
 
-def targets_of(client: Any, endpoint: str, component: str | None, force: bool) -> list[Resource]:
+def targets_of(
+    client: Any, endpoint: str, component: str | None, force: bool, run: str | None = None
+) -> list[Resource]:
     """What there is to delete, in the order in which SageMaker lets it go.
 
     Args:
@@ -582,9 +592,10 @@ def targets_of(client: Any, endpoint: str, component: str | None, force: bool) -
         component: this one alone, with the adapters on it and its model.
         force: whether a component, an endpoint and its configuration that something else made may go, too. Models
             are found by their names, so what something else made stays; a model costs nothing.
+        run: only what was made with this ``--run``; what something else made stays.
 
     Raises:
-        click.ClickException: something else made one of them.
+        click.ClickException: something else made one of them, and no run is named.
     """
     host = Resource("Endpoint", endpoint)
     there = components_on(client, host)
@@ -600,9 +611,12 @@ def targets_of(client: Any, endpoint: str, component: str | None, force: bool) -
     for each, described in found.items():
         if (on := described.get("EndpointName", endpoint)) != endpoint:
             raise click.ClickException(f"{each} is on the endpoint {on}, not on {endpoint}")
-    tag = {"Key": TAG, "Value": endpoint}
+    wanted = tags_of(endpoint, run)
     arns = {each: described[f"{each.kind}Arn"] for each, described in found.items()}
-    ours = {each for each, arn in arns.items() if tag in client.list_tags(ResourceArn=arn)["Tags"]}
+    tags = {each: client.list_tags(ResourceArn=arn)["Tags"] for each, arn in arns.items()}
+    ours = {each for each in found if all(tag in tags[each] for tag in wanted)}
+    if run:
+        return [each for each in found if each in ours]
     others = [each for each in named if each in found and each not in ours]
     if others and not force:
         listed = ", ".join(map(str, others))
@@ -813,6 +827,7 @@ _OF_A_MODEL = (
 @click.option("--force", is_flag=True, help="With --delete: what something else made, too.")
 @click.option("--dry-run", is_flag=True, help="Print the requests as JSON and change nothing.")
 @click.option("--poll", default=15.0, show_default=True, type=click.FloatRange(0), help="Seconds between two looks.")
+@click.option("--run", hidden=True, help="Tags what is made; with --delete, only what has this tag is deleted.")
 def main(
     endpoint: str,
     model: str | None,
@@ -837,6 +852,7 @@ def main(
     force: bool,
     dry_run: bool,
     poll: float,
+    run: str | None,
 ) -> None:
     """Deploy a model to SageMaker as ENDPOINT, or as an inference component on it, or delete it.
 
@@ -859,7 +875,7 @@ def main(
 
     if deletes:
         with failures():
-            delete_all(watcher(), endpoint, component, force, dry_run, delete_it)
+            delete_all(watcher(), endpoint, component, force, dry_run, delete_it, run)
         return
     if adapter:
         refuse_what_a_base_has(click.get_current_context())
@@ -889,6 +905,7 @@ def main(
             environment=environment_of(kind, model, gpus, more, token, lora=lora),
             routing=checked_routing(routing, prefix_length, concurrency_threshold),
             context=kind.context,
+            run=run,
         )
         if dry_run:
             show(requests_of(deployment))
@@ -917,8 +934,9 @@ def delete_all(
     force: bool,
     dry_run: bool,
     delete_it: Callable[[str | None], str],
+    run: str | None = None,
 ) -> None:
-    targets = targets_of(watcher.client, endpoint, component, force)
+    targets = targets_of(watcher.client, endpoint, component, force, run)
     if dry_run:
         show([each.request("Delete") for each in targets])
         return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import secrets
 import shlex
 import signal
 import sys
@@ -56,9 +57,9 @@ def deployed(
     Raises:
         click.ClickException: something has its name already, it could not be made, or something of it is left.
     """
-    name = target.endpoint
+    name, run = target.endpoint, secrets.token_hex(8)  # by which what others make of the same name meanwhile is told
     where = ["--region", region, *(["--profile", profile] if profile else [])]
-    deploy = partial(_run_deploy_endpoint, [name, *where, "--poll", str(poll)])
+    deploy = partial(_run_deploy_endpoint, [name, *where, "--poll", str(poll), "--run", run])
     client = control_plane.client(region, profile)
     if there := deploy_endpoint.targets_of(client, name, None, force=True):
         raise click.ClickException(
@@ -72,7 +73,7 @@ def deployed(
             try:
                 deleting()
                 _delete(partial(deploy, ["--delete"]), poll)
-                left = [str(each) for each in deploy_endpoint.targets_of(client, name, None, force=True)]
+                left = [str(each) for each in deploy_endpoint.targets_of(client, name, None, False, run)]
             except BaseException:
                 _say(_left(f"what was made for {name} may be left, and is billed", name, where))
                 raise

@@ -250,3 +250,43 @@ def test_a_mistake_is_said_before_anything_is_made(
     assert "--role or SAGEMAKER_ROLE must be the execution role's ARN" in result.stderr
     assert "SM_VLLM" not in result.output
     assert not aws_apis.sagemaker.calls
+
+
+def taken(sagemaker: Any, monkeypatch: pytest.MonkeyPatch, at: str, *, by_hand: bool) -> None:
+    """Somebody makes the same name right before this operation: by hand, or with examples/deploy_endpoint.py."""
+    call, others = deploy_endpoint.call, [True]
+
+    def second(client: Any, request: Any) -> Any:
+        if request.operation == at and others:
+            others.pop()
+            if by_hand:
+                made_by_hand(sagemaker, NAME)
+            else:
+                arguments = [NAME, "--model", "Qwen/Qwen3-8B", "--region", REGION, "--poll", "0"]
+                assert CliRunner().invoke(deploy_endpoint.main, arguments).exit_code == 0
+        return call(client, request)
+
+    monkeypatch.setattr(deploy_endpoint, "call", second)
+
+
+@each("by_hand", [True, False])
+@each("at", ["DescribeEndpoint", "CreateModel"])
+def test_a_name_that_is_taken_meanwhile_is_not_deleted(
+    at: str, by_hand: bool, run: Run, sagemaker: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    check = deploy_endpoint.targets_of
+
+    def free_then_taken(*arguments: Any, **more: Any) -> Any:
+        found = check(*arguments, **more)
+        monkeypatch.setattr(deploy_endpoint, "targets_of", check)
+        taken(sagemaker, monkeypatch, at, by_hand=by_hand)
+        return found
+
+    monkeypatch.setattr(deploy_endpoint, "targets_of", free_then_taken)
+    compares(monkeypatch, fails)
+    result = run(*DEPLOY)
+    assert result.exit_code == 1
+    assert " exist" in result.stderr
+    config, model = (f"{NAME}-1", f"{NAME}-weights") if by_hand else (NAME, NAME)
+    assert what_there_is(sagemaker) == {**NOTHING, "endpoints": [NAME], "configs": [config], "models": [model]}
+    assert sagemaker.describe_endpoint(EndpointName=NAME)["EndpointStatus"] == "InService"
