@@ -8,7 +8,7 @@ sent or not read, the base model answers without a word.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +22,7 @@ QUESTION: Mapping[str, Any] = {
 }
 WITHOUT_LOGPROBS = {name: value for name, value in QUESTION.items() if name != "logprobs"}
 
-_NAME = "adapter"
+_NAME, _SILENT = "adapter", "an answer without a word"
 # Log probabilities of one model differ from call to call with what else is in its batch; more than this, and more than
 # twice what the base differs from itself, is another model's.
 _NOISE = 0.05
@@ -42,6 +42,9 @@ class Sample:
 
     text: str
     logprobs: tuple[float, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.text or self.logprobs)
 
     def differs(self, other: Sample, noise: float = 0.0) -> bool:
         return self.text != other.text or self.distance(other) > max(_NOISE, 2 * noise)
@@ -72,14 +75,17 @@ def compared(base: str, of_base: Iterable[Sample], adapter: Sample, invoked: Sam
         invoked: the adapter's on ``/invocations``; where it was not had, why not, or nothing where it was not needed.
     """
     first, again = of_base
-    if not first.text and not first.logprobs:
+    if not first:
         return Step(_NAME, "skipped", f"not compared with {base}, which answered without a word")
     if first.differs(again):
         detail = f"{base} answers the same question differently at temperature 0, so that nothing can be compared"
         return Step(_NAME, "skipped", detail)
+    if not adapter:
+        return not_compared(base, "it answered without a word")
     noise = first.distance(again)
     if first.differs(adapter, noise):
         return Step(_NAME, "ok", f"its answer is not that of {base}, on which it stands")
+    invoked = invoked or _SILENT
     if isinstance(invoked, str):
         detail = f"its answer is that of {base}, which may be answering for it; on /invocations: {invoked}"
         return Step(_NAME, "warning", detail, f"{_UNKNOWN}; {_WAY_OUT}")
@@ -89,6 +95,15 @@ def compared(base: str, of_base: Iterable[Sample], adapter: Sample, invoked: Sam
     detail = f"its answer is that of {base}, on /openai/v1 and on /invocations: the base may be answering for it"
     advice = f"see whether it was loaded, in the container's log, and whether it changes such an answer; {_UNKNOWN}"
     return Step(_NAME, "warning", detail, advice)
+
+
+def confirmed(of_base: Iterable[Sample], ask: Callable[[], Sample]) -> Sample:
+    """An answer; one that differs from the base's is asked for once more, as a busy base differs from itself at times,
+    and the second one counts.
+    """
+    first, again = of_base
+    sample = ask()
+    return ask() if first.differs(sample, first.distance(again)) else sample
 
 
 def not_compared(base: str, reason: str) -> Step:

@@ -293,13 +293,13 @@ def adapter_step(endpoint: Endpoint, base: str, show_progress: ShowProgress) -> 
             first = of_base.sample(question)
         bases = first, of_base.sample(question)
         asked = endpoint
-        adapter = endpoint.sample(question)
+        adapter = adapters.confirmed(bases, lambda: endpoint.sample(question))
     except FAILURES as error:
         return adapters.not_compared(base, asked.failed("adapter", error).detail)
     invoked: adapters.Sample | str = ""
     if adapters.needs_invocations(bases, adapter):
         try:
-            invoked = endpoint.sample(question, by_invocations=True)
+            invoked = adapters.confirmed(bases, lambda: endpoint.sample(question, by_invocations=True))
         except FAILURES as error:
             invoked = endpoint.failed("adapter", error).detail
     return adapters.compared(base, bases, adapter, invoked)

@@ -721,6 +721,35 @@ class TestAdapters:
         upstream(adapter_container(base, sampled("I am a model.", -0.57), OF_BASE, again))
         assert checked("my-gpus/legal")["adapter"].status == "warning"
 
+    @each(
+        ("adapter", "invoked", "status", "said"),
+        [
+            (sampled(""), OF_ADAPTER, "skipped", "not compared with coder: it answered without a word"),
+            (json_answer({"detail": "busy"}), OF_ADAPTER, "skipped", "not compared with coder: it answered without"),
+            (OF_BASE, sampled(""), "warning", "coder, which may be answering for it; on /invocations: an answer without"),
+        ],
+    )
+    def test_no_answer_is_not_another_answer(
+        self, adapter: Answer, invoked: Answer, status: str, said: str, upstream: Upstream
+    ) -> None:
+        upstream(adapter_container(OF_BASE, adapter, invoked))
+        step = checked("my-gpus/legal")["adapter"]
+        assert (step.status, said in step.detail) == (status, True), step
+
+    @each(("route", "status"), [("/openai/v1", "warning"), ("/invocations", "warning")])
+    def test_an_answer_that_differs_once_may_be_the_bases(self, route: str, status: str, upstream: Upstream) -> None:
+        """What else is in its batch can change a model's words at temperature 0 as well."""
+        often, otherwise = adapter_container(OF_BASE, OF_BASE, OF_BASE), iter([sampled("I am one model.", -0.5, -1.0)])
+
+        def answer(seen: Seen) -> Answer:
+            of_adapter = "legal" in seen.path or seen.path.endswith("/invocations")
+            if of_adapter and route in seen.path and seen.json.get("temperature") == 0:
+                return next(otherwise, OF_BASE)
+            return often(seen)
+
+        upstream(answer)
+        assert checked("my-gpus/legal")["adapter"].status == status
+
     def test_what_is_no_log_probability_is_left_out(self, upstream: Upstream) -> None:
         """A number of 400 digits, and what JSON has not."""
         odd = sampled("I am a model.", 10**400, float("nan"))
