@@ -183,8 +183,9 @@ def _words_of(answer: Answer, whole: Any, redact: Redact) -> tuple[str, str]:
     if message is None and whole is not None:
         return "", ""  # JSON without an error in it may have what a model says
     if message is None:
-        message = answer.body[: 8 * _MOST_WORDS].decode(errors="replace")
-    message = message[: 8 * _MOST_WORDS]
+        message = answer.body[: 9 * _MOST_WORDS].decode(errors="replace")
+    if len(message) > 8 * _MOST_WORDS:
+        message = re.sub(r"\S*\Z", "", message[: 8 * _MOST_WORDS])  # a piece of a name is not known to be one
     quotation = _QUOTATION.fullmatch(message)
     if quotation is None:
         return _short(redact(message)), ""

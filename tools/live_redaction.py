@@ -17,7 +17,7 @@ from urllib.parse import unquote
 WITHHELD = "<left out: a name in it is a common word>"
 _PIECE, _STEP = 8, 4  # a piece of a secret that has 11 characters has one of these in it
 _DECODINGS = 2
-_BASE64, _TEXTS = re.compile(r"[A-Za-z0-9+/_-]{12,}"), re.compile(r"[ -~]{5,}")
+_BASE64, _TEXTS = re.compile(r"[A-Za-z0-9+/_-]{7,}"), re.compile(r"[ -~]{5,}")
 # What is private wherever it is, by its form, and what stands in its place. The order counts: the last ones would take
 # parts of the first ones.
 _FORMS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
@@ -40,11 +40,12 @@ _FORMS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (r"(?i)\b[\w-]+(?:\.[\w-]+)*\.(?:internal|local|lan|corp|intranet|vpce\.amazonaws\.com)\b", "<host>"),
         (r"\b\d{1,3}(?:\.\d{1,3}){3}(?::\d+)?\b", "<ip>"),
         (r"(?i)\b[0-9a-f]{0,4}(?::[0-9a-f]{0,4}){5,7}\b", "<ip>"),
+        (r"(?i)(?<![\w:])(?:(?:[0-9a-f]{1,4}:){1,6}|:):[0-9a-f]{1,4}(?::[0-9a-f]{1,4}){0,6}(?![\w:])", "<ip>"),
         (r"(?i)\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b", "<id>"),
         (r"\b\d{8}T\d{6}Z\b|\b\d{4}-\d\d-\d\d[T ]\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?:Z|[+-]\d\d:?\d\d)?", "<time>"),
         (r"(?:[A-Za-z]:\\+Users|/(?:home|Users|root|opt|usr|var|tmp|mnt|etc|srv|app|workspace))[/\\][^\s\"'<>,;)]+",
          "<path>"),
-        (r"\d{12,}|\b\d{4}-\d{4}-\d{4}\b", "<account>"),
+        (r"\d{12,}|\b\d{4}([ -])\d{4}\1\d{4}\b", "<account>"),
         (r"(?i)(?=[0-9a-f]*\d)(?<![0-9a-z])[0-9a-f]{16,}(?![0-9a-z])", "<id>"),
     )
 )  # fmt: skip
@@ -52,7 +53,7 @@ _FORMS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
 _OPAQUE = re.compile(r"(?=[\w+/=-]*[A-Z])(?=[\w+/=-]*[a-z])(?=[\w+/=-]*\d)[\w+/=-]{32,}")
 # Forms that no report may have, whatever it is about.
 _NEVER = (
-    ("an account id", re.compile(r"\d{12,}|\b\d{4}-\d{4}-\d{4}\b")),
+    ("an account id", re.compile(r"\d{12,}|\b\d{4}([ -])\d{4}\1\d{4}\b")),
     ("an access key id", re.compile(r"(?i)(?:AKIA|ASIA)[A-Z0-9]{12,}")),
     ("an ARN", re.compile(r"(?i)arn(?::|%3a)aws")),
 )
@@ -101,8 +102,8 @@ class Redactor:
     def _redacted_word(self, word: str) -> str:
         if self._own.issuperset(re.findall(r"[\w-]+", word.lower())):
             return word
-        redacted = self(word[:200])
-        return redacted if re.fullmatch(r"[\w.<> :/+$-]{0,80}", redacted) else "<other>"
+        redacted = self(word) if len(word) <= 200 else ""  # a piece of a name is not known to be one
+        return redacted if redacted and re.fullmatch(r"[\w.<> :/+$-]{0,80}", redacted) else "<other>"
 
     def leaks(self, text: str) -> list[str]:
         """What is in a text that must not be: its kinds, and never itself. Common words are not looked for."""
@@ -133,9 +134,8 @@ def _windows(secret: str) -> Iterator[str]:
 
 
 def _name(name: str) -> re.Pattern[str]:
-    """A name as it is found: one with a hyphen or a digit anywhere, also within words; a plain word as a word."""
-    plain = len(name) < 6 or re.search(r"[^A-Za-z]", name) is None
-    around = (r"(?<![A-Za-z])", r"(?![A-Za-z])") if plain else ("", "")
+    """A name as it is found: anywhere, also within words; a short one, which other words have in them, as a word."""
+    around = (r"(?<![A-Za-z])", r"(?![A-Za-z])") if len(name) < 6 else ("", "")
     return re.compile(f"(?i){around[0]}{re.escape(name)}{around[1]}")
 
 

@@ -170,3 +170,15 @@ def test_what_decides_is_pure(module: str) -> None:
 def test_cases() -> None:
     names = [case.name for case in CASES]
     assert len(set(names)) == len(names)
+
+
+def test_no_piece_of_a_name_is_left_where_a_message_is_cut() -> None:
+    """A message may be longer than what is read of it, and what stands before a name may be taken out."""
+    redact = Redactor({"acme-prod-7": "<endpoint>"}, [])
+    for before in ("/home/" + "q" * 5700, "word " * 1200):
+        for length in range(5570, 5600, 7):
+            message = f"{before[:length]} 210987654321 acme-prod-7 and more"
+            for body in (json.dumps({"message": message}).encode(), message.encode()):
+                words = seen(Answer(400, {"content-type": "application/json"}, body), redact).words
+                assert "2109" not in words
+                assert "acme" not in words

@@ -97,7 +97,9 @@ def test_what_is_private_is_taken_out_however_it_is_written(private: str, encodi
         ("coder, coder2 and a decoder of codersets", "<component>, <component>2 and a decoder of codersets"),
         ("/aws/sagemaker/Endpoints/acme-prod-7 acct123456789012x",
          "/aws/sagemaker/Endpoints/<endpoint> acct<account>x"),
-        ("account 1234-5678-9012", "account <account>"),
+        ("mmustermannlab of XMmustermann", "<user>lab of X<user>"),
+        ("name Y29kZXI= alone", "<left out>"),
+        ("account 1234-5678-9012, 1234 5678 9012", "account <account>, <account>"),
         ("user mmustermann in /home/mmustermann/project/x.py", "user <user> in <path>"),
         (r"C:\Users\mmustermann\x.py", "<path>"),
         ('File "/usr/local/lib/python3.12/dist-packages/vllm/x.py", line 3', 'File "<path>", line 3'),
@@ -106,6 +108,8 @@ def test_what_is_private_is_taken_out_however_it_is_written(private: str, encodi
         ("vpce-0abc-x1y2.runtime.sagemaker.us-west-2.vpce.amazonaws.com", "<host>"),
         ("ip-10-0-12-7.us-west-2.compute.internal at 10.0.12.7:8080", "<host> at <ip>"),
         ("fe80:0:0:0:1:2:3:4", "<ip>"),
+        ("fd00:ec2::254 and [fe80::1]:8080, ::ffff:a:b", "<ip> and [<ip>]:8080, <ip>"),
+        ("std::string at 12:30:45", "std::string at 12:30:45"),
         ("s3://acme-models/qwen/ by jane.doe@acme.example", "<s3> by <address>"),
         ("HF_TOKEN=hf_abcdefghij, DB_PASSWORD: 'hunter22'", "HF_TOKEN=<secret>, DB_PASSWORD: '<secret>'"),
         ('"AWS_SECRET_ACCESS_KEY": "wJalrXUtnFEMI"', '"AWS_SECRET_ACCESS_KEY": "<secret>"'),
@@ -153,6 +157,8 @@ def test_words_of_a_protocol() -> None:
     assert REDACT.word("210987654321") == "<account>"
     assert REDACT.word("| <script>alert('a key of a model's own')</script> |") == "<other>"
     assert len(REDACT.word("a" * 10_000)) <= 80
+    for length in range(180, 200):  # nothing of a name is left where it is cut
+        assert REDACT.word(f"{'A1b' * 100}"[:length] + " acme-prod-7 210987654321") == "<other>"
 
 
 def test_it_shows_no_secret() -> None:
