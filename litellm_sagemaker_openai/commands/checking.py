@@ -155,6 +155,8 @@ def _steps(options: CheckOptions, show_progress: ShowProgress) -> Iterator[Step]
         yield step
     if chats and (base := diagnosis.base_of(options.target, found)):
         yield adapter_step(endpoint, base, show_progress)
+    elif chats:
+        yield from diagnosis.unseen_base(options.target, found)
 
 
 def _probed_steps(endpoint: Endpoint, caller: str, known: Facts, show_progress: ShowProgress) -> Iterator[Step]:

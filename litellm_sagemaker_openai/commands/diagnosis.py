@@ -136,6 +136,15 @@ def base_of(target: Target, found: Found | Exception | None) -> str | None:
     return bases.get(target.component)
 
 
+def unseen_base(target: Target, found: Found | Exception | None) -> list[Step]:
+    """The step of an adapter, where nothing tells whether the component is one; no step where that is known."""
+    needed = "sagemaker:DescribeInferenceComponent"
+    if not isinstance(found, Found) or target.component is None or needed not in found.not_permitted:
+        return []
+    detail = f"not seen whether this is one: {needed} is not allowed"
+    return [Step("adapter", "skipped", detail, f"to have it checked, allow {needed}")]
+
+
 def routing(endpoint: Listed, not_permitted: Sequence[str]) -> list[Step]:
     """How SageMaker chooses among the endpoint's instances; no step where there is nothing to choose, or to be seen."""
     unset = [each for each in endpoint.routing if each.strategy is None and (each.instances or 0) > 1]

@@ -770,6 +770,17 @@ class TestAdapters:
         models = {seen.path.split("/")[4]: seen.json["model"] for seen in server.seen}
         assert models == {"legal": "legal", "coder": ""}
 
+    def test_whether_it_is_an_adapter_may_not_be_seen(self, aws_apis: Aws, upstream: Upstream) -> None:
+        aws_apis.sagemaker.refuses("DescribeInferenceComponent")
+        upstream(adapter_container(OF_BASE, OF_BASE, OF_BASE))
+        step = checked("my-gpus/legal")["adapter"]
+        assert step == Step(
+            "adapter",
+            "skipped",
+            "not seen whether this is one: sagemaker:DescribeInferenceComponent is not allowed",
+            "to have it checked, allow sagemaker:DescribeInferenceComponent",
+        )
+
     def test_the_base_itself(self, upstream: Upstream) -> None:
         upstream(container())
         assert "adapter" not in checked("my-gpus/coder")
