@@ -544,7 +544,8 @@ def create(
             try:
                 call(client, request)
             except ClientError as error:
-                if "already existing" not in str(error):  # so botocore asked again, after an answer that was lost
+                asked_again = error.response.get("ResponseMetadata", {}).get("RetryAttempts", 0) > 0
+                if "already existing" not in str(error) or not asked_again:  # where it was, an answer may be lost
                     made.pop()
                 raise
             if price := (prices or {}).get(request.resource):
@@ -864,6 +865,8 @@ def main(
     endpoint, component = checked_names(endpoint, component)
     if force and not deletes:
         raise click.UsageError("--force goes with --delete")
+    if deletes and adapter:
+        raise click.UsageError(f"--delete takes a name, such as {endpoint}/my-adapter, and no --adapter")
     if base and not adapter:
         raise click.UsageError("--base goes with --adapter")
     with failures():

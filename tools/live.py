@@ -141,12 +141,18 @@ def _confirm(yes: bool) -> None:
     Raises:
         click.UsageError: nobody can be asked.
         click.exceptions.Abort: the answer is no.
+        KeyboardInterrupt: there is none.
     """
     if yes:
         return
     if not sys.stdin.isatty():
         raise click.UsageError("there is no terminal to ask in: give --yes (YES=1) where that is meant")
-    click.confirm("Go on?", abort=True, err=True)
+    try:
+        agreed = click.confirm("Go on?", err=True)
+    except click.exceptions.Abort:  # Ctrl+C
+        raise KeyboardInterrupt from None
+    if not agreed:
+        raise click.exceptions.Abort
 
 
 def _say(text: str) -> None:

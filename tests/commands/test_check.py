@@ -726,7 +726,12 @@ class TestAdapters:
         [
             (sampled(""), OF_ADAPTER, "skipped", "not compared with coder: it answered without a word"),
             (json_answer({"detail": "busy"}), OF_ADAPTER, "skipped", "not compared with coder: it answered without"),
-            (OF_BASE, sampled(""), "warning", "coder, which may be answering for it; on /invocations: an answer without"),
+            (
+                OF_BASE,
+                sampled(""),
+                "warning",
+                "coder, which may be answering for it; on /invocations: an answer without",
+            ),
         ],
     )
     def test_no_answer_is_not_another_answer(

@@ -579,6 +579,32 @@ def test_an_endpoint_that_is_there_although_the_answer_was_lost(run: Run, monkey
     assert "Error: CreateEndpoint: ValidationException: Cannot create already existing endpoint." in result.stderr
 
 
+def test_what_somebody_else_made_right_before_was_not_made_here(
+    run: Run, sagemaker: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    call = deploy_endpoint.call
+
+    def second(client: Any, request: Any) -> Any:
+        if request.operation == "CreateModel":
+            call(client, request)
+        return call(client, request)
+
+    monkeypatch.setattr(deploy_endpoint, "call", second)
+    result = run(*CREATE)
+    assert result.exit_code == 1
+    assert result.stderr.startswith("Error: CreateModel: ValidationException: Cannot create already existing model ")
+
+
+def test_an_adapter_is_deleted_by_its_name(run: Run, sagemaker: Any) -> None:
+    """And not the endpoint that it is on, which is all that was named."""
+    assert run(*CREATE).exit_code == 0
+    before = what_there_is(sagemaker)
+    result = run("my-endpoint", "--delete", "--adapter", "s3://bucket/legal.tar.gz", "--region", REGION)
+    assert result.exit_code == 2
+    assert "--delete takes a name, such as my-endpoint/my-adapter, and no --adapter" in result.stderr
+    assert what_there_is(sagemaker) == before
+
+
 # The Hugging Face token
 
 

@@ -366,6 +366,17 @@ def test_it_asks_before_it_sends_anything(monkeypatch: pytest.MonkeyPatch, tmp_p
     assert list(tmp_path.glob("*.md")) == []
 
 
+@each(("key", "status"), [("\x03", 130), ("\x04", 130), ("\r", 1)])
+def test_stopped_at_the_question(key: str, status: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with changed({}) as server:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME", server.url)
+        with in_terminal([*ALL[:-1]], os.environ, module="tools.live") as terminal:
+            terminal.wait_for("Go on? [y/N]")
+            terminal.type(key)
+            assert terminal.wait_for_the_end() == status
+    assert server.seen == []
+
+
 def test_the_page_shows_what_is_printed(run: Callable[..., Result], monkeypatch: pytest.MonkeyPatch) -> None:
     [shown] = [block.output for block in BLOCKS if block.page == PAGE and block.output]
     with changed({"an unknown endpoint": status(404)}, {"my-endpoint": ()}) as server:
