@@ -28,7 +28,7 @@ _NOT_COMPARED = frozenset(
 _WORDS = frozenset(("ErrorCode", "OriginalStatusCode", "code", "finish_reason", "object", "role", "type"))
 # Whose value is JSON in itself, where that was asked for.
 _JSON_TEXTS = ("choices[].message.content", "choices[].message.tool_calls[].function.arguments")
-_MESSAGES = ("message", "Message", "OriginalMessage")
+_MESSAGES = ("message", "Message", "OriginalMessage", "detail")  # the last: FastAPI's, and so vLLM's
 _REASONING = ("reasoning", "reasoning_content")
 # As seen (tests/wire/sagemaker): the container's body, quoted, its own quotes escaped or not.
 _QUOTATION = re.compile(r'(?s)(.* with message )"(.*)"(\.?(?: See .*)?)')
@@ -257,13 +257,13 @@ def _order_of(events: Iterable[Event], redact: Redact) -> tuple[str, ...]:
         if not isinstance(parts, list) or not parts or (isinstance(event, dict) and "error" in event):
             whole.append(_kind_of(event, redact))
             continue
-        whole.append("choices")
+        whole.append("choices with usage" if isinstance(event, dict) and event.get("usage") else "choices")
         for part in parts:
             index = part.get("index") if isinstance(part, dict) else None
             name = f"choice {index}" if isinstance(index, int) else "a choice without index"
             choices.setdefault(name, []).append(_kind_of_choice(part, redact))
     parts_of = [f"{name}: {', '.join(_collapsed(kinds))}" for name, kinds in sorted(choices.items())]
-    return (*parts_of, f"stream: {', '.join(_collapsed(whole)) or 'nothing'}")
+    return (*parts_of, f"stream: {', '.join(_counted(whole)) or 'nothing'}")
 
 
 def _kind_of(event: Event, redact: Redact) -> str:
@@ -285,6 +285,13 @@ def _kind_of_choice(choice: Any, redact: Redact) -> str:
     # thinks may have no tokens left for anything else.
     kinds = {"text" if name in ("content", *_REASONING) else redact.word(name) for name in delta if delta[name]}
     return " ".join(sorted(kinds | ({"finish"} if choice.get("finish_reason") else set()))) or "nothing"
+
+
+def _counted(kinds: Iterable[str]) -> Iterator[str]:
+    """As many chunks of text come as chance has it; of all else, the number is told."""
+    for kind, alike in groupby(kinds):
+        number = len(list(alike))
+        yield kind if number == 1 or kind.startswith("choices") else f"{kind} {number} times"
 
 
 def _collapsed(kinds: Iterable[str]) -> list[str]:

@@ -35,7 +35,8 @@ def differences(aws: Seen, local: Seen) -> tuple[Difference, ...]:
     """How SageMaker's answer differs from the local runtime's. Of one that did not come whole, nothing else is said."""
     if aws.failure or local.failure:
         if aws.failure == local.failure:
-            return ()
+            same = aws.status == local.status
+            return () if same else (Difference("status", _status(aws) or "none", _status(local) or "none"),)
         return (Difference("failure", aws.failure or "none", local.failure or "none"),)
     return (*_of_kind(aws, local), *_of_shape(aws.shape, local.shape), *_of_values(aws.values, local.values))
 

@@ -182,3 +182,28 @@ def test_no_piece_of_a_name_is_left_where_a_message_is_cut() -> None:
                 words = seen(Answer(400, {"content-type": "application/json"}, body), redact).words
                 assert "2109" not in words
                 assert "acme" not in words
+
+
+def test_what_is_said_once_or_not_at_all_and_what_a_failure_came_with() -> None:
+    redact = Redactor({}, [])
+
+    def stream(*events: Any) -> Seen:
+        body = b"".join(b"data: " + json.dumps(each).encode() + b"\n\n" for each in events) + b"data: [DONE]\n\n"
+        return seen(Answer(200, {"content-type": "text/event-stream"}, body), redact)
+
+    counts = {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2}
+    first = {"choices": [{"index": 0, "delta": {"content": "a"}, "finish_reason": None}]}
+    last = {"choices": [], "usage": counts}
+    usual = stream(first, first, last)
+    for other in (stream({**first, "usage": counts}, first, last), stream(first, first, last, last)):
+        assert [each.what for each in differences(other, usual) if each.matters] == ["order of events"]
+    assert differences(stream(first, last), usual) == ()
+
+    not_found, others = (
+        seen(Answer(404, {"content-type": "application/json"}, json.dumps({"detail": detail}).encode()), redact)
+        for detail in ("Not Found", "no such path")
+    )
+    assert [each.what for each in differences(not_found, others)] == ["words"]
+
+    broken = [seen(Answer(status, failure="it does not end"), redact) for status in (200, 500)]
+    assert [each.what for each in differences(*broken)] == ["status"]
