@@ -68,7 +68,8 @@ def test_parameters() -> None:
 def test_options(page: str, title: str, command: Any) -> None:
     rows, *_ = tables(page, title)
     documented = {option for row in rows for option in re.findall(r"--[\w-]+", row[0])}
-    assert documented == {option for each in command.params for option in each.opts if option.startswith("--")}
+    shown = [each for each in command.params if not getattr(each, "hidden", False)]
+    assert documented == {option for each in shown for option in each.opts if option.startswith("--")}
 
 
 def test_script() -> None:
