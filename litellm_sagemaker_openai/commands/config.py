@@ -142,10 +142,10 @@ def region_of(targets: Iterable[Target], region: str | None) -> str | None:
 def named_models(targets: Iterable[Target], region: str | None, profile: str | None) -> dict[Target, Served]:
     """What is named, each with what AWS tells of it; what it does not is said on stderr."""
     models = {Target(target.endpoint, target.component): Served() for target in targets}
-    return models | {target: Served(facts=facts) for target, facts in _described(list(models), region, profile).items()}
+    return models | _described(list(models), region, profile)
 
 
-def _described(targets: Sequence[Target], region: str | None, profile: str | None) -> dict[Target, Facts]:
+def _described(targets: Sequence[Target], region: str | None, profile: str | None) -> dict[Target, Served]:
     """What AWS tells of those that are named. What it does not is said on stderr, and they are served all the same: a
     configuration can be written before its endpoints, and where AWS cannot be asked."""
     from botocore.exceptions import BotoCoreError, ClientError
@@ -155,7 +155,7 @@ def _described(targets: Sequence[Target], region: str | None, profile: str | Non
     from litellm_sagemaker_openai.aws.hosts import is_known_to_aws
     from litellm_sagemaker_openai.commands.endpoints import not_all_is_known
 
-    described: dict[Target, Facts] = {}
+    described: dict[Target, Served] = {}
     missing: set[str] = set()
     try:
         resolved, _ = resolve_region(region, profile)
@@ -171,7 +171,7 @@ def _described(targets: Sequence[Target], region: str | None, profile: str | Non
                     raise
                 click.echo(f"{target}: {reason(error)}", err=True)
             else:
-                described[target] = found.settings.model_info()
+                described[target] = Served(facts=found.settings.model_info(), container=found.settings.container)
                 missing.update(found.not_permitted)
     except (BotoCoreError, ClientError, ValueError) as error:
         click.echo(f"no model_info, since AWS was not asked or did not answer: {reason(error)}", err=True)
@@ -220,7 +220,9 @@ def models_in_service(
     for each in found.listed:
         target = Target(each.endpoint, each.inference_component)
         if each.callable:
-            models[target] = Served(bool(each.asynchronous), each.settings.model_info())
+            models[target] = Served(
+                bool(each.asynchronous), each.settings.model_info(), container=each.settings.container
+            )
         elif each.callable is None:
             others[target] = "whether it hosts inference components is not known"
         elif each.model:
@@ -264,12 +266,27 @@ class Served:
     Attributes:
         asynchronous: on an Asynchronous Inference endpoint.
         facts: what is known of it, by LiteLLM's names.
-        parameters: LiteLLM's parameters that calls need besides. None: what follows from the facts.
+        parameters: LiteLLM's parameters that calls need besides. None: what follows from the facts and the container.
+        container: which one it is; None: not known.
     """
 
     asynchronous: bool = False
     facts: Facts = field(default_factory=dict)
     parameters: Facts | None = None
+    container: Fact | None = None
+
+    @property
+    def needed(self) -> Facts:
+        """LiteLLM's parameters that calls need besides."""
+        if self.parameters is not None:
+            return self.parameters
+        reasons, mode = self.facts.get("supports_reasoning"), self.facts.get("mode")
+        if reasons is not None and reasons.value:
+            # LiteLLM alone refuses it, whatever model_info says (litellm_seams/reasoning_effort.py).
+            return {"allowed_openai_params": Fact(["reasoning_effort"], reasons.source)}
+        if self.container is not None and self.container.value == "tei" and mode is not None:
+            return {"aws_sagemaker_embedding_format": Fact("huggingface", self.container.source)}
+        return {}
 
 
 def proxy_config(
@@ -366,13 +383,7 @@ _HOW_TO_SAY_EMBEDDINGS = """\
 
 
 def _deployment(name: str, target: Target, served: Served, wait: float, model_name: str) -> str:
-    parameters = served.parameters
-    if parameters is None:
-        reasons, parameters = served.facts.get("supports_reasoning"), {}
-        if reasons is not None and reasons.value:
-            # LiteLLM alone refuses it, whatever model_info says (litellm_seams/reasoning_effort.py).
-            parameters = {"allowed_openai_params": Fact(["reasoning_effort"], reasons.source)}
-    needed = f"\n{fact_lines(parameters, 6)}" if parameters else ""
+    needed = f"\n{fact_lines(served.needed, 6)}" if served.needed else ""
     limits = _ASYNCHRONOUS if served.asynchronous else _LIMITS
     if wait and not served.asynchronous:
         limits += f"\n      aws_sagemaker_cold_start_timeout: {wait:g} # seconds, for a component scaled to zero"

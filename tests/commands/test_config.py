@@ -163,6 +163,10 @@ def test_each_line_of_model_info_says_why(aws_apis: Aws) -> None:
     )
     assert infos(yaml.safe_load(result.stdout)) == {"my-endpoint": MODEL_INFO, "embedder": {"mode": "embedding"}}
     assert "# For a model that makes embeddings" not in result.stdout  # of each it is known
+    assert (
+        '\n      aws_sagemaker_embedding_format: "huggingface" # image tei' in result.stdout
+    )  # TEI's, and nobody else's
+    assert result.stdout.count("aws_sagemaker_embedding_format") == 1
     assert result.stdout.partition("# Region and")[2] == run("e").stdout.partition("# Region and")[2].replace(
         "os.environ/AWS_REGION", REGION
     )
