@@ -2,8 +2,8 @@
 
 What LiteLLM does: it makes chat messages of the prompts, one for each, and refuses token ids for a custom provider
 ("Unmapped prompt format", ``text_completion`` in main.py). Of a stream's chunk, ``TextCompletionStreamWrapper`` keeps
-the first choice's text, and adds a usage of zeros: the other choices and the log probabilities are lost. And what
-``stream_opening`` does is not known of its streams (``_is_converted_stream_result`` in utils.py).
+the first choice's text, and before 1.110.2 adds a usage of zeros: other choices and log probabilities are lost. And
+what ``stream_opening`` does is not known of its streams (``_is_converted_stream_result`` in utils.py).
 Seen on: LiteLLM 1.103.0, 1.106.2, 1.110.2.
 Without it: token ids go through ``extra_body={"prompt": […]}``, streams have the first choice's text, and a stream
 opens with the caller's first read.
@@ -114,7 +114,7 @@ def _text_of(chunk: Any, *, with_usage: bool) -> Any:
     said: Mapping[str, Any] = chunk.model_dump(exclude={"choices", "object", "usage", "provider_specific_fields"})
     choices = [_text_choice(choice.model_dump()) for choice in chunk.choices]
     text = types.TextCompletionResponse(**said, choices=choices)
-    text.usage = getattr(chunk, "usage", None) if with_usage else None  # LiteLLM's would be one of zeros
+    text.usage = getattr(chunk, "usage", None) if with_usage else None  # LiteLLM's own may be one of zeros
     text._hidden_params = chunk._hidden_params
     return text
 
