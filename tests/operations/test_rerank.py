@@ -453,7 +453,7 @@ async def test_what_a_later_callback_makes_of_it_may_be_refused(
     assert server.seen == []
 
 
-@pytest.mark.usefixtures("no_waiting")
+@pytest.mark.usefixtures("no_waiting", "no_known_models")
 async def test_the_router_retries_and_knows_the_price(upstream: Upstream, router_of: Callable[..., Router]) -> None:
     server = upstream(lambda seen: BUSY if len(server.seen) < 3 else json_answer(VLLM))
     info = {"mode": "rerank", "input_cost_per_query": 0.5}
