@@ -42,10 +42,6 @@ _NOT_SERVED = "sagemaker_openai/ serves chat, text completions, embeddings and r
 _CHATS: Mapping[str, Operation] = {each.name: each for each in (chat, invoked_chat, queued_chat)}
 
 
-def _is_text_completion(call: Mapping[str, Any]) -> bool:
-    return bool((call.get("litellm_params") or {}).get("text_completion"))
-
-
 def _completion(call: Mapping[str, Any], parameters: Mapping[str, Any]) -> Operation:
     """LiteLLM asks for text completions by the same method."""
     if _is_text_completion(call):
@@ -55,6 +51,15 @@ def _completion(call: Mapping[str, Any], parameters: Mapping[str, Any]) -> Opera
 
 def _embeddings(_: Mapping[str, Any], __: Mapping[str, Any]) -> Operation:
     return embeddings
+
+
+def _is_text_completion(call: Mapping[str, Any]) -> bool:
+    return bool((call.get("litellm_params") or {}).get("text_completion"))
+
+
+def _keep_no_text_as_a_chat(call: Mapping[str, Any]) -> None:
+    if _is_text_completion(call):
+        response_cache.keep_no_chat(call["logging_obj"])
 
 
 class SageMakerOpenAI(CustomLLM):
@@ -67,8 +72,7 @@ class SageMakerOpenAI(CustomLLM):
     def completion(self, *_: Any, **call: Any) -> ModelResponse:
         """A whole answer."""
         response_cache.install(call["logging_obj"])
-        if _is_text_completion(call):
-            response_cache.keep_no_chat(call["logging_obj"])
+        _keep_no_text_as_a_chat(call)
         response: ModelResponse = execution.complete(prepare(_completion, call))
         return response
 
@@ -87,8 +91,7 @@ class SageMakerOpenAI(CustomLLM):
     def streaming(self, *_: Any, **call: Any) -> Iterator[ModelResponseStream]:  # type: ignore[override]
         """An answer as it comes. What fails before the first chunk is raised before this returns."""
         response_cache.install(call["logging_obj"])
-        if _is_text_completion(call):
-            response_cache.keep_no_chat(call["logging_obj"])
+        _keep_no_text_as_a_chat(call)
         return execution.open_stream(prepare(_completion, call, stream=True))
 
     def astreaming(self, *_: Any, **call: Any) -> AsyncIterator[ModelResponseStream]:  # type: ignore[override]
@@ -97,8 +100,7 @@ class SageMakerOpenAI(CustomLLM):
         LiteLLM asks this way where ``stream_opening`` keeps out of a call.
         """
         _install()  # a proxy config, or an application, may have replaced LiteLLM's list of callbacks
-        if _is_text_completion(call):
-            response_cache.keep_no_chat(call["logging_obj"])
+        _keep_no_text_as_a_chat(call)
         return execution.stream_lazily(prepare(_completion, call, stream=True, is_async=True))
 
     def embedding(self, *_: Any, **call: Any) -> EmbeddingResponse:

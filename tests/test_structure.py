@@ -83,6 +83,7 @@ PURE = [
     "formats.prompt_cache_key",
     "formats.rerank",
     "formats.text_completions",
+    "formats.texts_or_ids",
     "formats.whole_answer",
     "local.described",
     "local.event_stream",

@@ -17,6 +17,7 @@ from typing import Any
 import litellm
 from litellm import EmbeddingResponse
 
+from litellm_sagemaker_openai.formats.texts_or_ids import FORM, are, are_texts_or_ids
 from litellm_sagemaker_openai.formats.whole_answer import served_model
 from litellm_sagemaker_openai.litellm_seams.answers import embedding_response as as_litellms
 from litellm_sagemaker_openai.refusals import Refusal
@@ -37,7 +38,6 @@ from litellm_sagemaker_openai.upstream_errors import (
 FORMATS: Mapping[str, str] = {"openai": "input", "huggingface": "inputs", "jumpstart": "text_inputs"}
 # OpenAI's alone. How vectors are written down is then done here.
 _OPENAI_ONLY = ("encoding_format", "user")
-_INPUT_FORM = "a string, a list of strings, or token ids: a list of integers, or a list of such lists"
 
 
 def embedding_body(
@@ -108,15 +108,9 @@ def _count(inputs: Any) -> int:
     Raises:
         ValueError: the inputs have none of OpenAI's forms.
     """
-    if isinstance(inputs, str) or _are(int, inputs):
-        return 1
-    if _are(str, inputs) or (_are(list, inputs) and all(_are(int, ids) for ids in inputs)):
-        return len(inputs)
-    raise ValueError(f"input must be {_INPUT_FORM}; not empty, and not {type(inputs).__name__} of anything else")
-
-
-def _are(kind: type, values: Any) -> bool:
-    return isinstance(values, list) and bool(values) and all(isinstance(value, kind) for value in values)
+    if not are_texts_or_ids(inputs):
+        raise ValueError(f"input must be {FORM}; not empty, and not {type(inputs).__name__} of anything else")
+    return 1 if isinstance(inputs, str) or are(int, inputs) else len(inputs)
 
 
 def _vectors(answer: Any) -> list[Any]:
@@ -134,7 +128,7 @@ def _vectors(answer: Any) -> list[Any]:
 def _in_order(data: list[Mapping[str, Any]]) -> list[Any]:
     """The embeddings of OpenAI's objects, which say which input they belong to."""
     indices = [position if each.get("index") is None else each["index"] for position, each in enumerate(data)]
-    if not _are(int, indices) or sorted(indices) != list(range(len(data))):
+    if not are(int, indices) or sorted(indices) != list(range(len(data))):
         raise MalformedAnswer(f"embeddings whose indices are {quoted(indices)}")
     by_index = {index: each.get("embedding") for index, each in zip(indices, data, strict=True)}
     return [by_index[index] for index in range(len(data))]
@@ -188,9 +182,9 @@ def _usage(said: Any, inputs: Any, model: str) -> dict[str, int]:
 
 
 def _count_tokens(inputs: Any, model: str) -> int:
-    if _are(int, inputs):
+    if are(int, inputs):
         return len(inputs)
-    if _are(list, inputs):
+    if are(list, inputs):
         return sum(map(len, inputs))
     # One by one: LiteLLM counts a list of texts as one text.
     return sum(

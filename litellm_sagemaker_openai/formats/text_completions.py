@@ -16,6 +16,7 @@ from litellm_sagemaker_openai.formats.chat_request import stream_members
 from litellm_sagemaker_openai.formats.chunks import ChunkStream, chunk_stream
 from litellm_sagemaker_openai.formats.events import DONE, Decoder, Event
 from litellm_sagemaker_openai.formats.invocation_headers import session_params
+from litellm_sagemaker_openai.formats.texts_or_ids import FORM, are_texts_or_ids
 from litellm_sagemaker_openai.formats.whole_answer import (
     IDENTIFYING,
     counts_of,
@@ -29,8 +30,6 @@ from litellm_sagemaker_openai.litellm_seams.answers import text_completion_respo
 from litellm_sagemaker_openai.litellm_seams.text_completions import carried_prompt
 from litellm_sagemaker_openai.refusals import Refusal
 from litellm_sagemaker_openai.upstream_errors import MalformedAnswer, StreamedError, error_in, quoted
-
-_PROMPT_FORM = "a string, a list of strings, or token ids: a list of integers, or a list of such lists"
 
 
 def prompts_of(messages: Sequence[Any]) -> Any:
@@ -51,19 +50,9 @@ def _is_prompts(message: Any) -> bool:
 
 
 def _checked(prompt: Any) -> Any:
-    if isinstance(prompt, str) or _are(str, prompt) or _are_ids(prompt):
+    if are_texts_or_ids(prompt):
         return prompt
-    if isinstance(prompt, list) and prompt and all(map(_are_ids, prompt)):
-        return prompt
-    raise Refusal(f"prompt must be {_PROMPT_FORM}; not empty, and not {quoted(prompt)}", "prompt")
-
-
-def _are(kind: type, values: Any) -> bool:
-    return isinstance(values, list) and bool(values) and all(isinstance(value, kind) for value in values)
-
-
-def _are_ids(values: Any) -> bool:
-    return _are(int, values) and not any(isinstance(value, bool) or value < 0 for value in values)
+    raise Refusal(f"prompt must be {FORM}; not empty, and not {quoted(prompt)}", "prompt")
 
 
 def text_completion_body(
