@@ -70,7 +70,9 @@ def connection_error(error: httpx.HTTPError, *, model: str, begun: bool = False)
     # A LocalProtocolError quotes what could not be sent, which may be the Authorization header.
     said = "" if isinstance(error, httpx.LocalProtocolError) else str(error)
     what = f"{type(error).__name__}: {shortened(said)}" if said else type(error).__name__
-    if isinstance(error, httpx.ConnectTimeout):  # nothing was sent: no connection, none free, or no credentials
+    if isinstance(error, httpx.PoolTimeout):
+        return litellm.Timeout(f"no connection to SageMaker became free in time ({what})", model, PROVIDER)
+    if isinstance(error, httpx.ConnectTimeout):  # nothing was sent: no connection, or no credentials
         return litellm.Timeout(f"SageMaker could not be reached in time ({what})", model, PROVIDER)
     if isinstance(error, httpx.TimeoutException):
         return litellm.Timeout(f"SageMaker did not answer in time ({what})", model, PROVIDER)

@@ -19,17 +19,18 @@ _SAME = 100  # characters by which a message is known again
 _next_warnings: BoundedTable[tuple[str, str], list[float]] = BoundedTable(_MOST_REMEMBERED)
 
 
-def warn_seldom(subject: str, message: str) -> None:
-    """Warn of what the operator has to change: at the first call that it concerns, then every 10 minutes at most.
+def warn_seldom(subject: str, message: str, *, again_after: float = _AGAIN_AFTER) -> None:
+    """Warn of what the operator has to change: at the first call that it concerns, then seldom.
 
     Args:
         subject: what is configured wrongly. A name in it may be a client's, as long as a request, and in many lines.
         message: what is wrong, and what to set.
+        again_after: how long it is not said again, in seconds.
     """
     now, subject = time.monotonic(), _line(subject[:_LONGEST_SUBJECT])
     due = _next_warnings.get((subject, message[:_SAME]), lambda: [now])
     if now >= due[0]:
-        due[0] = now + _AGAIN_AFTER
+        due[0] = now + again_after
         operator_log.warning("%s: %s", subject, _line(for_the_log(message)))
 
 

@@ -83,13 +83,17 @@ def number(name: str, value: Any) -> float:
     raise ValueError(f"{name} must be a number of seconds, not {value!r}")
 
 
-def count(name: str, value: Any) -> int:
-    """A whole number, 0 or more."""
-    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
-        return value
-    if isinstance(value, str) and value.strip().isdecimal():
-        return int(value)
-    raise ValueError(f"{name} must be a whole number, 0 or more, not {value!r}")
+def count(least: int) -> Reader:
+    """A whole number from the least on."""
+
+    def read(name: str, value: Any) -> int:
+        if isinstance(value, str) and value.strip().isdecimal():
+            value = int(value)
+        if isinstance(value, int) and not isinstance(value, bool) and value >= least:
+            return value
+        raise ValueError(f"{name} must be a whole number, {least} or more, not {value!r}")
+
+    return read
 
 
 def duration(longest: float) -> Reader:
@@ -194,7 +198,7 @@ OPTIONS: tuple[Option, ...] = (
     Option("sagemaker_base_url", text),
     Option("hf_model_name", text, ""),
     Option("fake_stream", flag, False, taken_by=(CHAT, INVOKED_CHAT, TEXT_COMPLETIONS)),
-    Option("max_retries", count, taken_by=(CHAT, INVOKED_CHAT, TEXT_COMPLETIONS)),
+    Option("max_retries", count(0), taken_by=(CHAT, INVOKED_CHAT, TEXT_COMPLETIONS)),
     Option("aws_sagemaker_allowed_hosts", checked(checked_hosts), ()),
     Option(
         "aws_sagemaker_token_expiry",
@@ -228,7 +232,7 @@ OPTIONS: tuple[Option, ...] = (
     _of_the_queue("aws_sagemaker_async_input", checked(parse_prefix, text)),
     *(
         _of_the_queue(
-            f"aws_sagemaker_async_{name}", checked(member.checked, count if isinstance(member, Seconds) else text)
+            f"aws_sagemaker_async_{name}", checked(member.checked, count(0) if isinstance(member, Seconds) else text)
         )
         for name, member in MEMBERS.items()
     ),
@@ -243,6 +247,7 @@ OPTIONS: tuple[Option, ...] = (
             "result"
         },
     ),
+    Option("aws_sagemaker_max_connections", count(1)),
     Option("aws_sagemaker_embedding_format", choice(tuple(FORMATS)), next(iter(FORMATS)), taken_by=(EMBEDDINGS,)),
     Option(
         "aws_sagemaker_rerank_format", choice(tuple(RERANK_FORMATS)), next(iter(RERANK_FORMATS)), taken_by=(RERANK,)

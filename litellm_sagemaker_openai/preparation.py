@@ -99,6 +99,7 @@ def prepare(
                 stream=ask_for_stream,
                 timeout=timeout,
                 ssl_verify=with_client_certificate(settings.ssl_verify),
+                max_connections=settings.max_connections,
                 # SageMaker's own routes name the component in a header, and have one URL for all of an endpoint's.
                 cold_start=cold_start_policy(f"{url} {target.component}", waits_for, model_group),
                 client=checked_client(question.client, is_async=is_async),

@@ -85,6 +85,7 @@ class Settings:
     rerank_format: str = "cohere"
     hint_source: str | None = None
     ssl_verify: bool | str | None = None
+    max_connections: int | None = None
     max_retries: int | None = None
     queue: QueueOptions | None = None
     invocation: Mapping[str, str] = field(default_factory=dict, repr=False)
@@ -134,6 +135,7 @@ def sort_settings(
         # InvokeEndpointAsync takes no hint.
         hint_source=None if options["aws_sagemaker_async"] else options["aws_sagemaker_prompt_cache_key"],
         ssl_verify=litellm_params.get("ssl_verify"),
+        max_connections=options["aws_sagemaker_max_connections"],
         max_retries=options["max_retries"],
         queue=_queue(options) if options["aws_sagemaker_async"] else None,
         invocation=_invocation(options),

@@ -46,6 +46,7 @@ GOOD_AND_BAD: dict[str, tuple[Any, Any]] = {
     "aws_sagemaker_async_request_ttl": (60, 59),
     "aws_sagemaker_async_invocation_timeout": (1, 0),
     "aws_sagemaker_cold_start_timeout": (1.5, 3601),
+    "aws_sagemaker_max_connections": (2000, 0),
     "aws_sagemaker_embedding_format": ("huggingface", "tei"),
     "aws_sagemaker_rerank_format": ("tei", "jina"),
     "aws_sagemaker_prompt_cache_key": ("session", "tenant"),

@@ -39,12 +39,13 @@ def main(host: str, port: str, folder: str) -> None:
 def _serve(host: str, port: int, folder: str) -> None:
     import uvicorn
 
-    from litellm_sagemaker_openai.local.server import listen, url_of
+    from litellm_sagemaker_openai.local.server import allow_open_files, listen, url_of
 
     try:
         listener = listen(host, port)
     except OSError as error:
         sys.exit(f"{FAILED}cannot listen on {host}:{port}: {error.strerror}")
+    allow_open_files()  # half of them is how many streams there may be: litellm_seams/pool_limit.py
     print(f"{LISTENING}{url_of(listener)}", flush=True)  # noqa: T201
     # The application as LiteLLM's README has it for uvicorn; the variable is read at its start (proxy_server.py,
     # 1.103.0 to 1.110.2). LiteLLM's own command takes another port where 4000 is taken, and no socket that listens.

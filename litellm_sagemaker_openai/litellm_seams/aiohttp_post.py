@@ -23,6 +23,7 @@ from yarl import URL
 
 from litellm_sagemaker_openai.aws.hosts import is_this_machine
 from litellm_sagemaker_openai.litellm_seams import lookup
+from litellm_sagemaker_openai.litellm_seams.pool_limit import full_connector, limit_connector, warn_of_waiting
 
 _TRANSPORT = "litellm.llms.custom_httpx.aiohttp_transport"
 
@@ -36,10 +37,15 @@ class Poster(NamedTuple):
     mapped_exceptions: Any
 
 
-def poster(client: httpx.AsyncClient, url: str) -> Poster | None:
+def poster(client: httpx.AsyncClient, url: str, most: int | None = None) -> Poster | None:
     """What to post with; None where LiteLLM is told to do without aiohttp, or is built otherwise.
 
     None, too, where the URL is this machine's and the session would look for a proxy itself (``AIOHTTP_TRUST_ENV``).
+
+    Args:
+        client: from ``http_clients.async_client``.
+        url: where to.
+        most: how many connections the session may have; None: as ``pool_limit`` says.
     """
     kind = lookup.in_module(_TRANSPORT, "LiteLLMAiohttpTransport")
     transport = lookup.attribute(client, "_transport")
@@ -54,6 +60,7 @@ def poster(client: httpx.AsyncClient, url: str) -> Poster | None:
     session = session_of()
     if is_this_machine(url) and session.trust_env:
         return None
+    limit_connector(session.connector, most)  # here, as LiteLLM makes a session anew where its event loop is closed
     return Poster(session, proxy_of, stream_of, mapped_exceptions)
 
 
@@ -63,19 +70,29 @@ async def post(
     """The answer: read to its end, but for a stream that was accepted, which is left open.
 
     Raises:
+        httpx.PoolTimeout: no connection became free in time.
         httpx.HTTPError: no answer, or it broke off.
     """
+    to = _as_yarl(url)
     proxy = None if is_this_machine(url) else await poster.proxy_of(_as_request(url))
-    with poster.mapped_exceptions():
-        answer = await poster.session.post(
-            _as_yarl(url),
-            headers=headers,
-            data=body,
-            proxy=proxy,
-            timeout=_as_client_timeout(timeout.connect, timeout.read, timeout.pool),
-            allow_redirects=False,
-            auto_decompress=False,
-        )
+    limit = full_connector(poster.session.connector, to.host or "")
+    if limit is not None:
+        warn_of_waiting(to.host or "", limit)
+    try:
+        with poster.mapped_exceptions():
+            answer = await poster.session.post(
+                to,
+                headers=headers,
+                data=body,
+                proxy=proxy,
+                timeout=_as_client_timeout(timeout.connect, timeout.read, timeout.pool),
+                allow_redirects=False,
+                auto_decompress=False,
+            )
+    except httpx.ConnectTimeout as error:  # aiohttp has one exception for both
+        if limit is None or full_connector(poster.session.connector, to.host or "") is None:
+            raise
+        raise httpx.PoolTimeout(f"all {limit} were in use") from error
     pieces = poster.stream_of(answer)
     if stream and httpx.codes.is_success(answer.status):
         return httpx.Response(answer.status, headers=answer.headers, stream=pieces)

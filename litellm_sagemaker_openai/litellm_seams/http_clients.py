@@ -1,9 +1,9 @@
 """LiteLLM's shared HTTP clients, so that its TLS, proxy and pool settings hold, and clients of our own beside them.
 
-What LiteLLM does: ``get_httpx_client`` and ``get_async_httpx_client`` give the clients that its native providers use;
-``get_ssl_configuration`` and ``get_ssl_verify`` say what ``ssl_verify``, ``SSL_VERIFY`` and the like mean; clients are
-kept in ``in_memory_llm_clients_cache``, an entry for each event loop.
-Seen on: LiteLLM 1.106.2; 1.105 has ``_get_httpx_client``.
+What LiteLLM does: ``HTTPHandler`` and ``get_async_httpx_client`` make the clients that its native providers use, the
+latter one for each provider; ``get_ssl_configuration`` and ``get_ssl_verify`` say what ``ssl_verify``, ``SSL_VERIFY``
+and the like mean; clients are kept in ``in_memory_llm_clients_cache``, an entry for each event loop.
+Seen on: LiteLLM 1.106.2.
 Without them: clients of our own, which httpx makes.
 Needed until: LiteLLM documents a way to its clients. tests/sending/test_tls_and_proxies.py shows what they do.
 """
@@ -15,60 +15,81 @@ import ctypes
 import os
 import ssl
 import threading
+from collections.abc import Callable
 from typing import Any, ClassVar, TypeVar, cast
 
 import httpx
 import litellm
 
 from litellm_sagemaker_openai.litellm_seams import lookup
+from litellm_sagemaker_openai.litellm_seams.pool_limit import client_limit
 from litellm_sagemaker_openai.upstream_errors import PROVIDER
 
 _HANDLERS = "litellm.llms.custom_httpx.http_handler"
 _CLIENT_SECONDS = 3600  # LiteLLM's own (litellm.constants._DEFAULT_TTL_FOR_HTTPX_CLIENTS, 1.106.2)
 
-# LiteLLM's get_httpx_client takes no lock: threads that ask at once get a client each, and all but one stay open.
+# Threads that ask at once get one client.
 _lock = threading.RLock()
 
 _Client = TypeVar("_Client", httpx.Client, httpx.AsyncClient)
 SslVerify = bool | str | ssl.SSLContext | None
 
 
-def sync_client(ssl_verify: SslVerify) -> httpx.Client:
-    """LiteLLM's synchronous client.
+def sync_client(ssl_verify: SslVerify, most: int | None = None) -> httpx.Client:
+    """A synchronous client as LiteLLM makes it, for this provider alone: other providers' keep LiteLLM's limits.
 
     Args:
         ssl_verify: LiteLLM's parameter of that name, or a context; None: LiteLLM's global setting.
+        most: how many connections it is to have, for ``pool_limit``; calls with the same number have the same client.
     """
-    make = lookup.in_module(_HANDLERS, "get_httpx_client", "_get_httpx_client")
-    if make is None:
-        return own_client(httpx.Client, ssl_verify, trust_env=True)
-    with _lock:
-        return cast(httpx.Client, make(params={"ssl_verify": ssl_verify}).client)
+    handler = lookup.in_module(_HANDLERS, "HTTPHandler")
+    if handler is None:
+        return own_client(httpx.Client, ssl_verify, most, trust_env=True)
+    name = f"{PROVIDER} {handler.__name__} {ssl_verify} {most}"
+    return cast(httpx.Client, _kept(name, _OwnCache, lambda: handler(ssl_verify=ssl_verify)).client)
 
 
-def async_client(ssl_verify: SslVerify) -> httpx.AsyncClient:
-    """LiteLLM's asynchronous client for the running event loop. ``ssl_verify`` is as for ``sync_client``."""
+def async_client(ssl_verify: SslVerify, most: int | None = None) -> httpx.AsyncClient:
+    """LiteLLM's asynchronous client for the running event loop. The arguments are those of ``sync_client``."""
     make = lookup.in_module(_HANDLERS, "get_async_httpx_client")
     if make is None:
-        return own_client(httpx.AsyncClient, ssl_verify, trust_env=True)
-    return cast(httpx.AsyncClient, make(PROVIDER, params={"ssl_verify": ssl_verify}).client)
+        return own_client(httpx.AsyncClient, ssl_verify, most, trust_env=True)
+    name = PROVIDER if most is None else f"{PROVIDER} {most}"
+    return cast(httpx.AsyncClient, make(name, params={"ssl_verify": ssl_verify}).client)
 
 
-def own_client(kind: type[_Client], ssl_verify: SslVerify, *, trust_env: bool) -> _Client:
+def own_client(kind: type[_Client], ssl_verify: SslVerify, most: int | None = None, *, trust_env: bool) -> _Client:
     """A client beside LiteLLM's: the same one for every call with the same settings, in the same event loop.
 
     Args:
         kind: ``httpx.Client`` or ``httpx.AsyncClient``.
         ssl_verify: as for ``sync_client``.
+        most: as for ``sync_client``.
         trust_env: whether it heeds the environment's proxies. httpx takes them once, for all requests.
     """
-    name = f"{PROVIDER} {kind.__name__} {ssl_verify} {trust_env}"
+
+    def make() -> _Client:
+        jar = lookup.in_module(_HANDLERS, "blocked_cookie_jar")
+        limit = client_limit(most)
+        return kind(
+            verify=ssl_context(ssl_verify),
+            cookies=jar and jar(),
+            trust_env=trust_env,
+            limits=httpx.Limits(max_connections=limit, max_keepalive_connections=limit),
+        )
+
+    owner = asyncio.get_running_loop() if kind is httpx.AsyncClient else _OwnCache
+    client: _Client = _kept(f"{PROVIDER} {kind.__name__} {ssl_verify} {most} {trust_env}", owner, make)
+    return client
+
+
+def _kept(name: str, owner: Any, make: Callable[[], Any]) -> Any:
+    """What was made under this name, in LiteLLM's cache of clients; where there is none, in one of ``owner``'s."""
     with _lock:
-        cache = _cache() or _OwnCache(asyncio.get_running_loop() if kind is httpx.AsyncClient else _OwnCache)
-        client: _Client | None = cache.get_cache(name)
+        cache = _cache() or _OwnCache(owner)
+        client = cache.get_cache(name)
         if client is None:
-            jar = lookup.in_module(_HANDLERS, "blocked_cookie_jar")
-            client = kind(verify=ssl_context(ssl_verify), cookies=jar and jar(), trust_env=trust_env)
+            client = make()
             cache.set_cache(name, client, litellm_owned_client=True, ttl=_CLIENT_SECONDS)
         return client
 

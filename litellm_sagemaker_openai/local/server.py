@@ -72,13 +72,13 @@ def running(config: RuntimeConfig, *, host: str = "127.0.0.1", port: int = 0) ->
 
 def serve_forever(config: RuntimeConfig, listener: socket.socket) -> None:
     """Serves on a socket from ``listen`` until the process is interrupted."""
-    _allow_open_files()
+    allow_open_files()
     with listener:
         _server(create_app(config), log_level="error").run(sockets=[listener])
 
 
-def _allow_open_files() -> None:
-    """Have this process open as many files as the system allows it. A stream of an upstream's takes two of them, and
+def allow_open_files() -> None:
+    """Have this process open as many files as the system allows it. A stream that is passed on takes two of them, and
     shells allow 1024 or, on macOS, 256."""
     with suppress(ImportError, ValueError, OSError):  # Windows; a system that allows less than it says
         import resource

@@ -74,6 +74,7 @@ class Request:
         stream: whether the answer is to be read as it comes.
         timeout: for connecting, and for each read and write.
         ssl_verify: LiteLLM's parameter of that name, or a context; None: LiteLLM's global setting.
+        max_connections: how many connections the client that sends it may have; None: as ``pool_limit`` says.
         cold_start: how long to wait for a target without capacity; None: it is refused at once.
         client: an httpx client of the caller's, from ``checked_client``; None: LiteLLM's shared one.
 
@@ -88,6 +89,7 @@ class Request:
     stream: bool
     timeout: httpx.Timeout
     ssl_verify: bool | str | ssl.SSLContext | None = None
+    max_connections: int | None = None
     cold_start: ColdStartPolicy | None = None
     client: Any = field(default=None, repr=False)
 

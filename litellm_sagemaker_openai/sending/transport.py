@@ -22,6 +22,7 @@ from litellm_sagemaker_openai.aws.hosts import is_this_machine
 from litellm_sagemaker_openai.aws.sigv4 import FrozenCredentials
 from litellm_sagemaker_openai.litellm_seams.aiohttp_post import post, poster
 from litellm_sagemaker_openai.litellm_seams.http_clients import async_client, own_client, sync_client
+from litellm_sagemaker_openai.litellm_seams.pool_limit import full_client, limit_client, warn_of_waiting
 from litellm_sagemaker_openai.litellm_seams.server_shutdown import server_is_stopping
 from litellm_sagemaker_openai.sending.cold_start import (
     NOTICE_WITHIN,
@@ -180,7 +181,7 @@ def _send_once(client: httpx.Client, request: Request, authorization: Mapping[st
 
 
 async def _asend_once(client: httpx.AsyncClient, request: Request, authorization: Mapping[str, str]) -> httpx.Response:
-    posting = poster(client, request.url) if request.client is None else None
+    posting = poster(client, request.url, request.max_connections) if request.client is None else None
     if posting is not None:
         headers = {**request.headers, **authorization}
         return await post(
@@ -203,6 +204,11 @@ async def _asend_once(client: httpx.AsyncClient, request: Request, authorization
 def _build(
     client: httpx.Client | httpx.AsyncClient, request: Request, authorization: Mapping[str, str]
 ) -> httpx.Request:
+    if request.client is None:
+        limit_client(client, request.max_connections)
+        limit = full_client(client)
+        if limit is not None:
+            warn_of_waiting(httpx.URL(request.url).host, limit)
     headers = {**request.headers, **authorization}
     return client.build_request("POST", request.url, headers=headers, content=request.body, timeout=request.timeout)
 
@@ -221,14 +227,14 @@ def _sync_client(request: Request) -> httpx.Client:
     if request.client is not None:
         return cast(httpx.Client, request.client)
     if is_this_machine(request.url):
-        return own_client(httpx.Client, request.ssl_verify, trust_env=False)
-    return sync_client(request.ssl_verify)
+        return own_client(httpx.Client, request.ssl_verify, request.max_connections, trust_env=False)
+    return sync_client(request.ssl_verify, request.max_connections)
 
 
 def _async_client(request: Request) -> httpx.AsyncClient:
     if request.client is not None:
         return cast(httpx.AsyncClient, request.client)
-    client = async_client(request.ssl_verify)
-    if is_this_machine(request.url) and poster(client, request.url) is None:
-        return own_client(httpx.AsyncClient, request.ssl_verify, trust_env=False)
+    client = async_client(request.ssl_verify, request.max_connections)
+    if is_this_machine(request.url) and poster(client, request.url, request.max_connections) is None:
+        return own_client(httpx.AsyncClient, request.ssl_verify, request.max_connections, trust_env=False)
     return client

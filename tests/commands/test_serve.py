@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import resource
 import shlex
 import signal
 import subprocess
@@ -48,6 +49,7 @@ EMBEDDINGS = {
 PROGRAM = "import sys; del sys.path[0]; from litellm_sagemaker_openai.cli import main; main()"
 URL_AND_KEY = re.compile(r"^  Anthropic's base URL +(http://127\.0\.0\.1:\d+)\n  API key +(sk-\w{64})$", re.MULTILINE)
 slow = pytest.mark.slow(reason="starts LiteLLM's proxy")
+MOST_FILES = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
 
 
 @dataclass(frozen=True)
@@ -111,6 +113,9 @@ def serving(_moto: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Se
             stdout=subprocess.PIPE,
             stderr=errors,
             text=True,
+            preexec_fn=lambda: resource.setrlimit(
+                resource.RLIMIT_NOFILE, (256, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
+            ),
         )
         with process:
             assert process.stdout is not None
@@ -259,6 +264,14 @@ def test_failures_are_the_clients_at_once(serving: Serve) -> None:
 
 
 @slow
+def test_as_many_streams_as_the_system_allows_files(serving: Serve) -> None:
+    """It is started by a shell that allows 256."""
+    if sys.platform == "linux":  # elsewhere no process can ask for another's
+        [proxy] = Path(f"/proc/{serving.process.pid}/task/{serving.process.pid}/children").read_text().split()
+        allowed, most = resource.prlimit(int(proxy), resource.RLIMIT_NOFILE)
+        assert allowed == most == MOST_FILES > 256
+
+
 def test_ctrl_c_ends_it_at_once(serving: Serve) -> None:
     """The last test, as it ends what the others use. A stream is in flight, and nothing is left."""
     headers = {"Authorization": f"Bearer {serving.key}"}

@@ -70,12 +70,10 @@ def test_the_configuration_is_where_the_image_looks_for_it(name: str) -> None:
 
 
 def test_the_proxies_may_open_as_many_files_as_their_connections_need() -> None:
-    """Two for each stream (docs/concurrency.md); some versions of Docker allow 1,024 by default."""
-    streams = int(
-        re.findall(r"AIOHTTP_CONNECTOR_LIMIT=(\d+)", (DEPLOY.parent / "docs" / "concurrency.md").read_text())[0]
-    )
+    """Two for each stream; some versions of Docker allow 1,024 by default."""
+    [streams] = re.findall(r"([\d,]+) in \[the container\]", (DEPLOY.parent / "docs" / "concurrency.md").read_text())
     for name in PROXIES:
-        assert SERVICES[name]["ulimits"]["nofile"] > 2 * streams
+        assert SERVICES[name]["ulimits"]["nofile"] == 2 * int(streams.replace(",", ""))
 
 
 def test_a_profile_for_those_with_an_account_and_one_for_those_without() -> None:

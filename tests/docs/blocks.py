@@ -18,7 +18,7 @@ MAKE = [block for block in _BASH if re.fullmatch(r'(make \w+( [A-Z_]+=(\S+|"[^"]
 PIP = [block for block in _BASH if re.fullmatch(r"pip install \S+\n", block.text)]
 CURL = [block for block in _BASH if re.search(r"(?m)^ *curl ", block.text)]
 PROXY_START = [block for block in _BASH if block.text.endswith("\nlitellm --config proxy_config.yaml\n")]
-EXPORTS = [block for block in _BASH if re.fullmatch(r"(export AIOHTTP_\w+=\d+\n)+", block.text)]
+ULIMIT = [block for block in _BASH if block.text.startswith("ulimit ")]
 SCRIPTED = [block for block in _BASH if block.text.startswith("litellm-sagemaker-openai local --script ")]
 LOCAL = [block for block in _BASH if block.text.startswith("litellm-sagemaker-openai local ") and block not in SCRIPTED]
 LISTING = [block for block in _BASH if block.text.startswith("litellm-sagemaker-openai endpoints ")]
@@ -34,6 +34,6 @@ DEPLOYING = [block for block in _BASH if "python examples/deploy_endpoint.py " i
 
 TESTED = [
     *(*PYTHON, *FRAMEWORKS, *YAML, *JSON),
-    *(*MAKE, *PIP, *CURL, *PROXY_START, *EXPORTS, *LOCAL, *LISTING, *CONFIGURING, *CALLING, *CONTAINERS, *DEPLOYING),
+    *(*MAKE, *PIP, *CURL, *PROXY_START, *ULIMIT, *LOCAL, *LISTING, *CONFIGURING, *CALLING, *CONTAINERS, *DEPLOYING),
     *(*WATCHING, *SERVING, *LAUNCHING, *SCRIPTS, *SCRIPTED),
 ]

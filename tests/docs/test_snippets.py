@@ -20,7 +20,7 @@ from examples.bedrock import bedrock_stand_in
 from examples.demo import CONFIG, MODELS, RUNTIME, Proxy, litellm_proxy
 from litellm_sagemaker_openai.local.server import Running, running
 from tests.aws_apis import Aws
-from tests.docs.blocks import CURL, EXPORTS, JSON, MAKE, PIP, PROXY_START, PYTHON, TESTED, YAML
+from tests.docs.blocks import CURL, JSON, MAKE, PIP, PROXY_START, PYTHON, TESTED, ULIMIT, YAML
 from tests.docs.pages import BLOCKS, PAGES, ROOT, Block
 from tests.docs.reader import (
     ECHO,
@@ -130,25 +130,15 @@ def test_proxy_start(block: Block, tmp_path: Path) -> None:
     assert re.fullmatch(r"sk-[0-9a-f]{64}", said["LITELLM_MASTER_KEY"])
 
 
-# The pool of LiteLLM's asynchronous client, which this provider posts with.
-LIMITS = dedent("""\
-    import asyncio
-    from litellm.llms.custom_httpx.http_handler import get_async_httpx_client
-
-    async def main():
-        session = get_async_httpx_client("any").client._transport.get_valid_client_session()
-        print(session.connector.limit_per_host, session.connector.limit)
-        await session.close()
-
-    asyncio.run(main())
-    """)
+LIMITS = "import resource; print(*resource.getrlimit(resource.RLIMIT_NOFILE))"
 
 
-@each("block", EXPORTS, ids=str)
-def test_exports(block: Block, tmp_path: Path) -> None:
-    """The variables, in the order of their values, are what LiteLLM's pool has."""
-    output = run(bash(f"{block.text}exec {shlex.join([sys.executable, '-c', LIMITS])}"), environment(tmp_path))
-    assert output.split() == re.findall(r"=(\d+)", block.text)
+@each("block", ULIMIT, ids=str)
+def test_ulimit(block: Block, tmp_path: Path) -> None:
+    """What is started after it may open as many files as the system allows."""
+    started = shlex.join([sys.executable, "-c", LIMITS])
+    allowed, most = run(bash(f"ulimit -S -n 256\n{block.text}exec {started}"), environment(tmp_path)).split()
+    assert allowed == most
 
 
 # What a proxy, or a Router, of another test starts with.

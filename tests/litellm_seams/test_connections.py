@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import importlib
 from collections.abc import AsyncIterator, Iterable
 from typing import Any
 
@@ -12,11 +11,11 @@ import pytest
 
 from litellm_sagemaker_openai.litellm_seams import connections, lookup
 from litellm_sagemaker_openai.litellm_seams.connections import read_connections
+from litellm_sagemaker_openai.litellm_seams.pool_limit import default_limit
 from litellm_sagemaker_openai.monitoring.connections import Connections
 from tests.conftest import MESSAGES, Upstream, close_clients
 from tests.scripted import Answer, Scripted, chunk, sse
 
-HANDLERS = "litellm.llms.custom_httpx.http_handler"
 BEGUN = Answer([sse(chunk({"content": "Hi"}), done=False)], end="stall")
 
 
@@ -39,13 +38,14 @@ async def test_in_use_and_idle(upstream: Upstream) -> None:
     server = upstream(BEGUN)
     assert read_connections() == []
     streams = await asyncio.gather(*(opened() for _ in range(3)))
-    assert read_connections() == [Connections("127.0.0.1", 3, 500, 0)]
+    limit = default_limit()
+    assert read_connections() == [Connections("127.0.0.1", 3, limit, 0)]
     await closed(streams, server)
-    assert read_connections() == [Connections("127.0.0.1", 0, 500, 0)]
+    assert read_connections() == [Connections("127.0.0.1", 0, limit, 0)]
 
 
 async def test_a_call_that_waits(upstream: Upstream, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(importlib.import_module(HANDLERS), "AIOHTTP_CONNECTOR_LIMIT_PER_HOST", 2)
+    monkeypatch.setenv("AIOHTTP_CONNECTOR_LIMIT_PER_HOST", "2")
     server = upstream(BEGUN)
     streams = await asyncio.gather(opened(), opened())
     third = asyncio.create_task(opened())
@@ -61,13 +61,8 @@ async def test_without_a_limit_for_each_host(
     upstream: Upstream, monkeypatch: pytest.MonkeyPatch, total: int, limit: int | None
 ) -> None:
     """aiohttp then keeps no account by host."""
-    monkeypatch.setattr(importlib.import_module(HANDLERS), "AIOHTTP_CONNECTOR_LIMIT_PER_HOST", 0)
-    create = importlib.import_module(HANDLERS).TCPConnector
-    monkeypatch.setattr(
-        importlib.import_module(HANDLERS),
-        "TCPConnector",
-        lambda **more: create(**{**more, "limit": total, "limit_per_host": 0}),
-    )
+    monkeypatch.setenv("AIOHTTP_CONNECTOR_LIMIT_PER_HOST", "0")
+    monkeypatch.setenv("AIOHTTP_CONNECTOR_LIMIT", str(total))
     server = upstream(BEGUN)
     stream = await opened()
     assert read_connections() == [Connections("all", 1, limit, 0)]
