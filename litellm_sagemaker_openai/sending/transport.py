@@ -20,8 +20,10 @@ import httpx
 
 from litellm_sagemaker_openai.aws.hosts import is_this_machine
 from litellm_sagemaker_openai.aws.sigv4 import FrozenCredentials
-from litellm_sagemaker_openai.litellm_seams.aiohttp_post import post, poster
+from litellm_sagemaker_openai.litellm_seams import aiohttp_post, httpx_post
+from litellm_sagemaker_openai.litellm_seams.aiohttp_post import poster
 from litellm_sagemaker_openai.litellm_seams.http_clients import async_client, own_client, sync_client
+from litellm_sagemaker_openai.litellm_seams.httpx_post import transport_for
 from litellm_sagemaker_openai.litellm_seams.pool_limit import full_client, limit_client, warn_of_waiting
 from litellm_sagemaker_openai.litellm_seams.server_shutdown import server_is_stopping
 from litellm_sagemaker_openai.sending.cold_start import (
@@ -166,11 +168,19 @@ def _has_no_capacity(response: httpx.Response) -> bool:
 
 
 def _send_once(client: httpx.Client, request: Request, authorization: Mapping[str, str]) -> httpx.Response:
-    built = _build(client, request, authorization)
-    try:
-        response = client.send(built, stream=True, follow_redirects=False, auth=None)
-    finally:
-        _remove(built, authorization)
+    headers = {**request.headers, **authorization}
+    transport = None
+    if request.client is None:
+        _limit(client, request)
+        transport = transport_for(client, request.url)
+    if transport is not None:
+        response = httpx_post.post(transport, request.url, headers=headers, body=request.body, timeout=request.timeout)
+    else:
+        built = _build(client, request, headers)
+        try:
+            response = client.send(built, stream=True, follow_redirects=False, auth=None)
+        finally:
+            _remove(built, authorization)
     try:
         if not _left_open(request, response):
             response.read()
@@ -181,13 +191,15 @@ def _send_once(client: httpx.Client, request: Request, authorization: Mapping[st
 
 
 async def _asend_once(client: httpx.AsyncClient, request: Request, authorization: Mapping[str, str]) -> httpx.Response:
-    posting = poster(client, request.url, request.max_connections) if request.client is None else None
-    if posting is not None:
-        headers = {**request.headers, **authorization}
-        return await post(
-            posting, request.url, headers=headers, body=request.body, timeout=request.timeout, stream=request.stream
-        )
-    built = _build(client, request, authorization)
+    headers = {**request.headers, **authorization}
+    if request.client is None:
+        posting = poster(client, request.url, request.max_connections)
+        if posting is not None:
+            return await aiohttp_post.post(
+                posting, request.url, headers=headers, body=request.body, timeout=request.timeout, stream=request.stream
+            )
+        _limit(client, request)
+    built = _build(client, request, headers)
     try:
         response = await client.send(built, stream=True, follow_redirects=False, auth=None)
     finally:
@@ -201,15 +213,15 @@ async def _asend_once(client: httpx.AsyncClient, request: Request, authorization
     return response
 
 
-def _build(
-    client: httpx.Client | httpx.AsyncClient, request: Request, authorization: Mapping[str, str]
-) -> httpx.Request:
-    if request.client is None:
-        limit_client(client, request.max_connections)
-        limit = full_client(client)
-        if limit is not None:
-            warn_of_waiting(httpx.URL(request.url).host, limit)
-    headers = {**request.headers, **authorization}
+def _limit(client: httpx.Client | httpx.AsyncClient, request: Request) -> None:
+    """Give the client its limit; tell the operator where the request has to wait for it."""
+    limit_client(client, request.max_connections)
+    limit = full_client(client)
+    if limit is not None:
+        warn_of_waiting(httpx.URL(request.url).host, limit)
+
+
+def _build(client: httpx.Client | httpx.AsyncClient, request: Request, headers: Mapping[str, str]) -> httpx.Request:
     return client.build_request("POST", request.url, headers=headers, content=request.body, timeout=request.timeout)
 
 

@@ -1,4 +1,4 @@
-"""What is sent by LiteLLM's aiohttp session directly is what httpx would send, and what comes back is understood."""
+"""What is sent by a session or a transport directly is what httpx would send, and what comes back is understood."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import json
 from collections.abc import AsyncIterator
 from typing import Any
 
+import httpx
 import litellm
 import pytest
 from litellm.caching.llm_caching_handler import LLMClientCache
@@ -31,6 +32,22 @@ async def clients_of_its_own(*, aiohttp: bool) -> AsyncIterator[None]:
 
 
 @pytest.mark.parametrize("stream", [False, True])
+def test_a_synchronous_request_is_the_one_that_an_httpx_client_sends(stream: bool, upstream: Upstream) -> None:
+    """With a client of the caller's, a call goes through it; otherwise through the transport alone."""
+    server = upstream(STREAM if stream else json_answer(completion()))
+    call: dict[str, Any] = {"model": MODEL, "messages": MESSAGES, "api_key": "a-token", "stream": stream}
+    with httpx.Client(trust_env=False) as client:
+        for more in ({}, {"client": client}):
+            answer: Any = litellm.completion(**call, **more, extra_headers={"X-Mine": "1"})
+            if stream:
+                assert list(answer)
+    direct, by_client = server.seen
+    assert (direct.method, direct.path, direct.body) == (by_client.method, by_client.path, by_client.body)
+    assert {**direct.headers, "connection": "keep-alive"} == by_client.headers
+    assert direct.headers["user-agent"].startswith("litellm-sagemaker-openai/")
+
+
+@pytest.mark.parametrize("stream", [False, True])
 async def test_the_request_is_the_one_that_httpx_sends(stream: bool, upstream: Upstream) -> None:
     server = upstream(STREAM if stream else json_answer(completion()))
     call: dict[str, Any] = {
@@ -50,20 +67,26 @@ async def test_the_request_is_the_one_that_httpx_sends(stream: bool, upstream: U
     assert direct.headers["user-agent"].startswith("litellm-sagemaker-openai/")
 
 
-async def test_a_refusal_that_is_compressed(upstream: Upstream) -> None:
+@pytest.mark.parametrize("is_async", [False, True])
+async def test_a_refusal_that_is_compressed(upstream: Upstream, is_async: bool) -> None:
     refusal = {"error": {"message": "max_tokens is too large", "type": "BadRequestError", "code": 400}}
     body = gzip.compress(json.dumps(refusal).encode())
     upstream(Answer([body], 400, "application/json", {"content-encoding": "gzip"}))
     with pytest.raises(litellm.BadRequestError, match="max_tokens is too large"):
-        await litellm.acompletion(MODEL, MESSAGES, stream=True)
+        await (litellm.acompletion if is_async else in_a_thread)(MODEL, MESSAGES, stream=True)
 
 
-async def test_connections_are_used_again(upstream: Upstream) -> None:
+async def in_a_thread(*call: Any, **more: Any) -> Any:
+    return await asyncio.to_thread(litellm.completion, *call, **more)
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+async def test_connections_are_used_again(upstream: Upstream, is_async: bool) -> None:
     server = upstream(lambda seen: STREAM if seen.json.get("stream") else json_answer(completion()))
     for stream in (False, True, False, True):
-        answer = await litellm.acompletion(MODEL, MESSAGES, stream=stream)
+        answer = await (litellm.acompletion if is_async else in_a_thread)(MODEL, MESSAGES, stream=stream)
         if stream:
-            assert [each async for each in answer]
+            assert [each async for each in answer] if is_async else list(answer)
     assert len(server.seen) == 4
     assert server.connections == 1
 
