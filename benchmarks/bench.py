@@ -26,7 +26,7 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
-from benchmarks.bench_cases import CASES, HELD, STREAMS_8, WHOLE_32, Case, Figures, medians
+from benchmarks.bench_cases import CASES, HELD, IDLE, STREAMS_8, WHOLE_32, Case, Figures, medians
 from benchmarks.bench_contenders import ENVIRONMENT, OURS
 from benchmarks.bench_proxy import litellm_proxy
 from benchmarks.bench_report import Results, report
@@ -119,14 +119,13 @@ def measure_fresh(wanted: Sequence[str], url: str, log: Path, rounds: int) -> di
     return {name: statistics.median(values) for name, values in figures.items()}
 
 
-def measure_held(contenders: Iterable[str], url: str, log: Path) -> dict[str, float]:
-    """kB for each open stream. All at once: nothing is timed."""
+def measure_memory(what: str, contenders: Iterable[str], url: str, log: Path) -> dict[str, dict[str, float]]:
+    """What a fresh process of each contender says of its memory. All at once: nothing is timed."""
     with ExitStack() as stack:
         started = {
-            name: stack.enter_context(child("benchmarks.bench_fresh", "held", url, name, log=log))
-            for name in contenders
+            name: stack.enter_context(child("benchmarks.bench_fresh", what, url, name, log=log)) for name in contenders
         }
-        return {name: process.answer()["held"] for name, process in started.items()}
+        return {name: process.answer() for name, process in started.items()}
 
 
 def run(options: argparse.Namespace) -> tuple[Results, list[str]]:
@@ -134,7 +133,10 @@ def run(options: argparse.Namespace) -> tuple[Results, list[str]]:
     wanted = re.compile(options.only)
     cases = [(case, name) for case in CASES for name in case.contenders if wanted.search(f"{case.name}: {name}")]
     fresh = [name for name in _FRESH if wanted.search(f"fresh: {name}")]
-    held = [name for name in HELD if Path("/proc").exists() and wanted.search(f"held: {name}")]
+    idle, held = (
+        [name for name in contenders if Path("/proc").exists() and wanted.search(f"{what}: {name}")]
+        for what, contenders in (("idle", IDLE), ("held", HELD))
+    )
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         log = folder / "log"
@@ -142,7 +144,8 @@ def run(options: argparse.Namespace) -> tuple[Results, list[str]]:
         url: str = server.answer()["url"]
         say("fresh processes")
         fresh_figures = measure_fresh(fresh, url, log, min(options.rounds, _FRESH_RUNS))
-        held_figures = measure_held(held, url, log)
+        idle_figures = measure_memory("idle", idle, url, log)
+        held_figures = {name: each["held"] for name, each in measure_memory("held", held, url, log).items()}
         say("starting the contenders")
         workers: dict[tuple[str, bool], Child] = {}
         environment: Mapping[str, str] = {}
@@ -160,7 +163,7 @@ def run(options: argparse.Namespace) -> tuple[Results, list[str]]:
         *about_the_run(options),
         f"CPU of the server {server_cpu:.1f} s, of all that it served {clients_cpu:.0f} s.",
     ]
-    return Results(slices, fresh_figures, held_figures), about
+    return Results(slices, fresh_figures, held_figures, idle_figures), about
 
 
 def about_the_run(options: argparse.Namespace) -> list[str]:

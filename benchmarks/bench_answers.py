@@ -1,9 +1,9 @@
 """What the benchmark's server answers, in bytes. Pure.
 
 An endpoint's name says what it answers: ``whole`` (``whole-7`` too), ``stream-<n>`` with n chunks at once,
-``paced-<n>`` with an event every few milliseconds, ``held`` with the beginning of a stream that goes no further. So
-nothing of a request's body needs to be looked at. What is answered is what vLLM sends;
-``…/invocations-response-stream`` has it in AWS's event stream.
+``paced-<n>`` with one after the other as a model sends them, ``paced-<n>-<ms>`` with so many milliseconds between them,
+``held`` with the beginning of a stream that goes no further. So nothing of a request's body needs to be looked at. What
+is answered is what vLLM sends; ``…/invocations-response-stream`` has it in AWS's event stream.
 """
 
 from __future__ import annotations
@@ -14,18 +14,22 @@ import re
 import struct
 import zlib
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 TEXT = "An answer of some twenty tokens, as long as the first sentence of many a longer one, and no longer."
 MODEL = "m"
 HELD_CHUNKS = 3
+FIRST_SECONDS = 0.02  # from a request to the first event of its stream: a short prompt, on a small model
+PACE_SECONDS = 0.005  # 200 tokens a second: a small model on a good GPU
 
 _JSON = "application/json"
 _EVENTS = "text/event-stream; charset=utf-8"
 _AWS_EVENTS = "application/vnd.amazon.eventstream"
 _USAGE = {"prompt_tokens": 11, "total_tokens": 211, "completion_tokens": 200, "prompt_tokens_details": None}
 _ID = "chatcmpl-6f1c8f3e0a4b4d0f9d1f0c7a51b7c0de"
-_PATH = re.compile(rb"/endpoints/([a-z]+)(?:-(\d+))?/(openai/v1/chat/completions|invocations(?:-response-stream)?)")
+_PATH = re.compile(
+    rb"/endpoints/([a-z]+)(?:-(\d+)(?:-(\d+))?)?/(openai/v1/chat/completions|invocations(?:-response-stream)?)"
+)
 
 
 def whole_answer() -> bytes:
@@ -45,7 +49,7 @@ def words(chunks: int) -> list[str]:
 
 def chunks_of(endpoint: str) -> int:
     """How many chunks of text an endpoint streams."""
-    return int(endpoint.rpartition("-")[2]) if "-" in endpoint else HELD_CHUNKS
+    return int(endpoint.split("-")[1]) if "-" in endpoint else HELD_CHUNKS
 
 
 def expected_text(endpoint: str) -> str:
@@ -86,15 +90,22 @@ def _aws_event(payload: bytes) -> bytes:
     return message + struct.pack("!I", zlib.crc32(message))
 
 
+class Piece(NamedTuple):
+    """What is written at a time: so many seconds after the piece before it, the first of them after the request."""
+
+    data: bytes
+    after: float = 0.0
+
+
 @functools.cache
-def answer_to(path: bytes) -> Sequence[bytes]:
-    """What is written in answer to a path: all at once, or, where there are several pieces, one after the other."""
+def answer_to(path: bytes) -> Sequence[Piece]:
+    """What is written in answer to a path."""
     match = _PATH.fullmatch(path)
-    kind, number, route = match.groups() if match else (b"", b"", b"")
+    kind, number, pace, route = match.groups() if match else (b"", b"", b"", b"")
     if kind == b"whole":
-        return [_head(_JSON, len(whole_answer())) + whole_answer()]
+        return [Piece(_head(_JSON, len(whole_answer())) + whole_answer())]
     if kind not in (b"stream", b"paced", b"held"):
-        return [_head(_JSON, 0, "404 Not Found")]
+        return [Piece(_head(_JSON, 0, "404 Not Found"))]
     events = stream_events(int(number or HELD_CHUNKS))
     content_type = _EVENTS
     if route == b"invocations-response-stream":
@@ -102,10 +113,15 @@ def answer_to(path: bytes) -> Sequence[bytes]:
     pieces = [b"%x\r\n%b\r\n" % (len(event), event) for event in events]
     head, end = _head(content_type), b"0\r\n\r\n"
     if kind == b"held":
-        return [head + b"".join(pieces[: 1 + HELD_CHUNKS])]
+        return [Piece(head + b"".join(pieces[: 1 + HELD_CHUNKS]))]
     if kind == b"stream":
-        return [head + b"".join(pieces) + end]
-    return [head + pieces[0], *pieces[1:-1], pieces[-1] + end]
+        return [Piece(head + b"".join(pieces) + end)]
+    # vLLM's server, uvicorn, sends the head once a request is accepted. The role comes with the first token, and usage
+    # and [DONE] with the last (chat_completion_stream_generator), each as an event of its own.
+    between = int(pace) / 1000 if pace else PACE_SECONDS
+    waits = [FIRST_SECONDS, 0.0, *[between] * (len(pieces) - 4), 0.0, 0.0]
+    pieces[-1] += end
+    return [Piece(head), *map(Piece, pieces, waits)]
 
 
 def _head(content_type: str, length: int | None = None, status: str = "200 OK") -> bytes:

@@ -22,6 +22,8 @@ from typing import Any
 OURS = "sagemaker_openai/"
 FLOOR = "LiteLLM's floor"
 PREBUILT = f"{FLOOR}, prebuilt chunks"
+UNNAMED = f"{FLOOR}, no model named"
+SENDING = f"{FLOOR} over aiohttp"
 AIOHTTP = "aiohttp alone"
 ROUTED = f"{OURS} in a Router"
 FLOOR_ROUTED = f"{FLOOR} in a Router"
@@ -45,7 +47,10 @@ ENVIRONMENT = {
 
 
 class Contender:
-    """A way to call. ``endpoint`` says what the server answers (``benchmarks.bench_server``)."""
+    """A way to call. ``endpoint`` says what the server answers (``benchmarks.bench_answers``)."""
+
+    overheads: list[float]
+    """What a proxy says that it added to each call, in milliseconds. Who measures makes it and empties it."""
 
     async def acall(self, endpoint: str, messages: Any) -> Any:
         """A whole answer, as the caller gets it."""
@@ -182,10 +187,15 @@ def _use_floor(handler: str) -> None:
     custom_llm_setup()  # type: ignore[no-untyped-call]
 
 
-def floor(handler: str) -> Contender:
-    """LiteLLM around a custom provider of ``benchmarks.bench_floor``, which does nothing."""
+def floor(handler: str, url: str = "") -> Contender:
+    """LiteLLM around a custom provider of ``benchmarks.bench_floor``, which does nothing, or asks the server there."""
     _use_floor(handler)
-    return LiteLLM(lambda endpoint, _: {"model": f"floor/{endpoint}"})
+
+    def arguments(endpoint: str, _: bool) -> Mapping[str, Any]:
+        asks = {"api_base": f"{url}/endpoints/{endpoint}/openai/v1/chat/completions"} if url else {}
+        return {"model": f"floor/{endpoint}", **asks}
+
+    return LiteLLM(arguments)
 
 
 def floor_routed(_: str) -> Contender:
@@ -309,12 +319,17 @@ class Aiohttp(Contender):
         url = f"{self._url}/endpoints/{endpoint}/openai/v1/chat/completions"
         return self.session.post(url, json={"model": "", "messages": messages, **more})
 
+    def _look_at(self, response: Any) -> None:
+        """What a subclass wants to know of an answer's head."""
+
     async def acall(self, endpoint: str, messages: Any) -> Any:
         async with self._post(endpoint, messages) as response:
+            self._look_at(response)
             return await response.read()
 
     async def astream(self, endpoint: str, messages: Any) -> Any:
         response = await self._post(endpoint, messages, stream=True)
+        self._look_at(response)
         return response.content.iter_any()
 
     def text_of(self, answer: Any) -> str:
@@ -333,6 +348,8 @@ CONTENDERS: dict[str, Callable[[str], Contender]] = {
     SDK_AUTH: sdk_auth,
     FLOOR: lambda _: floor("floor_provider"),
     PREBUILT: lambda _: floor("prebuilt_provider"),
+    UNNAMED: lambda _: floor("unnamed_provider"),
+    SENDING: lambda url: floor("sending_provider", url),
     AIOHTTP: Aiohttp,
     ROUTED: routed,
     FLOOR_ROUTED: floor_routed,

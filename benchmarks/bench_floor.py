@@ -2,16 +2,23 @@
 
 They ask nobody, and answer what the benchmark's server would. ``floor_provider`` makes each of its chunks, an object
 of LiteLLM's, as each provider must: LiteLLM changes and keeps the chunks that it gets. ``prebuilt_provider`` hands the
-same ones out again and again, which no real provider can; it shows how much of the floor making them is.
+same ones out again and again, which no real provider can; it shows how much of the floor making them is. The whole
+answers of ``unnamed_provider`` do not say which model they are of, so LiteLLM looks up no price for it.
+
+``sending_provider`` does ask the server, with aiohttp alone, and makes a chunk for each that comes, which it does not
+look at: the time to a first chunk cannot be less with LiteLLM and aiohttp.
 """
 
 from __future__ import annotations
 
 import asyncio
+import functools
+import itertools
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
+import aiohttp
 from litellm import CustomLLM, ModelResponse, Usage
 from litellm.types.utils import ModelResponseStream
 
@@ -23,15 +30,18 @@ class Floor(CustomLLM):
 
     Args:
         stream_of: a number of chunks → a stream of so many.
+        model: what whole answers say that they are of; None: they do not.
     """
 
-    def __init__(self, stream_of: Callable[[int], Iterator[ModelResponseStream]]) -> None:
+    def __init__(self, stream_of: Callable[[int], Iterator[ModelResponseStream]], model: str | None = MODEL) -> None:
         super().__init__()
         self._stream_of = stream_of
+        self._model = model
 
     def completion(self, *_: Any, **call: Any) -> ModelResponse:
         response: Any = call["model_response"]
-        response.model = MODEL  # as every answer has it: LiteLLM looks up its price
+        if self._model is not None:
+            response.model = self._model  # as every answer has it: LiteLLM looks up its price
         response.choices[0].message.content = TEXT
         response.usage = Usage(prompt_tokens=11, completion_tokens=200, total_tokens=211)
         return response  # type: ignore[no-any-return]
@@ -48,6 +58,25 @@ class Floor(CustomLLM):
             yield chunk
             if held and number == chunks_of(call["model"]):
                 await asyncio.Event().wait()
+
+
+class Sending(Floor):
+    """Asks the server at ``api_base``. Asynchronous streams only."""
+
+    async def astreaming(self, *_: Any, **call: Any) -> AsyncIterator[ModelResponseStream]:  # type: ignore[override]
+        async with _session().post(call["api_base"], json={"messages": call["messages"], "stream": True}) as response:
+            chunks = self._stream_of(chunks_of(call["model"]))
+            async for pieces in response.content.iter_any():
+                for chunk in itertools.islice(chunks, pieces.count(b"data: ")):
+                    yield chunk
+            for chunk in chunks:  # of events that came in two pieces
+                yield chunk
+
+
+@functools.cache
+def _session() -> aiohttp.ClientSession:
+    """Made in the event loop, which it needs."""
+    return aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0))
 
 
 def _made(chunks: int) -> Iterator[ModelResponseStream]:
@@ -79,3 +108,5 @@ def _prebuilt(chunks: int) -> Iterator[ModelResponseStream]:
 
 floor_provider = Floor(_made)
 prebuilt_provider = Floor(_prebuilt)
+unnamed_provider = Floor(_made, model=None)
+sending_provider = Sending(_made)

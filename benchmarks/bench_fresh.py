@@ -1,7 +1,7 @@
 """What only a fresh process can tell: an import, a first call, the memory of streams that are held open.
 
 ``python -m benchmarks.bench_fresh import``, ``… sessions``, ``… first <server's URL>``, ``… first-callback <server's
-URL>`` or ``… held <server's URL> <contender>`` prints figures as JSON.
+URL>``, ``… idle <server's URL> <contender>`` or ``… held <server's URL> <contender>`` prints figures as JSON.
 """
 
 from __future__ import annotations
@@ -86,6 +86,16 @@ async def first_call(url: str, *, with_callback: bool) -> float:
     return first - statistics.median([await timed() for _ in range(_LATER)])
 
 
+async def idle_memory(url: str, name: str) -> dict[str, float]:
+    """MB of resident memory once a provider is registered, and once it has made some calls and is idle again."""
+    contender, messages = CONTENDERS[name](url), prompt(0)
+    registered = _resident_kb()
+    for _ in range(_WARM):
+        await contender.acall("whole", messages)
+    await contender.asettle()
+    return {"idle": registered / 1024, "idle, used": _resident_kb() / 1024}
+
+
 async def held_streams(url: str, name: str) -> dict[str, float]:
     """kB of resident memory that each of many open streams adds, once some have been read to their end."""
     contender, messages = CONTENDERS[name](url), prompt(0)
@@ -120,7 +130,8 @@ def main() -> None:
         first = asyncio.new_event_loop().run_until_complete(first_call(*more, with_callback=what == "first"))
         figures = {what: first}
     else:
-        figures = asyncio.new_event_loop().run_until_complete(held_streams(*more))
+        measure = idle_memory if what == "idle" else held_streams
+        figures = asyncio.new_event_loop().run_until_complete(measure(*more))
     print(json.dumps(figures), file=answers, flush=True)
     os._exit(0)  # open connections are of no interest any more
 

@@ -6,6 +6,7 @@ The proxy chooses its event loop itself: uvloop, where that is installed. What i
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import re
@@ -131,6 +132,10 @@ class ProxyClient(Aiohttp):
     def _post(self, endpoint: str, messages: Any, **more: Any) -> Any:
         body = {"model": f"{self._name} {endpoint}", "messages": messages, **more}
         return self.session.post(f"{self._url}/v1/chat/completions", json=body, headers=self._headers)
+
+    def _look_at(self, response: Any) -> None:
+        with contextlib.suppress(KeyError, ValueError):  # there is none, or it is "None"
+            self.overheads.append(float(response.headers["x-litellm-overhead-duration-ms"]))
 
     def cpu_seconds(self) -> float:
         """proc(5): the 14th and 15th field, user and system time in ticks."""

@@ -12,6 +12,7 @@ import gc
 import json
 import math
 import os
+import statistics
 import sys
 import time
 from collections.abc import Callable
@@ -27,6 +28,7 @@ from benchmarks.bench_proxy import ProxyClient
 
 PROXY = "proxy"
 _WARM_UP_SECONDS = 0.3
+_LONG_SECONDS = 3  # a call that takes so long is all the warm-up that there is
 
 
 class Times:
@@ -42,6 +44,7 @@ class Worker:
 
     def __init__(self, contender: Contender) -> None:
         self._contender = contender
+        contender.overheads = []
         self._loop = asyncio.new_event_loop()
         self._threads = ThreadPoolExecutor(max(case.in_flight for case in CASES))
         self._calls: dict[Case, int] = {}  # as many as a slice's seconds allow
@@ -51,11 +54,12 @@ class Worker:
         """Measure about so many seconds of a case, two calls for each in flight at least, or one where those last."""
         self._prompts.setdefault(case.size, prompt(case.size))
         if case not in self._calls:
-            self._verify(case)
-            self._calls[case] = self._warm_up(case, seconds)
+            verified = self._verify(case)
+            self._calls[case] = self._warm_up(case, seconds) if verified < _LONG_SECONDS else case.in_flight
         elif not case.streamed:
             self._run(case, case.in_flight)  # opens connections that were closed meanwhile
         gc.collect()
+        self._contender.overheads.clear()
         _forget_peak(self._contender.process)
         times, cpu, started = Times(), self._contender.cpu_seconds(), time.perf_counter()
         self._run(case, self._calls[case], times)
@@ -69,10 +73,16 @@ class Worker:
             first_p50=_percentile(times.first, 0.5) if case.streamed else None,
             first_p99=_percentile(times.first, 0.99) if case.streamed else None,
             peak=_peak_mb(self._contender.process),
+            overhead=statistics.median(self._contender.overheads) if self._contender.overheads else None,
         )
 
-    def _verify(self, case: Case) -> None:
-        """Make a call, and see that it gives the answer: who does not get it has no place in a table of costs."""
+    def _verify(self, case: Case) -> float:
+        """Make a call, and see that it gives the answer: who does not get it has no place in a table of costs.
+
+        Returns:
+            The call's seconds.
+        """
+        started = time.perf_counter()
         endpoint, messages, contender = case.endpoint_of(0), self._prompts[case.size], self._contender
         if case.synchronous:
             streamed = [*contender.stream(endpoint, messages)] if case.streamed else []
@@ -83,6 +93,7 @@ class Worker:
         text = contender.text_in(streamed) if case.streamed else contender.text_of(whole)
         if text != expected_text(endpoint):
             raise SystemExit(f"{case.name}: {text[:200]!r} is not the answer")
+        return time.perf_counter() - started
 
     async def _aread(self, endpoint: str, messages: Any) -> list[Any]:
         return [chunk async for chunk in await self._contender.astream(endpoint, messages)]
