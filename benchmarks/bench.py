@@ -27,11 +27,12 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.bench_cases import CASES, HELD, IDLE, STREAMS_8, WHOLE_32, Case, Figures, medians
-from benchmarks.bench_contenders import ENVIRONMENT, OURS
+from benchmarks.bench_contenders import ENVIRONMENT, FLOOR, OURS
 from benchmarks.bench_proxy import litellm_proxy
 from benchmarks.bench_report import Results, report
 from benchmarks.bench_worker import PROXY
 from benchmarks.chart import Panel, chart
+from benchmarks.last_release import LastRelease, last_release
 
 _STARTED = time.monotonic()
 _SEED = "bench"
@@ -166,10 +167,16 @@ def run(options: argparse.Namespace) -> tuple[Results, list[str]]:
     return Results(slices, fresh_figures, held_figures, idle_figures), about
 
 
-def about_the_run(options: argparse.Namespace) -> list[str]:
+def machine() -> str:
+    """What it runs on, and the versions of what matters."""
     versions = ", ".join(f"{name} {version(name)}" for name in _VERSIONS)
+    python = f"Python {platform.python_version()}"
+    return f"{processor()}, {os.cpu_count()} cores, {platform.system()}; {python}; {versions}."
+
+
+def about_the_run(options: argparse.Namespace) -> list[str]:
     return [
-        f"{processor()}, {os.cpu_count()} cores, {platform.system()}; Python {platform.python_version()}; {versions}.",
+        machine(),
         f"Medians over {options.rounds} rounds (the slower cases over fewer), slices of {options.seconds:g} s. CPU is "
         "user and system time of the client's process, its threads and what LiteLLM logs afterwards included.",
         "Clients run in plain asyncio, the proxy and the server in uvloop. All is on this machine, over plain HTTP.",
@@ -189,14 +196,23 @@ def cpu_of_children() -> float:
     return used.ru_utime + used.ru_stime
 
 
-def panels(results: Results) -> list[Panel]:
-    """The two cases that most of the targets are about."""
+def panels(results: Results, before: LastRelease) -> list[Panel]:
+    """The two cases that most of the targets are about, with this provider's last release beside it.
+
+    Machines differ from run to run, so its bar is as long as this run's floor makes it.
+    """
+    name_before = f"{OURS} {before.version}"
     made = []
     for case, kind in ((WHOLE_32, "call"), (STREAMS_8, "stream")):
-        bars = sorted((figures.cpu, name) for (each, name), figures in results.slices.items() if each is case)
-        if bars:
+        cpu = {name: figures.cpu for (each, name), figures in results.slices.items() if each is case}
+        note, of_floor = "", before.of_floor(case.name)
+        if OURS in cpu and FLOOR in cpu and of_floor:
+            cpu[name_before] = of_floor * cpu[FLOOR]
+            note = f"{before.version}: {of_floor:.2f} of {FLOOR}, as in its own run (LiteLLM {before.litellm})"
+        if cpu:
             axis = f"CPU of the client per {kind}, milliseconds (less is better)"
-            made.append(Panel(case.name, axis, [(name, cpu) for cpu, name in bars], OURS))
+            bars = sorted(cpu.items(), key=itemgetter(1))
+            made.append(Panel(case.name, axis, bars, OURS, before=name_before, note=note))
     return made
 
 
@@ -227,7 +243,7 @@ def main() -> None:
     if options.markdown:
         options.markdown.write_text(f"# The benchmark's last run\n\n{tables}", encoding="utf-8")
     if options.svg:
-        options.svg.write_text(chart(panels(results)), encoding="utf-8")
+        options.svg.write_text(chart(panels(results, last_release())), encoding="utf-8")
 
 
 if __name__ == "__main__":

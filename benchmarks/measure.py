@@ -21,8 +21,13 @@ _SHOWN = 300
 
 
 def memory_mb() -> float:
-    """Resident memory. Where there is no /proc the most there ever was, which can only hide that memory was freed."""
+    """Resident memory, without what is garbage."""
     gc.collect()
+    return resident_mb()
+
+
+def resident_mb() -> float:
+    """Resident memory. Where there is no /proc the most there ever was, which can only hide that memory was freed."""
     try:
         pages = int(Path("/proc/self/statm").read_text().split()[1])
     except OSError:

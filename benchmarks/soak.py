@@ -38,7 +38,6 @@ os.environ.pop("AWS_SESSION_TOKEN", None)
 import httpx
 import litellm
 from litellm._logging import verbose_logger
-from litellm.constants import AIOHTTP_CONNECTOR_LIMIT_PER_HOST
 from litellm.litellm_core_utils.logging_worker import GLOBAL_LOGGING_WORKER
 from litellm.llms.custom_httpx.async_client_cleanup import close_litellm_async_clients
 from litellm.llms.custom_httpx.http_handler import HTTPHandler
@@ -46,6 +45,7 @@ from litellm.llms.custom_httpx.http_handler import HTTPHandler
 import litellm_sagemaker_openai
 from benchmarks.calls import MODELS, Outcome, perform, plan
 from benchmarks.measure import Warnings, memory_mb, sockets, watching
+from litellm_sagemaker_openai.litellm_seams.connections import read_connections
 
 WARM_UP = 2000  # calls before memory is looked at
 MOST_GROWTH_MB = 20
@@ -111,6 +111,7 @@ class Figures:
     memory_warm: float = 0
     memory_end: float = 0
     connections: dict[str, int] = field(default_factory=dict)
+    limit: int | None = None  # of connections; None: there is none
     sockets_left: int | None = None
     tasks_left: int = 0
     seconds: float = 0
@@ -136,6 +137,7 @@ async def soak(options: argparse.Namespace, server: Server, tally: Tally, figure
         figures.memory_warm = memory_mb()
         await _calls(range(warm_up, options.calls), options, pool, tally)
         figures.connections = await _settled(server)
+        figures.limit = max((each.limit for each in read_connections() if each.limit), default=None)
         figures.memory_end = memory_mb()
         figures.tasks_left = len(asyncio.all_tasks()) - tasks_before
     await _close_clients()
@@ -202,8 +204,8 @@ def verdict(options: argparse.Namespace, tally: Tally, figures: Figures, watch: 
     if options.calls > WARM_UP and figures.growth >= MOST_GROWTH_MB:
         failures.append(f"memory grew by {figures.growth:.1f} MB")
     connections = figures.connections or {"open": 0, "most": 0, "answering": 0}
-    if connections["most"] > AIOHTTP_CONNECTOR_LIMIT_PER_HOST:
-        failures.append(f"{connections['most']} connections, more than the pool's {AIOHTTP_CONNECTOR_LIMIT_PER_HOST}")
+    if figures.limit and connections["most"] > figures.limit:
+        failures.append(f"{connections['most']} connections, more than the pool's {figures.limit}")
     if connections["open"] > options.in_flight:
         failures.append(f"{connections['open']} connections are open, though no more than the calls in flight are used")
     if connections["answering"]:
@@ -227,7 +229,7 @@ def report(options: argparse.Namespace, tally: Tally, figures: Figures, watch: W
         f"memory after {min(WARM_UP, options.calls):,} calls": f"{figures.memory_warm:.1f} MB",
         "memory at the end": f"{figures.memory_end:.1f} MB, {figures.growth:+.1f} MB",
         "connections at once": f"{figures.connections.get('most')} at most; the pool's limit is "
-        f"{AIOHTTP_CONNECTOR_LIMIT_PER_HOST} a host",
+        f"{figures.limit or 'none'} a host",
         "connections made": f"{figures.connections.get('accepted')}",
         "connections at the end": f"{figures.connections.get('open')}",
         "sockets left, clients closed": "not counted here" if figures.sockets_left is None else figures.sockets_left,

@@ -14,7 +14,7 @@ YAML = [block for block in in_language("yaml") if block not in SCRIPTS]
 JSON = in_language("json")
 
 _BASH = in_language("bash")
-MAKE = [block for block in _BASH if re.fullmatch(r'(make \w+( [A-Z_]+=(\S+|"[^"]*"))*\n)+', block.text)]
+MAKE = [block for block in _BASH if re.fullmatch(r'(make [\w-]+( [A-Z_]+=(\S+|"[^"]*"))*\n)+', block.text)]
 PIP = [block for block in _BASH if re.fullmatch(r"pip install \S+\n", block.text)]
 CURL = [block for block in _BASH if re.search(r"(?m)^ *curl ", block.text)]
 PROXY_START = [block for block in _BASH if block.text.endswith("\nlitellm --config proxy_config.yaml\n")]
