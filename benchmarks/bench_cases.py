@@ -164,7 +164,7 @@ CASES = (
     SYNC_1,
     SYNC_32,
     Case("Streams of 200 chunks, synchronous, 8 in flight", "stream-200", 8, synchronous=True, contenders=_SYNC),
-    Case("Whole answers, 256 in flight", "whole", 256, every=8, contenders=_WHOLE),
+    Case("Whole answers, 256 in flight", "whole", 256, every=8, contenders=(*_LITELLMS, "sagemaker_chat/", AIOHTTP)),
     SYNC_256,
     ONE_DEPLOYMENT,
     MANY_DEPLOYMENTS,

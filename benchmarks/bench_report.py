@@ -187,6 +187,12 @@ TARGETS = (
         lambda results: results.per_chunk(VERY_LONG_STREAMS) / results.per_chunk(LONG_STREAMS),
     ),
     Target(
+        "… LiteLLM's floor's",
+        None,
+        "",
+        lambda results: results.per_chunk(VERY_LONG_STREAMS, FLOOR) / results.per_chunk(LONG_STREAMS, FLOOR),
+    ),
+    Target(
         "growth: CPU per MB of a request of 5 MB against one of 0.5 MB",
         1.1,
         "",

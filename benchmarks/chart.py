@@ -15,7 +15,8 @@ _VALUES = 70  # and of their values, at the longest bar's end
 _BAR, _GAP = 18, 8
 _TITLE, _AXIS, _BETWEEN = 34, 44, 26
 _NOTE = 20
-_LEFT, _CURVES = 64, 150  # of curves: the width of their values, the height of their plot
+# Of curves: the width of their values, the height of their plot, the width of a name in the legend
+_LEFT, _CURVES, _LEGEND = 64, 150, 90
 
 _STYLE = """
     text { font: 13px system-ui, -apple-system, 'Segoe UI', Helvetica, Arial, sans-serif; fill: #1f2328 }
@@ -95,7 +96,7 @@ class Curves:
     Args:
         title: what they show.
         axis: what the time is counted in.
-        lines: name → its points, times and values; the first one stands out.
+        lines: name → its points, times and values; the first one stands out. One alone needs no name.
     """
 
     title: str
@@ -121,11 +122,13 @@ class Curves:
             drawn.append(f'  <text class="axis" x="{x:.1f}" y="{bottom + 16}" text-anchor="middle">{tick:g}</text>')
         drawn.append(f'  <text class="axis" x="{_LEFT}" y="{bottom + 36}">{escape(self.axis)}</text>')
         for number, (name, line) in enumerate(self.lines.items()):
+            kind = "" if number else ' class="own"'
             path = " ".join(f"{_LEFT + time * across:.1f},{bottom - value * up:.1f}" for time, value in line)
-            kind, (time, value) = "" if number else ' class="own"', line[-1]
             drawn.append(f'  <polyline{kind} points="{path}"/>')
-            x, y = _LEFT + time * across + 6, bottom - value * up + 4
-            drawn.append(f'  <text{kind} x="{x:.1f}" y="{y:.1f}">{escape(name)}</text>')
+            if len(self.lines) > 1:
+                x, y = _WIDTH - _LEGEND * (len(self.lines) - number), top + 14
+                drawn.append(f'  <polyline{kind} points="{x},{y} {x + 24},{y}"/>')
+                drawn.append(f'  <text{kind} x="{x + 30}" y="{y + 4}">{escape(name)}</text>')
         return "\n".join(drawn)
 
 

@@ -33,7 +33,8 @@ from benchmarks.chart import Curves, chart
 from benchmarks.measure import memory_mb, resident_mb, sockets
 
 _MOST_FILES = 32_768  # of this process's and of the server's
-_CHUNKS = 12  # of a stream
+_PACE_SECONDS = 5  # between a stream's chunks,
+_CHUNKS = 12  # of which it has so many at least
 _RAMP_SECONDS = 60
 _SAMPLES = 120
 _WARM_UP = 20
@@ -101,7 +102,6 @@ class Streams:
     def __init__(self, options: argparse.Namespace, figures: Figures) -> None:
         self._options = options
         self._figures = figures
-        self._between = round(options.length / _CHUNKS * 1000)
         self._chance = random.Random(_SEED)
         self._messages = prompt(0)
         self._started = 0.0
@@ -159,8 +159,9 @@ class Streams:
 
         Those that are all opened at once are alike.
         """
-        differs = _CHUNKS // 2 if self._options.ramp else 0
-        return f"paced-{self._chance.randint(_CHUNKS - differs, _CHUNKS + differs)}-{self._between}"
+        chunks = round(self._options.length / self._options.pace)
+        differs = chunks // 2 if self._options.ramp else 0
+        return f"paced-{self._chance.randint(chunks - differs, chunks + differs)}-{self._options.pace * 1000:.0f}"
 
     async def _read(self, endpoint: str, waits: list[float]) -> None:
         import litellm
@@ -279,7 +280,7 @@ def report(options: argparse.Namespace, figures: Figures) -> str:
     rows = {
         "streams": f"{options.streams:,} at a time, {len(figures.opened):,} in all",
         "a stream": f"{options.length:g} s, {'by half more or less, ' if options.ramp else ''}"
-        f"a chunk every {options.length / _CHUNKS:.2g} s",
+        f"a chunk every {options.pace:.2g} s",
         "open at once": f"{most:,} at most; the pool's limit is {figures.limit or 'none'}",
         f"first chunk, opened in the first {opening:g} s: p50, p90, p99": _waits(first),
         f"… opened in the {options.seconds:g} s after it": _waits(later),
@@ -334,7 +335,7 @@ def allow_files(streams: int) -> None:
         )
 
 
-_MEASURES = ("streams", "seconds", "length", "ramp", "every", "limit")
+_MEASURES = ("streams", "seconds", "length", "pace", "ramp", "every", "limit")
 
 
 def arguments() -> argparse.Namespace:
@@ -344,7 +345,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument(
         "--length",
         type=float,
-        default=60,
+        default=120,
         help="of a stream, in seconds, by half more or less unless all are opened at once; default: %(default)s",
     )
     parser.add_argument(
@@ -359,6 +360,7 @@ def arguments() -> argparse.Namespace:
     options = parser.parse_args()
     if options.ramp is None:
         options.ramp = _RAMP_SECONDS if options.seconds >= _RAMP_SECONDS else 0
+    options.pace = min(_PACE_SECONDS, options.length / _CHUNKS)
     options.every = max(1.0, (options.ramp + options.seconds) / _SAMPLES)
     return options
 

@@ -33,7 +33,7 @@ def test_what_failed_and_what_is_left_is_said() -> None:
 
 
 def test_a_run_in_which_no_stream_had_a_chunk_is_reported() -> None:
-    options = argparse.Namespace(streams=5, seconds=2, length=1, ramp=0, every=1, limit=None)
+    options = argparse.Namespace(streams=5, seconds=2, length=1, pace=0.1, ramp=0, every=1, limit=None)
     figures = Figures(samples=[Sample(1, 0, 5, 200, 0.1)])
     table = report(options, figures)
     assert "| open at once | 0 at most; the pool's limit is none |" in table
