@@ -69,12 +69,13 @@ soak: $(INSTALLED)
 
 # Twenty minutes; no part of the tests, and for a machine that does nothing else.
 bench: $(INSTALLED)
-	$(BIN)/python -m benchmarks.bench --markdown benchmarks/results.md --svg docs/pictures/chart.svg
+	$(BIN)/python -m benchmarks.bench --markdown benchmarks/results.md --svg docs/pictures/chart.svg \
+		--page docs/performance.md
 
 # A quarter of an hour: 5,000 streams open at once in one process. As above.
 bench-streams: $(INSTALLED)
 	$(BIN)/python -m benchmarks.many_streams --markdown benchmarks/many_streams.md --json benchmarks/many_streams.json \
-		--svg docs/pictures/streams
+		--svg docs/pictures/streams --page docs/performance.md
 
 # The files that a release consists of, in dist.
 dist: $(INSTALLED)

@@ -33,6 +33,7 @@ from benchmarks.bench_report import Results, report
 from benchmarks.bench_worker import PROXY
 from benchmarks.chart import Panel, chart
 from benchmarks.last_release import LastRelease, last_release
+from benchmarks.page import with_results
 
 _STARTED = time.monotonic()
 _SEED = "bench"
@@ -229,6 +230,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--only", default="", help="a regular expression; what is searched is '<case>: <contender>'")
     parser.add_argument("--markdown", type=Path, help="write the tables to this file, too")
     parser.add_argument("--svg", type=Path, help="draw a chart into this file")
+    parser.add_argument("--page", type=Path, help="put the tables into this page, which has some of them")
     options = parser.parse_args()
     if options.quick:
         options.rounds, options.seconds = 1, 0.05
@@ -242,6 +244,8 @@ def main() -> None:
     print(tables)
     if options.markdown:
         options.markdown.write_text(f"# The benchmark's last run\n\n{tables}", encoding="utf-8")
+    if options.page:
+        options.page.write_text(with_results(options.page.read_text(encoding="utf-8"), tables), encoding="utf-8")
     if options.svg:
         options.svg.write_text(chart(panels(results, last_release())), encoding="utf-8")
 

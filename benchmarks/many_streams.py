@@ -31,6 +31,7 @@ from benchmarks.bench_answers import expected_text
 from benchmarks.bench_contenders import ENVIRONMENT, prompt
 from benchmarks.chart import Curves, chart
 from benchmarks.measure import memory_mb, resident_mb, sockets
+from benchmarks.page import with_results
 
 _MOST_FILES = 32_768  # of this process's and of the server's
 _PACE_SECONDS = 5  # between a stream's chunks,
@@ -39,6 +40,7 @@ _RAMP_SECONDS = 60
 _SAMPLES = 120
 _WARM_UP = 20
 _SEED = "streams"
+_TITLE = "Many streams at once"
 _FULL = 2  # a full collection's generation
 _LIMITS = ("AIOHTTP_CONNECTOR_LIMIT_PER_HOST", "AIOHTTP_CONNECTOR_LIMIT")
 
@@ -87,7 +89,9 @@ class Figures:
     samples: list[Sample] = field(default_factory=list)
     opened: array[float] = field(default_factory=lambda: array("d"))  # seconds since the start, of each first chunk's
     waited: array[float] = field(default_factory=lambda: array("d"))  # seconds to each first chunk
-    pauses: list[float] = field(default_factory=list)  # seconds of each full garbage collection
+    pauses: list[float] = field(
+        default_factory=list
+    )  # seconds of each full garbage collection, while streams are opened
     errors: Counter[str] = field(default_factory=Counter)
     limit: int | None = None
     connections_left: int = 0
@@ -124,7 +128,7 @@ class Streams:
             nonlocal began
             if phase == "start":
                 began = time.perf_counter()
-            elif info["generation"] == _FULL:
+            elif info["generation"] == _FULL and self._seconds() < self._options.ramp + self._options.seconds:
                 self._figures.pauses.append(time.perf_counter() - began)
 
         gc.callbacks.append(note)
@@ -295,7 +299,7 @@ def report(options: argparse.Namespace, figures: Figures) -> str:
         f"{max(figures.sockets_left, 0)}",
     }
     table = "\n".join(f"| {name} | {value} |" for name, value in rows.items())
-    return f"- {machine()}\n\n| figure | |\n| --- | --- |\n{table}\n"
+    return f"- {machine()}\n\n### {_TITLE}\n\n| figure | |\n| --- | --- |\n{table}\n"
 
 
 def _waits(waited: Sequence[float]) -> str:
@@ -357,6 +361,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--markdown", type=Path, help="write the table to this file, too")
     parser.add_argument("--json", type=Path, help="write the samples to this file")
     parser.add_argument("--svg", type=Path, help="draw <this>-memory.svg and <this>-first-chunk.svg")
+    parser.add_argument("--page", type=Path, help="put the table into this page, which has it")
     options = parser.parse_args()
     if options.ramp is None:
         options.ramp = _RAMP_SECONDS if options.seconds >= _RAMP_SECONDS else 0
@@ -386,7 +391,9 @@ def main() -> int:
     table, failures = report(options, figures), verdict(figures)
     print(table)
     if options.markdown:
-        options.markdown.write_text(f"# Many streams: the last run\n\n{table}", encoding="utf-8")
+        options.markdown.write_text(f"# The last run with many streams\n\n{table}", encoding="utf-8")
+    if options.page:
+        options.page.write_text(with_results(options.page.read_text(encoding="utf-8"), table), encoding="utf-8")
     if options.json:
         options.json.write_text(as_json(options, figures), encoding="utf-8")
     if options.svg:

@@ -61,6 +61,7 @@ from benchmarks.bench_report import TARGETS, Results, case_table, report, target
 from benchmarks.bench_server import Connection
 from benchmarks.chart import Curves, Panel, chart
 from benchmarks.last_release import kept_of, last_release
+from benchmarks.page import with_results
 
 pytestmark = pytest.mark.slow(reason="runs each part of the benchmark")
 
@@ -420,3 +421,26 @@ def test_the_last_release_has_what_the_chart_compares() -> None:
         assert of_floor is not None
         assert 0.1 < of_floor < 10
     assert release.of_floor("no such case") is None
+
+
+# The page
+
+
+def test_a_page_gets_the_tables_that_it_has() -> None:
+    old = "# Run\n\n- On old.\n- In old.\n\n### Targets\n\n| a |\n| old |\n\n### Else\n\n| b |\n| old |\n"
+    new = old.replace("old", "new")
+    page = (
+        "# Performance\n\n| its own |\n\n## Targets\n\n| a |\n| old |\n\n- On old.\n- In old.\n- By hand.\n\n"
+        "## Why\n\n- By hand.\n\n## Else\n\nWords.\n\n| b |\n| old |\n\nMore words.\n"
+    )
+    assert with_results(page, old) == page
+    assert with_results(page, new) == page.replace("old", "new")
+
+
+def test_the_page_can_be_made_anew() -> None:
+    """Each of its tables is found in the last runs' results."""
+    page = (ROOT / "docs" / "performance.md").read_text(encoding="utf-8")
+    for name, tables in (("results", 5), ("many_streams", 1)):
+        results = (ROOT / "benchmarks" / f"{name}.md").read_text(encoding="utf-8")
+        emptied = re.sub(r"(?m)^### (.+)\n\n(?:\|.*\n)+", r"### \1\n\n| nothing of \1 |\n", results)
+        assert with_results(page, emptied).count("\n| nothing of ") == tables
