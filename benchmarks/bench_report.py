@@ -73,7 +73,7 @@ class Results:
         """Milliseconds, p50."""
         return self.slices[case, contender].first_p50 or 0.0
 
-    def first_chunk_added(self, case: Case) -> float:
+    def first_added(self, case: Case) -> float:
         """What the first chunk takes beyond the same stream in aiohttp alone, and LiteLLM around a provider at rest."""
         return self.first_chunk(case) - self.first_chunk(case, AIOHTTP) - self.first_chunk(case, FLOOR)
 
@@ -131,22 +131,21 @@ TARGETS = (
     Target("… against `openai/`", 0.38, "", _against(STREAMS_8, "openai/")),
     Target(
         "time to the first chunk, p50, one at a time, of a stream as a model sends it: "
-        "what is added to aiohttp's and LiteLLM's floor's",
-        0.4,
-        "ms",
-        lambda results: results.first_chunk_added(PACED_1),
-    ),
-    Target(
-        "… what is added to LiteLLM's floor over aiohttp",
+        "what is added to LiteLLM's floor over aiohttp",
         0.4,
         "ms",
         lambda results: results.first_chunk(PACED_1) - results.first_chunk(PACED_1, SENDING),
     ),
+    # The floor alone never waits, so it finds the processor's caches as it left them. Nobody who waits does: the floor
+    # over aiohttp takes longer than the sum of the two.
     Target(
-        "… of a stream of 200 chunks that is sent all at once: what is added to aiohttp's and LiteLLM's floor's",
+        "… to aiohttp's and LiteLLM's floor's, each alone", None, "ms", lambda results: results.first_added(PACED_1)
+    ),
+    Target(
+        "… to both, each alone, where all of a stream of 200 chunks is sent at once",
         None,
         "ms",
-        lambda results: results.first_chunk_added(STREAMS_1),
+        lambda results: results.first_added(STREAMS_1),
     ),
     Target(
         "`import litellm_sagemaker_openai`, beyond `import litellm`", 30, "ms", lambda results: results.fresh["import"]
