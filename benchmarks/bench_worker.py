@@ -110,6 +110,7 @@ class Worker:
             if over >= warm and runs > 1:  # the first may import half of LiteLLM
                 times = max(1 if over - started > seconds else 2, math.ceil(seconds / (over - started)))
                 return times * case.in_flight
+
     def _run(self, case: Case, calls: int, times: Times | None = None) -> None:
         """So many calls, to the end of what they leave behind."""
         times = times or Times()
