@@ -30,23 +30,27 @@ from litellm_sagemaker_openai.operations.chat import chat
 from litellm_sagemaker_openai.operations.embeddings import embeddings
 from litellm_sagemaker_openai.operations.invoked_chat import invoked_chat
 from litellm_sagemaker_openai.operations.operation import Operation
-from litellm_sagemaker_openai.operations.queued_inference.operation import queued_chat
 from litellm_sagemaker_openai.operations.text_completions import text_completions
 from litellm_sagemaker_openai.operator_log import operator_log
-from litellm_sagemaker_openai.options import chat_kind
+from litellm_sagemaker_openai.options import QUEUED_CHAT, chat_kind
 from litellm_sagemaker_openai.preparation import prepare
 from litellm_sagemaker_openai.reranking import prepare_litellms
 
 _NOT_SERVED = "sagemaker_openai/ serves chat, text completions, embeddings and rerank, and no images"
 
-_CHATS: Mapping[str, Operation] = {each.name: each for each in (chat, invoked_chat, queued_chat)}
+_CHATS: Mapping[str, Operation] = {each.name: each for each in (chat, invoked_chat)}
 
 
 def _completion(call: Mapping[str, Any], parameters: Mapping[str, Any]) -> Operation:
     """LiteLLM asks for text completions by the same method."""
     if _is_text_completion(call):
         return text_completions
-    return _CHATS[chat_kind(parameters)]
+    kind = chat_kind(parameters)
+    if kind == QUEUED_CHAT:
+        from litellm_sagemaker_openai.operations.queued_inference.operation import queued_chat  # imports botocore
+
+        return queued_chat
+    return _CHATS[kind]
 
 
 def _embeddings(_: Mapping[str, Any], __: Mapping[str, Any]) -> Operation:

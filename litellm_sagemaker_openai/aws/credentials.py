@@ -1,7 +1,8 @@
 """What AWS's configuration gives: credentials held and shared, the profile's region, the runtime's URL.
 
 Resolving credentials may take seconds (STS, IMDS, a credential process): it runs in threads of its own, one at a
-time per identity, so that it never blocks an event loop. Does not import LiteLLM.
+time per identity, so that it never blocks an event loop. Does not import LiteLLM, and botocore where it is used: that
+takes 40 ms and 5 MB, and keys in the environment do without.
 """
 
 from __future__ import annotations
@@ -11,23 +12,13 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from contextlib import contextmanager
 from typing import Any
 
-import botocore.session
-from botocore.exceptions import (
-    BotoCoreError,
-    ClientError,
-    CredentialRetrievalError,
-    HTTPClientError,
-    MetadataRetrievalError,
-    ProfileNotFound,
-)
-from botocore.exceptions import ConnectionError as NotConnected
-
+from litellm_sagemaker_openai.aws.hosts import ordinary_url
 from litellm_sagemaker_openai.aws.sigv4 import FrozenCredentials
 from litellm_sagemaker_openai.bounded_table import BoundedTable
 from litellm_sagemaker_openai.monitoring.recorder import record
@@ -49,6 +40,14 @@ ENDPOINT_VARIABLES = (
     "AWS_DEFAULT_PROFILE",
     "AWS_CONFIG_FILE",
 )
+# What configures, beside a URL in the environment, another host than the region's own, or where botocore knows it from.
+_HOST_VARIABLES = (
+    "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS",
+    "AWS_USE_FIPS_ENDPOINT",
+    "AWS_USE_DUALSTACK_ENDPOINT",
+    "AWS_DATA_PATH",
+)
+_HOST_SETTINGS = {"services", "endpoint_url"} | {name[4:].lower() for name in _HOST_VARIABLES}
 
 NO_CREDENTIALS = (
     "no AWS credentials found: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or AWS_PROFILE, give "
@@ -213,12 +212,16 @@ def freeze(credentials: Any) -> FrozenCredentials:
     frozen = credentials.get_frozen_credentials() if hasattr(credentials, "get_frozen_credentials") else credentials
     if not frozen.access_key or not frozen.secret_key:
         raise CredentialsError(NO_CREDENTIALS)
+    if isinstance(frozen, FrozenCredentials):
+        return frozen
     return FrozenCredentials(frozen.access_key, frozen.secret_key, frozen.token)
 
 
 def default_credentials(profile: str | None = None) -> Any:
     """botocore's credentials from the default AWS chain or of a profile, or None where it finds none. May block."""
-    return botocore.session.Session(profile=profile).get_credentials()
+    from botocore.session import Session
+
+    return Session(profile=profile).get_credentials()
 
 
 _profile_regions: BoundedTable[Any, str | None] = BoundedTable(_MOST_KEPT)
@@ -239,7 +242,8 @@ def runtime_url(region: str, profile: str | None = None) -> str:
     """The SageMaker runtime's base URL as botocore resolves it.
 
     So each partition's host, FIPS and dual-stack, ``AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME``, ``AWS_ENDPOINT_URL`` and
-    the profile's ``endpoint_url`` are right. Costs some 50 ms the first time, and a look-up afterwards.
+    the profile's ``endpoint_url`` are right. Costs a look-up where it was resolved before, and some 90 ms where that
+    takes botocore: where more than a URL in the environment is configured, and outside AWS's largest partition.
 
     Raises:
         ValueError: there is no such profile, or no such host.
@@ -248,6 +252,34 @@ def runtime_url(region: str, profile: str | None = None) -> str:
 
 
 def _resolve_url(region: str, profile: str | None) -> str:
+    return _ordinary_url(region, profile) or botocores_url(region, profile)
+
+
+def _ordinary_url(region: str, profile: str | None) -> str | None:
+    """What ``botocores_url`` would give, where that is certain without its 50 ms and 7 MB; else None."""
+    if any(name in os.environ for name in _HOST_VARIABLES) or os.path.isdir(os.path.expanduser("~/.aws/models")):
+        return None
+    if not _HOST_SETTINGS.isdisjoint(_settings(profile)):
+        return None
+    named = os.environ.get("AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME") or os.environ.get("AWS_ENDPOINT_URL")
+    return ordinary_url(region, named)
+
+
+def _settings(profile: str | None) -> Mapping[str, Any]:
+    """A profile's settings in AWS's files. Where there are no files, botocore, which reads them, is not imported."""
+    files = (("AWS_CONFIG_FILE", "~/.aws/config"), ("AWS_SHARED_CREDENTIALS_FILE", "~/.aws/credentials"))
+    paths = (os.path.expanduser(os.path.expandvars(os.environ.get(*each))) for each in files)
+    named = profile or os.environ.keys() & {"AWS_PROFILE", "AWS_DEFAULT_PROFILE"}
+    settings: Mapping[str, Any] = (
+        _session(profile).get_scoped_config() if named or any(map(os.path.isfile, paths)) else {}
+    )
+    return settings
+
+
+def botocores_url(region: str, profile: str | None) -> str:
+    """The URL of botocore's client."""
+    from botocore.exceptions import BotoCoreError
+
     try:
         # The keys are only so that botocore does not search for some: the client signs nothing.
         client = _session(profile).create_client(
@@ -261,7 +293,10 @@ def _resolve_url(region: str, profile: str | None) -> str:
 
 
 def _session(profile: str | None) -> Any:
-    session = botocore.session.Session(profile=profile)
+    from botocore.exceptions import ProfileNotFound
+    from botocore.session import Session
+
+    session = Session(profile=profile)
     try:
         session.get_scoped_config()
     except ProfileNotFound as error:
@@ -279,6 +314,8 @@ def explain_failure(error: Exception) -> str:
 
     Without AWS's own message, which names accounts and users: it stands in the cause, which the operator's log gets.
     """
+    from botocore.exceptions import ClientError
+
     reason = f"{type(error).__name__}: {error}"
     if isinstance(error, ClientError):
         reason = f"{error.operation_name} answered {error.response.get('Error', {}).get('Code', 'an error')}"
@@ -286,6 +323,9 @@ def explain_failure(error: Exception) -> str:
 
 
 def _is_temporary(error: Exception) -> bool:
+    from botocore.exceptions import ClientError, CredentialRetrievalError, HTTPClientError, MetadataRetrievalError
+    from botocore.exceptions import ConnectionError as NotConnected
+
     if isinstance(error, ClientError):
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 400)
         return status >= 500 or status == 429 or "Throttl" in error.response.get("Error", {}).get("Code", "")

@@ -43,6 +43,11 @@ _AWS_RUNTIME_HOST = re.compile(
     rf"{_SERVICE}\.({REGION})\.(?:{_SUFFIXES}|{_DUAL_STACK})|vpce-[0-9a-z-]+\.{_SERVICE}\.({REGION})\.vpce\.(?:{_SUFFIXES})"
 )
 
+# botocore 1.44.5: ``regionRegex`` of the partition ``aws``; the host names that it takes (``is_valid_endpoint_url``).
+_ORDINARY_REGION = re.compile(r"(?:us|eu|ap|sa|ca|me|af|il|mx)-[a-z]+-[0-9]+")
+_LABEL = "[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+_ORDINARY_URL = re.compile(rf"(?=.{{0,255}}$)https?://{_LABEL}(?:\.{_LABEL})*(?::[0-9]{{1,5}})?(?:/[A-Za-z0-9._/-]*)?")
+
 _AUTHORITY = re.compile(r"(\[[0-9a-f]*:[0-9a-f:.]+\]|[a-z0-9._-]+)(?::([0-9]{1,5}))?")
 _PORTS = {"http": 80, "https": 443}
 _LOOPBACK_V4, _LOOPBACK_V6 = ipaddress.IPv4Network("127.0.0.0/8"), ipaddress.IPv6Address("::1")
@@ -101,6 +106,21 @@ def aws_region_of(host: str) -> str | None:
     """
     match = _AWS_RUNTIME_HOST.fullmatch(host)
     return match and (match[1] or match[2])
+
+
+def ordinary_url(region: str, named: str | None) -> str | None:
+    """The runtime's base URL as botocore resolves it where nothing is configured but, in the environment, a URL.
+
+    Args:
+        region: the endpoint's.
+        named: that URL, if any.
+
+    Returns:
+        None for what is left to botocore: other partitions than AWS's largest, and what may be no URL for it.
+    """
+    if named:
+        return named if _ORDINARY_URL.fullmatch(named) else None
+    return f"https://runtime.sagemaker.{region}.amazonaws.com" if _ORDINARY_REGION.fullmatch(region) else None
 
 
 def is_loopback(host: str) -> bool:

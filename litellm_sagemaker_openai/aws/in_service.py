@@ -1,6 +1,6 @@
 """The models in service in a region, by an account's control plane: held, and asked for in the background.
 
-Does not import LiteLLM.
+Does not import LiteLLM, and what asks AWS only when it is asked: that takes 50 ms.
 """
 
 from __future__ import annotations
@@ -9,25 +9,20 @@ import threading
 import time
 from collections.abc import Callable
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import botocore.session
-from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
-from botocore.loaders import create_loader
-
-from litellm_sagemaker_openai.aws.control_plane import Found, find
 from litellm_sagemaker_openai.aws.credentials import CredentialsError
 from litellm_sagemaker_openai.aws.hosts import is_known_to_aws
 from litellm_sagemaker_openai.aws.sigv4 import FrozenCredentials
 from litellm_sagemaker_openai.target import Target
 
+if TYPE_CHECKING:
+    from litellm_sagemaker_openai.aws.control_plane import Found
+
 ASK_AGAIN_SECONDS = 300.0  # whether AWS answered or not; each time, a few requests for each endpoint
 _KEPT_SECONDS = 3600.0  # what was found, where AWS cannot be asked any more
 _MOST_MODELS = 500  # a name takes 60 µs, as long as LiteLLM itself takes for each that it lists
 _AT_ONCE = threading.Semaphore(8)  # lists that are asked for in the background: each takes some MB, and 9 threads
-# Shorter than for a command: `find` has threads that the interpreter waits for where a process ends.
-_CONFIG = Config(connect_timeout=5, read_timeout=10, retries={"total_max_attempts": 2})
 
 # What tells that a model can be called. Other actions tell only more about it.
 PERMISSIONS = (
@@ -36,7 +31,13 @@ PERMISSIONS = (
     "sagemaker:DescribeEndpoint",
     "sagemaker:DescribeEndpointConfig",
 )
-FAILURES = (BotoCoreError, ClientError, CredentialsError, ValueError)  # ValueError: no region, no such profile
+
+
+def failures() -> tuple[type[Exception], ...]:
+    """What asking AWS may raise. A ValueError says that there is no region, or no such profile."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    return BotoCoreError, ClientError, CredentialsError, MissingPermissions, ValueError
 
 
 class MissingPermissions(Exception):
@@ -51,7 +52,7 @@ class ModelsInService:
     """What can be called, as ``<endpoint>[/<inference component>]``.
 
     Args:
-        ask: asks AWS. May block; raises one of ``FAILURES``, or ``MissingPermissions``.
+        ask: asks AWS. May block; raises one of ``failures()``.
         warn: told why AWS could not be asked, once until it could be again.
         clock: a monotonic clock, in seconds.
     """
@@ -84,7 +85,7 @@ class ModelsInService:
     def ask_now(self) -> frozenset[str]:
         """What is in service now. Blocks; for those who ask for that.
 
-        Raises: one of ``FAILURES``, or ``MissingPermissions``.
+        Raises: one of ``failures()``.
         """
         found = self._ask()
         self._hold(found)
@@ -96,7 +97,7 @@ class ModelsInService:
         try:
             self.ask_now()
             self._has_warned = False
-        except (*FAILURES, MissingPermissions) as error:
+        except failures() as error:
             if isinstance(error, MissingPermissions):
                 self._hold(error.models)
             elif self._clock() - self._found_at > _KEPT_SECONDS:
@@ -125,12 +126,19 @@ def models_in_service(credentials: FrozenCredentials, region: str, profile: str 
         profile: a profile of the AWS configuration, for the control plane's URL.
         runtime: the SageMaker runtime's URL. Where AWS knows nothing of it, as of the local runtime, it is not asked.
 
-    Raises: one of ``FAILURES``, or ``MissingPermissions``.
+    Raises: one of ``failures()``.
     """
-    session = botocore.session.Session(profile=profile)
+    from botocore.config import Config
+    from botocore.session import Session
+
+    from litellm_sagemaker_openai.aws.control_plane import find
+
+    # Shorter than for a command: `find` has threads that the interpreter waits for where a process ends.
+    config = Config(connect_timeout=5, read_timeout=10, retries={"total_max_attempts": 2})
+    session = Session(profile=profile)
     session.register_component("data_loader", _loader())
     session.set_credentials(credentials.access_key, credentials.secret_key, credentials.session_token)
-    client = session.create_client("sagemaker", region_name=region, config=_CONFIG)
+    client = session.create_client("sagemaker", region_name=region, config=config)
     try:
         if not is_known_to_aws(runtime, client.meta.endpoint_url):
             return frozenset()
@@ -159,4 +167,6 @@ def callable_models(found: Found) -> frozenset[str]:
 @cache
 def _loader() -> Any:
     """One for all: to read SageMaker's service model takes 0.3 s, and keeps other threads from running for 0.1 s."""
+    from botocore.loaders import create_loader
+
     return create_loader()

@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-
-from botocore.eventstream import EventStreamBuffer, EventStreamMessage, ParserError
+from typing import TYPE_CHECKING
 
 from litellm_sagemaker_openai.formats.events import DONE, Decoder, Event, StreamFormatError
 from litellm_sagemaker_openai.upstream_errors import StreamedError, TruncatedStream, read_stream_exception
+
+if TYPE_CHECKING:
+    from botocore.eventstream import EventStreamMessage
 
 EVENT_STREAM_TYPE = "application/vnd.amazon.eventstream"
 
@@ -32,6 +34,8 @@ class AwsEventStream:
     """
 
     def __init__(self, container: Decoder) -> None:
+        from botocore.eventstream import EventStreamBuffer  # here, as below: few calls need botocore, which is large
+
         self._container = container
         self._held = bytearray()  # botocore's buffer copies all that it holds for each piece that is added
         self._buffer = EventStreamBuffer()
@@ -63,6 +67,8 @@ class AwsEventStream:
             raise TruncatedStream
 
     def _messages(self) -> Iterator[EventStreamMessage]:
+        from botocore.eventstream import ParserError
+
         try:
             while len(self._held) >= _LENGTH_BYTES:
                 length = int.from_bytes(self._held[:_LENGTH_BYTES], "big")

@@ -18,17 +18,19 @@ import os
 from collections.abc import Callable
 from dataclasses import asdict
 from datetime import datetime, timezone
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import boto3
-from botocore.credentials import Credentials
 from litellm.llms.bedrock.base_aws_llm import BaseAWSLLM
 
 from litellm_sagemaker_openai.aws.credentials import CredentialsError, CredentialSource, environment
 from litellm_sagemaker_openai.aws.identity import AwsIdentity
+from litellm_sagemaker_openai.aws.sigv4 import FrozenCredentials
 from litellm_sagemaker_openai.bounded_table import BoundedTable
 from litellm_sagemaker_openai.litellm_seams import lookup
 from litellm_sagemaker_openai.litellm_seams.http_clients import ssl_setting
+
+if TYPE_CHECKING:
+    from botocore.credentials import Credentials
 
 _MOST_SOURCES = 1000
 _MARGIN_SECONDS = 60  # as LiteLLM's own (litellm.constants.STS_CREDENTIAL_EXPIRY_SAFETY_MARGIN_SECONDS)
@@ -78,6 +80,23 @@ class _SageMakerAWSLLM(BaseAWSLLM):
         if cache is not None and entries is not None:
             self.iam_cache = cache(in_memory_cache=entries())
 
+    def _auth_with_aws_session_token(
+        self, aws_access_key_id: str, aws_secret_access_key: str, aws_session_token: str
+    ) -> tuple[Any, int | None]:
+        """As LiteLLM's, which has botocore hold the keys: its import takes 40 ms."""
+        return FrozenCredentials(aws_access_key_id, aws_secret_access_key, aws_session_token), None
+
+    def _auth_with_access_key_and_secret_key(
+        self, aws_access_key_id: str, aws_secret_access_key: str, aws_region_name: str | None
+    ) -> tuple[Any, int | None]:
+        """As LiteLLM's, whose boto3 session gives the same keys back; empty ones it looks for elsewhere."""
+        if aws_access_key_id and aws_secret_access_key:
+            return FrozenCredentials(aws_access_key_id, aws_secret_access_key), None
+        found: tuple[Any, int | None] = super()._auth_with_access_key_and_secret_key(
+            aws_access_key_id, aws_secret_access_key, aws_region_name
+        )
+        return found
+
     def _auth_with_web_identity_token(
         self,
         aws_web_identity_token: str,
@@ -102,6 +121,9 @@ class _SageMakerAWSLLM(BaseAWSLLM):
         arguments = lookup.attribute(self, "_build_sts_client_kwargs")
         if arguments is None:
             arguments = _sts_arguments
+        import boto3
+        from botocore.credentials import Credentials
+
         sts = boto3.client("sts", **arguments(aws_sts_endpoint, ssl_verify, aws_region_name))
         external_id = {"ExternalId": aws_external_id} if aws_external_id else {}
         session = sts.assume_role_with_web_identity(

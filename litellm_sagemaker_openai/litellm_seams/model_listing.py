@@ -28,10 +28,10 @@ import litellm
 from litellm_sagemaker_openai.aws.credentials import ENDPOINT_VARIABLES, environment, runtime_url
 from litellm_sagemaker_openai.aws.identity import AwsIdentity
 from litellm_sagemaker_openai.aws.in_service import (
-    FAILURES,
     PERMISSIONS,
     MissingPermissions,
     ModelsInService,
+    failures,
     models_in_service,
 )
 from litellm_sagemaker_openai.aws.region import REGION_VARIABLES, resolve_region
@@ -125,7 +125,7 @@ def _asked(models: ModelsInService) -> frozenset[str]:
     except MissingPermissions as error:
         models.warn(error)
         return error.models
-    except FAILURES as error:  # LiteLLM gives an empty list where it cannot ask, too
+    except failures() as error:  # LiteLLM gives an empty list where it cannot ask, too
         models.warn(error)
         return frozenset()
 
