@@ -34,7 +34,7 @@ class AwsEventStream:
     """
 
     def __init__(self, container: Decoder) -> None:
-        from botocore.eventstream import EventStreamBuffer  # here, as below: few calls need botocore, which is large
+        from botocore.eventstream import EventStreamBuffer  # here, as below: few calls need botocore
 
         self._container = container
         self._held = bytearray()  # botocore's buffer copies all that it holds for each piece that is added

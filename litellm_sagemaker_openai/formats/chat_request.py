@@ -106,6 +106,8 @@ def build_headers(
         "user-agent": f"litellm-sagemaker-openai/{__version__}",
     }
     if in_event_stream:
+        import botocore.eventstream  # noqa: F401 - for AwsEventStream: here no event loop waits until it is loaded
+
         headers |= {"accept": EVENT_STREAM_TYPE, ACCEPT_HEADER: headers["accept"]}
     if component:
         headers[COMPONENT_HEADER] = component

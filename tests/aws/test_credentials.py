@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import re
 import subprocess
 import sys
 import threading
@@ -25,7 +26,7 @@ from litellm_sagemaker_openai.aws.identity import AwsIdentity
 from litellm_sagemaker_openai.aws.sigv4 import FrozenCredentials
 from litellm_sagemaker_openai.bounded_table import BoundedTable
 from litellm_sagemaker_openai.errors import no_credentials
-from litellm_sagemaker_openai.litellm_seams.aws_credentials import source_for
+from litellm_sagemaker_openai.litellm_seams.aws_credentials import _litellm_resolver, source_for
 from litellm_sagemaker_openai.refusals import Mistake
 from tests.conftest import CREDENTIALS, MESSAGES, REGION, Upstream
 from tests.scripted import Answer, Scripted, Seen, chunk, completion, json_answer, scripted, sse
@@ -147,6 +148,37 @@ class TestIdentities:
         (asked,) = sts.asked("AssumeRoleWithWebIdentity")
         assert "bedrock:InvokeModel" in asked["Policy"]
         assert "sagemaker:" not in asked["Policy"]
+
+    @pytest.mark.parametrize("token", [None, "", "token-2"])
+    @pytest.mark.parametrize("secret", [None, "", "secret-2"])
+    @pytest.mark.parametrize("key", [None, "", "AKIA2"])
+    @pytest.mark.parametrize("whose", ["environment", "call"])
+    def test_keys_are_what_litellm_makes_of_them(
+        self, whose: str, key: str | None, secret: str | None, token: str | None, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Without a boto3 session where they are whole. With others in the environment, where the call gives some."""
+        from litellm.llms.bedrock.base_aws_llm import BaseAWSLLM
+
+        names = ("aws_access_key_id", "aws_secret_access_key", "aws_session_token")
+        given: dict[str, Any] = dict(zip(names, (key, secret, token), strict=True))
+        if whose == "environment":
+            for name, value in given.items():
+                monkeypatch.delenv(name.upper()) if value is None else monkeypatch.setenv(name.upper(), value)
+            given = {}
+        said = {name: value for name, value in given.items() if value}
+
+        def outcome(made: Any) -> Any:
+            try:
+                return freeze(made())
+            except Exception as error:
+                return str(error)
+
+        def litellms() -> Any:
+            resolver = BaseAWSLLM()
+            resolver.iam_cache = type(resolver.iam_cache)()
+            return resolver.get_credentials(aws_region_name=REGION, **said)
+
+        assert outcome(lambda: _litellm_resolver(AwsIdentity(**given), REGION)()) == outcome(litellms)
 
     def test_none(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv("AWS_ACCESS_KEY_ID")
@@ -371,31 +403,111 @@ class TestManyIdentities:
 class TestConfiguration:
     def test_the_runtimes_of_made_up_regions_do_not_pile_up(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(credentials, "_runtime_urls", BoundedTable(2))
-        looked_up = _counted_sessions(monkeypatch)
+        looked_up = _counted(monkeypatch, "_resolve_url")
         regions = ["us-west-2", "made-up-1", "us-west-2", "made-up-2", "us-west-2", "made-up-1"]
         assert [credentials.runtime_url(region).split(".")[2] for region in regions] == regions
-        assert len(looked_up) == 4  # the one in use once, the others each time
+        assert looked_up == ["us-west-2", "made-up-1", "made-up-2", "made-up-1"]  # the one in use once
 
     def test_nor_do_the_regions_of_profiles(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         names = ["used", "a", "used", "b", "used", "a"]
         (tmp_path / "config").write_text("".join(f"[profile {each}]\nregion = us-{each}-1\n" for each in set(names)))
         monkeypatch.setattr(credentials, "_profile_regions", BoundedTable(2))
-        looked_up = _counted_sessions(monkeypatch)
+        looked_up = _counted(monkeypatch, "_session")
         assert [credentials.profile_region(name) for name in names] == [f"us-{name}-1" for name in names]
         assert looked_up == ["used", "a", "b", "a"]
 
 
-def _counted_sessions(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """The profiles whose configuration was read."""
-    read: list[Any] = []
-    session = credentials._session
+CONFIGURED: list[dict[str, str]] = [
+    {},
+    {"AWS_ENDPOINT_URL": "http://127.0.0.1:8080"},
+    {"AWS_ENDPOINT_URL": "https://gateway.example/at/a-path/", "AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME": ""},
+    {"AWS_ENDPOINT_URL": "https://a.example", "AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME": "https://B.example:8443"},
+    {"AWS_ENDPOINT_URL": "https://a.example", "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS": "true"},
+    {"AWS_ENDPOINT_URL": "https://a.example", "config": "[default]\nignore_configured_endpoint_urls = true\n"},
+    {"AWS_ENDPOINT_URL": "https://a.example", "config": "[default]\nendpoint_url = https://b.example\n"},
+    {"AWS_USE_FIPS_ENDPOINT": "true"},
+    {"AWS_USE_FIPS_ENDPOINT": "true", "AWS_USE_DUALSTACK_ENDPOINT": "true"},
+    {"AWS_USE_DUALSTACK_ENDPOINT": "true"},
+    {"config": "[default]\nregion = eu-west-1\noutput = json\n"},
+    {"config": "[default]\nendpoint_url = https://b.example\n"},
+    {"config": "[default]\nuse_fips_endpoint = true\n"},
+    {"config": "[default]\nuse_dualstack_endpoint = true\n"},
+    {"config": "[default]\nservices = s\n[services s]\nsagemaker_runtime =\n  endpoint_url = https://b.example\n"},
+    {"credentials": "[default]\nendpoint_url = https://b.example\n"},
+    {"AWS_PROFILE": "work", "config": "[default]\nuse_fips_endpoint = true\n[profile work]\nregion = eu-west-1\n"},
+    {"AWS_DEFAULT_PROFILE": "work", "config": "[profile work]\nendpoint_url = https://b.example\n"},
+    {"profile": "work", "AWS_PROFILE": "other", "config": "[profile work]\nuse_fips_endpoint = true\n"},
+    {"profile": "work", "credentials": "[work]\naws_access_key_id = AKIA\n"},
+]
+SAME_ERROR: list[dict[str, str]] = [
+    {"AWS_ENDPOINT_URL": "no-url"},
+    {"AWS_ENDPOINT_URL": "https://not_a_host.example"},
+    {"AWS_ENDPOINT_URL": "https://dots..example"},
+    {"AWS_ENDPOINT_URL": f"https://{'long.' * 60}example"},
+    {"AWS_PROFILE": "missing"},
+    {"profile": "missing", "config": "[default]\nregion = eu-west-1\n"},
+    {"config": "[default]\nservices = missing\n"},
+]
 
-    def counted(profile: str | None) -> Any:
-        read.append(profile)
-        return session(profile)
 
-    monkeypatch.setattr(credentials, "_session", counted)
-    return read
+def _configure(configured: dict[str, str], folder: Path, monkeypatch: pytest.MonkeyPatch) -> str | None:
+    """Sets the environment and writes AWS's files; the profile that is asked for."""
+    for name, value in configured.items():
+        if name in ("config", "credentials"):
+            (folder / name).write_text(value)
+        elif name != "profile":
+            monkeypatch.setenv(name, value)
+    return configured.get("profile")
+
+
+class TestRuntimeUrl:
+    """botocore is asked for the runtime's URL only where it is not certain. What is certain is what it would answer."""
+
+    @pytest.mark.parametrize("configured", CONFIGURED, ids=str)
+    def test_it_is_botocores(self, configured: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        profile = _configure(configured, tmp_path, monkeypatch)
+        assert credentials.runtime_url(REGION, profile) == credentials.botocores_url(REGION, profile)
+
+    @pytest.mark.parametrize("configured", SAME_ERROR, ids=str)
+    def test_so_are_its_errors(
+        self, configured: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        profile = _configure(configured, tmp_path, monkeypatch)
+        with pytest.raises(ValueError, match=" ") as botocores:
+            credentials.botocores_url(REGION, profile)
+        with pytest.raises(ValueError, match=f"^{re.escape(str(botocores.value))}$"):
+            credentials.runtime_url(REGION, profile)
+
+    def test_a_model_of_ones_own_is_left_to_botocore(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """``~/.aws/models`` comes before botocore's own rules for endpoints."""
+        monkeypatch.setenv("HOME", str(tmp_path))
+        assert credentials._ordinary_url(REGION, None) is not None
+        (tmp_path / ".aws" / "models").mkdir(parents=True)
+        assert credentials._ordinary_url(REGION, None) is None
+
+    def test_without_aws_files_botocore_is_not_asked(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        asked = _counted(monkeypatch, "botocores_url")
+        assert credentials.runtime_url("eu-central-1") == "https://runtime.sagemaker.eu-central-1.amazonaws.com"
+        monkeypatch.setenv("AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME", "https://gateway.example")
+        assert credentials.runtime_url("eu-central-1") == "https://gateway.example"
+        assert asked == []
+        assert credentials.runtime_url("cn-north-1") == "https://gateway.example"
+        monkeypatch.delenv("AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME")
+        assert credentials.runtime_url("cn-north-1") == "https://runtime.sagemaker.cn-north-1.amazonaws.com.cn"
+        assert asked == ["cn-north-1"]
+
+
+def _counted(monkeypatch: pytest.MonkeyPatch, name: str) -> list[Any]:
+    """The first arguments with which one of the module's functions was called."""
+    called: list[Any] = []
+    function = getattr(credentials, name)
+
+    def counted(first: Any, *more: Any) -> Any:
+        called.append(first)
+        return function(first, *more)
+
+    monkeypatch.setattr(credentials, name, counted)
+    return called
 
 
 @pytest.mark.parametrize("is_async", [False, True])

@@ -20,6 +20,7 @@ from litellm_sagemaker_openai.aws.hosts import (
     is_known_host,
     is_loopback,
     is_this_machine,
+    ordinary_url,
     origin_of,
     takes_environment_proxy,
 )
@@ -41,18 +42,36 @@ def test_the_dns_suffixes_are_botocores() -> None:
     assert set(DUAL_STACK_SUFFIXES) == {each["dualStackDnsSuffix"] for each in outputs}
 
 
+def botocores_resolver() -> Any:
+    session = botocore.session.Session()
+    rules = session.get_component("data_loader").load_service_model("sagemaker-runtime", "endpoint-rule-set-1")
+    return botocore.endpoint_provider.EndpointProvider(rules, session.get_data("partitions"))
+
+
 @pytest.mark.parametrize("dual_stack", [False, True])
 @pytest.mark.parametrize("fips", [False, True])
 def test_all_hosts_that_botocore_resolves_are_known(fips: bool, dual_stack: bool) -> None:
-    session = botocore.session.Session()
-    rules = session.get_component("data_loader").load_service_model("sagemaker-runtime", "endpoint-rule-set-1")
-    resolver = botocore.endpoint_provider.EndpointProvider(rules, session.get_data("partitions"))
+    resolver = botocores_resolver()
     regions = [region for each in partitions() for region in each["regions"] if not region.endswith("-global")]
     assert len(regions) > 40
     for region in regions:
         url = resolver.resolve_endpoint(Region=region, UseFIPS=fips, UseDualStack=dual_stack).url
         assert aws_region_of(origin_of(url).host) == region, url
         assert is_known_host(url)
+
+
+def test_the_url_of_a_region_is_botocores() -> None:
+    """Of each region that botocore knows, and of some that it does not; other partitions' are left to it."""
+    resolver, (largest, *others) = botocores_resolver(), partitions()
+    known = [region for region in largest["regions"] if not region.endswith("-global")]
+    assert len(known) > 30
+    made_up = ["us-west-9", "ap-south-12", "mx-somewhere-1"]
+    for region in known + made_up:
+        assert ordinary_url(region, None) == resolver.resolve_endpoint(Region=region).url
+    elsewhere = [region for each in others for region in each["regions"]]
+    assert len(elsewhere) > 10
+    for region in [*elsewhere, "aws-global", "us-gov-west-9", "us-isox-east-1", "xx-west-1", "us-west-2a"]:
+        assert ordinary_url(region, None) is None
 
 
 @pytest.mark.parametrize(
