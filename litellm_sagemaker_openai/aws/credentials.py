@@ -7,12 +7,15 @@ takes 40 ms and 5 MB, and keys in the environment do without.
 
 from __future__ import annotations
 
+import functools
+import importlib.util
 import logging
 import os
+import pkgutil
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from contextlib import contextmanager
@@ -190,15 +193,31 @@ _no_secrets = _NoSecrets()
 @contextmanager
 def quiet_botocore() -> Iterator[None]:
     """Let botocore log nothing at DEBUG in this thread. tests/test_secrets.py shows what it would."""
-    # A filter works on the logger that it is on and not on its children, so it goes on each.
-    for name in list(logging.root.manager.loggerDict):
-        if name.partition(".")[0] in ("botocore", "boto3", "urllib3"):
-            logging.getLogger(name).addFilter(_no_secrets)
+    _filter_loggers()
     before, _threads.resolving = _threads.resolving, True
     try:
         yield
     finally:
         _threads.resolving = before
+
+
+@functools.cache
+def _filter_loggers() -> None:
+    """A filter works on the logger that it is on and not on its children, so it goes on each: on those of all modules,
+    since these may be loaded by what is to be quiet."""
+    for package in ("botocore", "boto3", "urllib3"):
+        spec = importlib.util.find_spec(package)
+        for name in (package, *_modules_in(package, spec.submodule_search_locations if spec else None)):
+            logging.getLogger(name).addFilter(_no_secrets)
+
+
+def _modules_in(package: str, folders: Iterable[str] | None) -> Iterator[str]:
+    """The names of a package's modules, its subpackages' included. Loads none, as ``pkgutil.walk_packages`` would."""
+    for each in pkgutil.iter_modules(folders or ()):
+        yield f"{package}.{each.name}"
+        if each.ispkg:
+            inner = [os.path.join(folder, each.name) for folder in folders or ()]
+            yield from _modules_in(f"{package}.{each.name}", inner)
 
 
 def freeze(credentials: Any) -> FrozenCredentials:

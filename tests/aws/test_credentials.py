@@ -400,6 +400,21 @@ class TestManyIdentities:
         assert len(sts.asked("AssumeRole")) == 1
 
 
+def test_each_of_botocores_loggers_is_filtered_before_it_is_loaded() -> None:
+    """What is to be quiet may load botocore, and then logs with loggers that were not there."""
+    code = (
+        "import logging\n"
+        "from litellm_sagemaker_openai.aws.credentials import _no_secrets, quiet_botocore\n"
+        "with quiet_botocore():\n"
+        "    import boto3\n"
+        "    clients = [boto3.client(name, 'us-west-2') for name in ('sts', 's3', 'sagemaker-runtime')]\n"
+        "loggers = logging.root.manager.loggerDict.items()\n"
+        "found = [each for name, each in loggers if name.startswith(('botocore', 'boto3', 'urllib3'))]\n"
+        "assert len(found) > 50 and all(_no_secrets in each.filters for each in found)\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 class TestConfiguration:
     def test_the_runtimes_of_made_up_regions_do_not_pile_up(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(credentials, "_runtime_urls", BoundedTable(2))
