@@ -5,8 +5,8 @@ So each parameter (profile, role, session, web identity, external id …) means 
 
 What LiteLLM does: ``BaseAWSLLM.get_credentials`` resolves them for all its AWS providers, with a cache that they share.
 It caps the session of a web identity at Bedrock's actions (``build_web_identity_session_policy``), so that the token of
-such a session is answered 403 by SageMaker, and it logs the web identity token at DEBUG. It has a boto3 session look for
-credentials, and hand back keys that it was given.
+such a session is answered 403 by SageMaker, and it logs the web identity token at DEBUG. It makes boto3 sessions
+that look for credentials, and that hand back keys that it was given.
 Seen on: LiteLLM 1.106.2.
 Without its private names: botocore makes what they make. ``BaseAWSLLM`` itself is needed.
 Needed until: test_what_litellms_own_does_with_a_web_identity in tests/aws/test_credentials.py fails.
