@@ -73,7 +73,7 @@ def open_stream(call: Call) -> Iterator[ModelResponseStream]:
             with provider_time(call.logging_obj):
                 with _litellm_errors(call):
                     response = _accepted(call, call.exchange.send())
-                chunks = _chunks(call, response)
+                chunks = _chunks(call.answered(), response)
                 first = next(chunks)
             break
         except Exception as error:
@@ -106,7 +106,7 @@ async def open_stream_async(call: Call) -> _OpenedStreamAsync:
             with provider_time(call.logging_obj):
                 with _litellm_errors(call):
                     response = _accepted(call, await call.exchange.asend())
-                chunks = _chunks_async(call, response)
+                chunks = _chunks_async(call.answered(), response)
                 first = await anext(chunks)
             break
         except Exception as error:

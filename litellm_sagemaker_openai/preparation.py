@@ -120,7 +120,7 @@ def prepare(
         settings,
         exchange,
         retries,
-        call["model_response"],
+        None if stream else call["model_response"],
         logging_obj,
         litellm_params,
         model_group,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import subprocess
 import sys
@@ -22,8 +23,9 @@ import litellm_sagemaker_openai
 from litellm_sagemaker_openai.aws.auth import generate_token
 from litellm_sagemaker_openai.local.runtime import RuntimeConfig
 from litellm_sagemaker_openai.local.server import Running, running
+from litellm_sagemaker_openai.operations.operation import Call
 from tests.conftest import CREDENTIALS, MESSAGES, REGION, Upstream
-from tests.scripted import Answer, completion, json_answer
+from tests.scripted import Answer, chunk, completion, json_answer, sse
 
 MODEL = "sagemaker_openai/my-endpoint"
 WEATHER = {
@@ -364,3 +366,16 @@ def test_litellm_alone_knows_no_provider_before_the_first_call(registered: bool)
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
     assert done.stdout.strip() == str(registered), done.stderr
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+async def test_an_open_stream_keeps_nothing_that_only_its_request_needed(is_async: bool, upstream: Upstream) -> None:
+    """The body has the whole conversation, and there may be thousands of streams."""
+    upstream(Answer([sse(chunk({"content": "Hi"}), done=False)], end="stall"))
+    messages = [{"role": "user", "content": f"a conversation {is_async}"}]
+    stream = await whole(is_async, messages=messages, stream=True, api_key="t")
+    await anext(stream) if is_async else next(stream)
+    gc.collect()
+    kept = [each for each in gc.get_objects() if isinstance(each, Call) and each.content == messages]
+    assert [(each.request.body, each.model_response) for each in kept] == [(b"", None)]
+    await stream.aclose() if is_async else stream.completion_stream.close()

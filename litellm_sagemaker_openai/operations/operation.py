@@ -176,7 +176,7 @@ class Call:
         settings: what the call's keywords say.
         exchange: how it is sent.
         retries: how often a stream that fails before its first chunk is tried again.
-        model_response: LiteLLM's, to fill in.
+        model_response: LiteLLM's, to fill in; None for a stream, which would keep it for as long as it is open.
         logging_obj: LiteLLM's.
         litellm_params: LiteLLM's, which tell of a proxy's client and of the deployment.
         model_group: for metrics; empty where nobody asked for them.
@@ -198,3 +198,7 @@ class Call:
     def request(self) -> Request:
         """The request that is sent."""
         return self.exchange.request
+
+    def answered(self) -> Call:
+        """The same without the request's body, which may be megabytes, for as long as a stream is open."""
+        return replace(self, exchange=Direct(replace(self.request, body=b"")))
