@@ -16,6 +16,7 @@ from litellm_sagemaker_openai.errors import bad_request
 from litellm_sagemaker_openai.litellm_seams import (
     callback,
     model_listing,
+    name_rules,
     reasoning_effort,
     response_cache,
     stream_opening,
@@ -136,6 +137,7 @@ def _install() -> None:
     stream_wrapper.install()
     reasoning_effort.install()
     model_listing.install()
+    name_rules.install()
     text_completions_seam.install()
 
 

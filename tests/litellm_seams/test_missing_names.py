@@ -84,6 +84,7 @@ NAMES = [
     ("get_cache",),
     ("get_cache_key",),
     ("get_deployment",),
+    ("get_fallback_generalization_rules",),
     ("get_known_models_from_wildcard",),
     ("get_litellm_metadata_from_kwargs",),
     ("get_model_list",),
