@@ -24,8 +24,8 @@ import litellm_sagemaker_openai
 from tests.scripted import Answer, Seen, chunk, completion, json_answer, scripted, sse, usage_chunk
 
 PACKAGE = str(Path(litellm_sagemaker_openai.__file__).parent)
-# Stands around a function of LiteLLM's, which would count as the package's own work.
-_AROUND_LITELLMS = str(Path(PACKAGE, "litellm_seams", "reasoning_effort.py"))
+# They stand around functions of LiteLLM's, which would count as the package's own work.
+_AROUND_LITELLMS = {str(Path(PACKAGE, "litellm_seams", name)) for name in ("name_rules.py", "reasoning_effort.py")}
 CHUNKS, MANY_CHUNKS = 200, 2000
 _WARM_UP, _TIMES = 3, 2  # calls
 # Functions of their own before Python 3.12 (PEP 709), and none since.
@@ -58,7 +58,7 @@ class Work:
         depth = self._depth[thread]
         if event == "call":
             file = frame.f_code.co_filename
-            if depth or (file.startswith(PACKAGE) and file != _AROUND_LITELLMS):
+            if depth or (file.startswith(PACKAGE) and file not in _AROUND_LITELLMS):
                 self._depth[thread] += 1
                 self.calls += frame.f_code.co_name not in _COMPREHENSIONS
         elif depth and event == "return":

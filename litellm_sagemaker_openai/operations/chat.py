@@ -49,12 +49,13 @@ class Chat(Operation):
         return build_headers(given, stream=stream, options=invocation_headers(settings.invocation, None))
 
     def answer(self, response: httpx.Response, call: Call) -> ModelResponse:
+        headers = dict(response.headers)  # httpx reads all of them for each that is asked for
         return chat_answer(
             response.content,
-            response.headers,
+            headers,
             model=call.model,
             model_response=call.model_response,
-            hidden=session_params(response.headers),
+            hidden=session_params(headers),
         )
 
     def chunks(self, response: httpx.Response, call: Call) -> ChunkStream:

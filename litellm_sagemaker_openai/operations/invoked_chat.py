@@ -33,12 +33,13 @@ class InvokedChat(Invocation):
         return build_body(content, without_hint(settings.body), model_name=settings.model_name, stream=stream)
 
     def answer(self, response: httpx.Response, call: Call) -> ModelResponse:
+        headers = dict(response.headers)  # httpx reads all of them for each that is asked for
         return chat_answer(
             response.content,
-            response.headers,
+            headers,
             model=call.model,
             model_response=call.model_response,
-            hidden=session_params(response.headers),
+            hidden=session_params(headers),
         )
 
     def chunks(self, response: httpx.Response, call: Call) -> ChunkStream:
