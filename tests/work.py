@@ -27,6 +27,7 @@ PACKAGE = str(Path(litellm_sagemaker_openai.__file__).parent)
 # They stand around functions of LiteLLM's, which would count as the package's own work.
 _AROUND_LITELLMS = {str(Path(PACKAGE, "litellm_seams", name)) for name in ("name_rules.py", "reasoning_effort.py")}
 CHUNKS, MANY_CHUNKS = 200, 2000
+DEPLOYMENTS = 500
 _WARM_UP, _TIMES = 3, 2  # calls
 # Functions of their own before Python 3.12 (PEP 709), and none since.
 _COMPREHENSIONS = ("<listcomp>", "<dictcomp>", "<setcomp>")
@@ -95,13 +96,28 @@ def stream(chunks: int) -> None:
         pass
 
 
+async def arouted(router: litellm.Router) -> None:
+    await router.acompletion(**call(model="my-endpoint"))
+
+
+def router(deployments: int) -> litellm.Router:
+    """The last deployment is the one that is called."""
+    models = [f"my-endpoint-{number}" for number in range(deployments - 1)] + ["my-endpoint"]
+    return litellm.Router(
+        model_list=[{"model_name": each, "litellm_params": {"model": f"sagemaker_openai/{each}"}} for each in models]
+    )
+
+
 def counts(work: Work) -> dict[str, int]:
     """What each kind of call takes, once everything is warm."""
     loop = asyncio.new_event_loop()
+    one, many = router(1), router(DEPLOYMENTS)
     kinds: dict[str, Callable[[], Any]] = {
         "acompletion": lambda: loop.run_until_complete(acompletion()),
         f"acompletion, {CHUNKS} chunks": lambda: loop.run_until_complete(astream(CHUNKS)),
         f"acompletion, {MANY_CHUNKS} chunks": lambda: loop.run_until_complete(astream(MANY_CHUNKS)),
+        "acompletion, a Router of 1": lambda: loop.run_until_complete(arouted(one)),
+        f"acompletion, a Router of {DEPLOYMENTS}": lambda: loop.run_until_complete(arouted(many)),
         "completion": lambda: litellm.completion(**call(temperature=0.5)),
         f"completion, {CHUNKS} chunks": lambda: stream(CHUNKS),
     }

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.work import CHUNKS, MANY_CHUNKS
+from tests.work import CHUNKS, DEPLOYMENTS, MANY_CHUNKS
 
 pytestmark = [pytest.mark.slow(reason="counts function calls in processes of their own"), pytest.mark.pinned]
 
@@ -46,3 +46,8 @@ def test_a_calls_work(kind: str, measured: dict[str, int]) -> None:
 def test_a_chunk_takes_as_much_in_a_long_stream(measured: dict[str, int]) -> None:
     short, long = (measured[f"acompletion, {chunks} chunks"] / chunks for chunks in (CHUNKS, MANY_CHUNKS))
     assert long <= short * GROWTH
+
+
+def test_a_call_takes_as_much_among_many_deployments(measured: dict[str, int]) -> None:
+    one, many = (measured[f"acompletion, a Router of {deployments}"] for deployments in (1, DEPLOYMENTS))
+    assert many <= one * GROWTH
