@@ -2,7 +2,8 @@
 
 What LiteLLM does: ``HTTPHandler`` and ``get_async_httpx_client`` make the clients that its native providers use, the
 latter one for each provider; ``get_ssl_configuration`` and ``get_ssl_verify`` say what ``ssl_verify``, ``SSL_VERIFY``
-and the like mean; clients are kept in ``in_memory_llm_clients_cache``, an entry for each event loop.
+and the like mean; clients are kept in ``in_memory_llm_clients_cache`` for an hour, an entry for each event loop. What
+made a client, its handler, closes it when nobody has the handler any longer, whether or not an answer is being read.
 Seen on: LiteLLM 1.106.2.
 Without them: clients of our own, which httpx makes.
 Needed until: LiteLLM documents a way to its clients. tests/sending/test_tls_and_proxies.py shows what they do.
@@ -15,6 +16,7 @@ import ctypes
 import os
 import ssl
 import threading
+import weakref
 from collections.abc import Callable
 from typing import Any, ClassVar, TypeVar, cast
 
@@ -35,8 +37,10 @@ _Client = TypeVar("_Client", httpx.Client, httpx.AsyncClient)
 SslVerify = bool | str | ssl.SSLContext | None
 
 
-def sync_client(ssl_verify: SslVerify, most: int | None = None) -> httpx.Client:
+def sync_client(ssl_verify: SslVerify, most: int | None = None) -> tuple[httpx.Client, Any]:
     """A synchronous client as LiteLLM makes it, for this provider alone: other providers' keep LiteLLM's limits.
+
+    With it comes what closes it: to be held until the answer is read, by ``keep_for`` where that is later.
 
     Args:
         ssl_verify: LiteLLM's parameter of that name, or a context; None: LiteLLM's global setting.
@@ -44,18 +48,30 @@ def sync_client(ssl_verify: SslVerify, most: int | None = None) -> httpx.Client:
     """
     handler = lookup.in_module(_HANDLERS, "HTTPHandler")
     if handler is None:
-        return own_client(httpx.Client, ssl_verify, most, trust_env=True)
+        return own_client(httpx.Client, ssl_verify, most, trust_env=True), None
     name = f"{PROVIDER} {handler.__name__} {ssl_verify} {most}"
-    return cast(httpx.Client, _kept(name, _OwnCache, lambda: handler(ssl_verify=ssl_verify)).client)
+    made = _kept(name, _OwnCache, lambda: handler(ssl_verify=ssl_verify))
+    return made.client, made
 
 
-def async_client(ssl_verify: SslVerify, most: int | None = None) -> httpx.AsyncClient:
-    """LiteLLM's asynchronous client for the running event loop. The arguments are those of ``sync_client``."""
+def async_client(ssl_verify: SslVerify, most: int | None = None) -> tuple[httpx.AsyncClient, Any]:
+    """LiteLLM's asynchronous client for the running event loop, and what closes it, as ``sync_client`` has them."""
     make = lookup.in_module(_HANDLERS, "get_async_httpx_client")
     if make is None:
-        return own_client(httpx.AsyncClient, ssl_verify, most, trust_env=True)
+        return own_client(httpx.AsyncClient, ssl_verify, most, trust_env=True), None
     name = PROVIDER if most is None else f"{PROVIDER} {most}"
-    return cast(httpx.AsyncClient, make(name, params={"ssl_verify": ssl_verify}).client)
+    handler = make(name, params={"ssl_verify": ssl_verify})
+    return handler.client, handler
+
+
+def keep_for(response: httpx.Response, closes_client: Any) -> None:
+    """Hold what came with a client for as long as there is the response, which is read from its connections."""
+    if closes_client is not None:
+        weakref.finalize(response, _let_go, closes_client).atexit = False
+
+
+def _let_go(_: Any) -> None:
+    """It was held until now."""
 
 
 def own_client(kind: type[_Client], ssl_verify: SslVerify, most: int | None = None, *, trust_env: bool) -> _Client:

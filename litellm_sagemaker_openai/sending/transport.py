@@ -14,7 +14,7 @@ from collections.abc import Callable, Generator, Mapping
 from concurrent.futures import Future
 from contextlib import closing
 from dataclasses import dataclass
-from typing import Any, TypeAlias, cast
+from typing import Any, TypeAlias
 
 import httpx
 
@@ -22,7 +22,7 @@ from litellm_sagemaker_openai.aws.hosts import is_this_machine
 from litellm_sagemaker_openai.aws.sigv4 import FrozenCredentials
 from litellm_sagemaker_openai.litellm_seams import aiohttp_post, httpx_post
 from litellm_sagemaker_openai.litellm_seams.aiohttp_post import poster
-from litellm_sagemaker_openai.litellm_seams.http_clients import async_client, own_client, sync_client
+from litellm_sagemaker_openai.litellm_seams.http_clients import async_client, keep_for, own_client, sync_client
 from litellm_sagemaker_openai.litellm_seams.httpx_post import transport_for
 from litellm_sagemaker_openai.litellm_seams.pool_limit import full_client, limit_client, warn_of_waiting
 from litellm_sagemaker_openai.litellm_seams.server_shutdown import server_is_stopping
@@ -59,14 +59,14 @@ def send(request: Request) -> httpx.Response:
         ColdStartError: the target had no capacity for longer than the request's cold-start policy allows, or until the
             server in this process began to stop.
     """
-    client = _sync_client(request)
+    client, closes_client = _sync_client(request)
     with closing(_steps(request)) as steps:
         outcome: Any = None
         while True:
             try:
                 step = steps.send(outcome)
             except StopIteration as finished:
-                return cast(httpx.Response, finished.value)
+                return _held(request, finished.value, closes_client)
             if isinstance(step, Future):
                 seconds = _credentials_seconds(request)
                 try:
@@ -82,14 +82,14 @@ def send(request: Request) -> httpx.Response:
 
 async def asend(request: Request) -> httpx.Response:
     """``send`` for an event loop, which it never blocks."""
-    client = _async_client(request)
+    client, closes_client = _async_client(request)
     with closing(_steps(request)) as steps:
         outcome: Any = None
         while True:
             try:
                 step = steps.send(outcome)
             except StopIteration as finished:
-                return cast(httpx.Response, finished.value)
+                return _held(request, finished.value, closes_client)
             if isinstance(step, Future):
                 seconds = _credentials_seconds(request)
                 try:
@@ -235,18 +235,25 @@ def _left_open(request: Request, response: httpx.Response) -> bool:
     return request.stream and response.is_success
 
 
-def _sync_client(request: Request) -> httpx.Client:
+def _held(request: Request, response: httpx.Response, closes_client: Any) -> httpx.Response:
+    """The response; while it is open, nothing closes its client."""
+    if _left_open(request, response):
+        keep_for(response, closes_client)
+    return response
+
+
+def _sync_client(request: Request) -> tuple[httpx.Client, Any]:
     if request.client is not None:
-        return cast(httpx.Client, request.client)
+        return request.client, None
     if is_this_machine(request.url):
-        return own_client(httpx.Client, request.ssl_verify, request.max_connections, trust_env=False)
+        return own_client(httpx.Client, request.ssl_verify, request.max_connections, trust_env=False), None
     return sync_client(request.ssl_verify, request.max_connections)
 
 
-def _async_client(request: Request) -> httpx.AsyncClient:
+def _async_client(request: Request) -> tuple[httpx.AsyncClient, Any]:
     if request.client is not None:
-        return cast(httpx.AsyncClient, request.client)
-    client = async_client(request.ssl_verify, request.max_connections)
+        return request.client, None
+    client, closes_client = async_client(request.ssl_verify, request.max_connections)
     if is_this_machine(request.url) and poster(client, request.url, request.max_connections) is None:
-        return own_client(httpx.AsyncClient, request.ssl_verify, request.max_connections, trust_env=False)
-    return client
+        return own_client(httpx.AsyncClient, request.ssl_verify, request.max_connections, trust_env=False), None
+    return client, closes_client

@@ -315,7 +315,7 @@ def test_an_applications_own_transport_stays_as_it_is(upstream: Upstream, monkey
     from litellm_sagemaker_openai.litellm_seams.http_clients import sync_client
 
     with httpx.HTTPTransport(limits=httpx.Limits(max_connections=11)) as transport, sync_transport(transport):
-        client = sync_client(None, 3)
+        client, _ = sync_client(None, 3)
         pool_limit.limit_client(client, 3)
         assert client._transport is transport
         assert transport._pool._max_connections == 11

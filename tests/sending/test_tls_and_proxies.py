@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import re
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,7 @@ from litellm_sagemaker_openai.litellm_seams import aiohttp_post
 from tests.certificates import CLIENT, Certificates, connect_proxy, make_certificates
 from tests.commands.test_check import IDENTITY
 from tests.conftest import MESSAGES, close_clients
+from tests.operating.proxies import until
 from tests.scripted import Answer, Scripted, Seen, chunk, completion, json_answer, scripted, sse
 
 pytestmark = pytest.mark.medium(reason="starts servers with certificates")
@@ -230,6 +233,52 @@ async def test_no_proxy(
         monkeypatch.setenv("NO_PROXY", "gateway.example")
         assert await text_of(way, server, **elsewhere(server, certificates)) == "Hello."
         assert not proxy.asked
+
+
+@pytest.mark.parametrize("way", ["stream", "stream async", "stream async without aiohttp"])
+async def test_an_open_stream_outlives_its_client_in_litellms_cache(
+    way: str,
+    server: Scripted,
+    certificates: Certificates,
+    every_name_is_here: None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """LiteLLM keeps a client for an hour; dropped, it would be closed, and with it all streams that are open then."""
+    monkeypatch.setattr(litellm, "disable_aiohttp_transport", way.endswith("without aiohttp"))
+    rest = threading.Event()
+
+    def script(seen: Seen) -> Answer:
+        def pieces() -> Iterator[bytes]:
+            yield sse(chunk({"content": "Hello"}), done=False)
+            rest.wait(30)
+            yield sse(chunk({"content": "."}), chunk(finish="stop"))
+
+        return Answer(pieces()) if seen.json.get("stream") else answer(seen)
+
+    server.script = script
+    more = elsewhere(server, certificates)
+    call = {"model": "sagemaker_openai/e", "messages": MESSAGES, "api_key": "t", "max_retries": 0, **more}
+    stream: Any
+    if way == "stream":
+        stream = await asyncio.to_thread(litellm.completion, **call, stream=True)
+        said = [await asyncio.to_thread(next, stream)]
+    else:
+        stream = await litellm.acompletion(**call, stream=True)
+        said = [await anext(stream)]
+    expiries = litellm.in_memory_llm_clients_cache.ttl_dict
+    expiries.update(dict.fromkeys(expiries, 0.0))
+    assert await text_of(way.replace("stream", "whole").removesuffix(" without aiohttp"), server, **more) == "Hello."
+    assert server.connections == 2  # a new client's
+    await asyncio.sleep(0)  # where the old one would be closed
+    rest.set()
+    said += await asyncio.to_thread(list, stream) if way == "stream" else [each async for each in stream]
+    assert "".join(each.choices[0].delta.content or "" for each in said) == "Hello."
+    del stream
+    for _ in until("the old client to be closed"):
+        gc.collect()
+        if server.open_connections == 1:
+            break
+        await asyncio.sleep(0.01)
 
 
 @pytest.mark.parametrize("way", ["whole async", "stream async"])
