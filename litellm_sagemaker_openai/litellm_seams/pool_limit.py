@@ -130,9 +130,20 @@ def warn_of_waiting(host: str, limit: int) -> None:
 
 def _limit(most: int | None, *variables: str) -> int:
     """The limit that holds where LiteLLM's for it are these variables. 0: none, as aiohttp and LiteLLM have it."""
-    stated = [int(os.environ[name]) for name in variables if name in os.environ]
+    stated = [limit for limit in map(_stated, variables) if limit is not None]
     positive = [limit for limit in (*stated, most or 0) if limit > 0]
     return min(positive, default=0 if stated else default_limit())
+
+
+def _stated(variable: str) -> int | None:
+    """What a variable says; None: nothing. LiteLLM does not start with one that is wrong, but it may be set later."""
+    try:
+        return int(os.environ[variable])
+    except KeyError:
+        return None
+    except ValueError:
+        warn_seldom(f"{variable} is no whole number", "it does not limit connections; set one, or take it away")
+        return None
 
 
 def _transports(client: httpx.Client | httpx.AsyncClient) -> Iterator[Any]:

@@ -164,6 +164,27 @@ def test_litellms_variable_for_no_limit(
     assert pool_limit.client_limit(option) == (limit or sys.maxsize)
 
 
+@pytest.mark.parametrize("wrong", ["many", "", "9" * 5000])
+async def test_a_variable_that_is_no_number_limits_nothing(
+    upstream: Upstream,
+    opened: Any,
+    open_files: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    way: str,
+    wrong: str,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A proxy's configuration sets it after LiteLLM was imported, which reads it then."""
+    monkeypatch.setenv(PER_HOST, wrong)
+    open_files(1200)
+    server = upstream(BEGUN)
+    stream = await opened()
+    assert limit_of(way, server) == 600
+    [warning] = warnings(caplog)
+    assert f"{PER_HOST} is no whole number: it does not limit connections; set one, or take it away" in warning
+    await close(stream, server)
+
+
 class Connector:
     _limit, _limit_per_host = 1000, 500  # LiteLLM's
 
