@@ -98,7 +98,8 @@ def full_connector(connector: Any, host: str) -> int | None:
         return None
     in_all: int = connector.limit
     if in_all and len(acquired) >= in_all:
-        return in_all
+        idle = lookup.attribute(connector, "_conns") or {}  # aiohttp takes one of these before it counts
+        return None if any(connections and key.host == host for key, connections in idle.items()) else in_all
     per_host: int = connector.limit_per_host
     if not per_host or len(acquired) < per_host:
         return None

@@ -22,7 +22,7 @@ from litellm_sagemaker_openai import operator_log
 from litellm_sagemaker_openai.litellm_seams import connections, lookup, pool_limit
 from litellm_sagemaker_openai.litellm_seams.connections import read_connections
 from tests.conftest import MESSAGES, Upstream, close_clients
-from tests.scripted import Answer, Scripted, Seen, chunk, sse
+from tests.scripted import Answer, Scripted, Seen, chunk, completion, json_answer, sse
 
 HANDLERS = "litellm.llms.custom_httpx.http_handler"
 MODEL = "sagemaker_openai/e"
@@ -263,6 +263,22 @@ async def test_connections_are_used_again(upstream: Upstream, opened: Any, way: 
         rest = [piece async for piece in stream] if hasattr(stream, "aclose") and way != "sync" else list(stream)
         assert rest
     assert server.connections == 1
+
+
+async def test_an_idle_connection_is_taken_where_all_are_in_use(
+    upstream: Upstream, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """aiohttp's limit for all hosts does not hold for it, so nobody waits."""
+    monkeypatch.setenv(TOTAL, "1")
+    server = upstream(lambda seen: BEGUN if seen.json.get("stream") else json_answer(completion()))
+    call: Any = {"model": MODEL, "messages": MESSAGES, "api_key": "t", "max_retries": 0}
+    other = server.url.replace("127.0.0.1", "localhost")
+    await litellm.acompletion(**call, api_base=other)
+    stream: Any = await litellm.acompletion(**call, stream=True)
+    await anext(stream)
+    await litellm.acompletion(**call, api_base=other, timeout=5)
+    assert not warnings(caplog)
+    await close(stream, server)
 
 
 async def test_deployments_with_numbers_of_their_own_have_connections_of_their_own(
