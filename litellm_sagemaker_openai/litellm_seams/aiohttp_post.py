@@ -75,7 +75,7 @@ async def post(
     """
     to = _as_yarl(url)
     proxy = None if is_this_machine(url) else await poster.proxy_of(_as_request(url))
-    limit = full_connector(poster.session.connector, to.host or "")
+    limit = full_connector(poster.session.connector, to)
     if limit is not None:
         warn_of_waiting(to.host or "", limit)
     try:
@@ -90,7 +90,7 @@ async def post(
                 auto_decompress=False,
             )
     except httpx.ConnectTimeout as error:  # aiohttp has one exception for both
-        if limit is None or full_connector(poster.session.connector, to.host or "") is None:
+        if limit is None or full_connector(poster.session.connector, to) is None:
             raise
         raise httpx.PoolTimeout(f"all {limit} were in use") from error
     pieces = poster.stream_of(answer)

@@ -65,7 +65,10 @@ def async_client(ssl_verify: SslVerify, most: int | None = None) -> tuple[httpx.
 
 
 def keep_for(response: httpx.Response, closes_client: Any) -> None:
-    """Hold what came with a client for as long as there is the response, which is read from its connections."""
+    """Hold what came with a client for as long as there is the response, which is read from its connections.
+
+    Not in the response: what it is made of would still refer to the client then, so that LiteLLM would not close it.
+    """
     if closes_client is not None:
         weakref.finalize(response, _let_go, closes_client).atexit = False
 

@@ -17,12 +17,13 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 from weakref import WeakSet
 
 import httpx
 import litellm
+from yarl import URL
 
 from litellm_sagemaker_openai.litellm_seams import lookup
 from litellm_sagemaker_openai.operator_log import warn_seldom
@@ -91,21 +92,25 @@ def client_limit(most: int | None) -> int:
     return _limit(most, _TOTAL, _PER_HOST) or sys.maxsize
 
 
-def full_connector(connector: Any, host: str) -> int | None:
-    """The limit that a request to this host would wait for; None where it would not wait, or nobody knows."""
+def full_connector(connector: Any, url: URL) -> int | None:
+    """The limit that a request would wait for; None where it would not wait, or nobody knows."""
     acquired = lookup.attribute(connector, "_acquired")
     if acquired is None:
         return None
     in_all: int = connector.limit
     if in_all and len(acquired) >= in_all:
         idle = lookup.attribute(connector, "_conns") or {}  # aiohttp takes one of these before it counts
-        return None if any(connections and key.host == host for key, connections in idle.items()) else in_all
+        return None if _most_to(url, idle) else in_all
     per_host: int = connector.limit_per_host
     if not per_host or len(acquired) < per_host:
         return None
     by_host = lookup.attribute(connector, "_acquired_per_host") or {}
-    taken = any(len(connections) >= per_host for key, connections in by_host.items() if key.host == host)
-    return per_host if taken else None
+    return per_host if _most_to(url, by_host) >= per_host else None
+
+
+def _most_to(url: URL, connections: Mapping[Any, Any]) -> int:
+    """The most connections to a host in an aiohttp connector's table, which has those through a proxy apart."""
+    return max((len(each) for to, each in connections.items() if (to.host, to.port) == (url.host, url.port)), default=0)
 
 
 def full_client(client: httpx.Client | httpx.AsyncClient) -> int | None:
@@ -122,7 +127,7 @@ def full_client(client: httpx.Client | httpx.AsyncClient) -> int | None:
 def warn_of_waiting(host: str, limit: int) -> None:
     """Tell the operator that calls wait, once a minute at most."""
     warn_seldom(
-        f"All {limit} connections to {host} are in use, and further calls wait for one",
+        f"All {limit} connections are in use, and calls to {host} wait for one",
         "allow more with ulimit -n, of which half is the limit, or with aws_sagemaker_max_connections, and with "
         f"{_PER_HOST} and {_TOTAL} where they are set; or start more workers",
         again_after=_WARN_AGAIN_AFTER,

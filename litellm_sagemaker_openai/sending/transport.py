@@ -236,7 +236,7 @@ def _left_open(request: Request, response: httpx.Response) -> bool:
 
 
 def _held(request: Request, response: httpx.Response, closes_client: Any) -> httpx.Response:
-    """The response; while it is open, nothing closes its client."""
+    """The response, with what closes its client: not before it is read."""
     if _left_open(request, response):
         keep_for(response, closes_client)
     return response

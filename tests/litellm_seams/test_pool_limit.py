@@ -217,7 +217,7 @@ async def test_a_call_that_waits(
     assert raised.value.status_code == 408
     assert len(server.seen) == 2
     [warning] = warnings(caplog)
-    assert "All 2 connections to 127.0.0.1 are in use, and further calls wait for one: allow more" in warning
+    assert "All 2 connections are in use, and calls to 127.0.0.1 wait for one: allow more" in warning
 
     with pytest.raises(litellm.Timeout):
         await opened(**few, timeout=0.3)

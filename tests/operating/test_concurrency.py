@@ -108,7 +108,7 @@ def test_calls_to_any_endpoint_of_the_region_wait_for_a_connection(full: Full) -
             break
     assert (len(full.sagemaker.seen), full.sagemaker.open_connections) == (CONNECTIONS, CONNECTIONS)
     assert full.proxy.get("/health/readiness").status_code == 200
-    assert f"All {CONNECTIONS} connections to 127.0.0.1 are in use" in full.proxy.log
+    assert f"All {CONNECTIONS} connections are in use, and calls to 127.0.0.1 wait for one" in full.proxy.log
 
     full.finish.set()
     assert text_of(sixth.result()) == "begun"
