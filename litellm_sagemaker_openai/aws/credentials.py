@@ -8,6 +8,7 @@ takes 40 ms and 5 MB, and keys in the environment do without.
 from __future__ import annotations
 
 import functools
+import importlib
 import importlib.util
 import logging
 import os
@@ -69,6 +70,15 @@ class CredentialsError(Exception):
     def __init__(self, message: str, *, is_temporary: bool = False) -> None:
         super().__init__(message)
         self.is_temporary = is_temporary
+
+
+_loading = threading.RLock()  # held also by whoever forks: see `register_at_fork`
+
+
+def load(module: str) -> Any:
+    """Import a module of botocore's, or boto3, in whatever thread comes first."""
+    with _loading:
+        return importlib.import_module(module)
 
 
 _all_sources: weakref.WeakSet[CredentialSource] = weakref.WeakSet()
@@ -148,8 +158,7 @@ class CredentialSource:
         except CredentialsError as error:
             failure = error
         except Exception as error:  # botocore, boto3 and LiteLLM's secret managers raise what they like
-            failure = CredentialsError(explain_failure(error), is_temporary=_is_temporary(error))
-            failure.__cause__ = error
+            failure = _as_failure(error)
         record(CREDENTIALS_RESOLUTION, self._clock() - began, "failed" if frozen is None else "resolved")
         with self._lock:
             if frozen is not None:
@@ -170,6 +179,8 @@ def _begin_anew() -> None:
 
 if hasattr(os, "register_at_fork"):  # not on Windows
     os.register_at_fork(after_in_child=_begin_anew)
+    # A module that is half loaded, by a thread that the fork does not take along, stays so: a fork waits for it.
+    os.register_at_fork(before=_loading.acquire, after_in_parent=_loading.release, after_in_child=_loading.release)
 
 
 class _QuietThreads(threading.local):
@@ -213,6 +224,8 @@ def _filter_loggers() -> None:
 
 def _modules_in(package: str, folders: Iterable[str] | None) -> Iterator[str]:
     """The names of a package's modules, its subpackages' included. Loads none, as ``pkgutil.walk_packages`` would."""
+    for folder in filter(os.path.isdir, folders or ()):
+        os.listdir(folder)  # raises where it cannot be read, which pkgutil takes for an empty one
     for each in pkgutil.iter_modules(folders or ()):
         yield f"{package}.{each.name}"
         if each.ispkg:
@@ -238,9 +251,7 @@ def freeze(credentials: Any) -> FrozenCredentials:
 
 def default_credentials(profile: str | None = None) -> Any:
     """botocore's credentials from the default AWS chain or of a profile, or None where it finds none. May block."""
-    from botocore.session import Session
-
-    return Session(profile=profile).get_credentials()
+    return load("botocore.session").Session(profile=profile).get_credentials()
 
 
 _profile_regions: BoundedTable[Any, str | None] = BoundedTable(_MOST_KEPT)
@@ -288,7 +299,7 @@ def _settings(profile: str | None) -> Mapping[str, Any]:
     """A profile's settings in AWS's files. Where there are no files, botocore, which reads them, is not imported."""
     files = (("AWS_CONFIG_FILE", "~/.aws/config"), ("AWS_SHARED_CREDENTIALS_FILE", "~/.aws/credentials"))
     paths = (os.path.expanduser(os.path.expandvars(os.environ.get(*each))) for each in files)
-    named = profile or os.environ.keys() & {"AWS_PROFILE", "AWS_DEFAULT_PROFILE"}
+    named = profile is not None or os.environ.keys() & {"AWS_PROFILE", "AWS_DEFAULT_PROFILE"}
     settings: Mapping[str, Any] = (
         _session(profile).get_scoped_config() if named or any(map(os.path.isfile, paths)) else {}
     )
@@ -297,14 +308,13 @@ def _settings(profile: str | None) -> Mapping[str, Any]:
 
 def botocores_url(region: str, profile: str | None) -> str:
     """The URL of botocore's client."""
-    from botocore.exceptions import BotoCoreError
-
+    session = _session(profile)
     try:
         # The keys are only so that botocore does not search for some: the client signs nothing.
-        client = _session(profile).create_client(
+        client = session.create_client(
             "sagemaker-runtime", region_name=region, aws_access_key_id="unused", aws_secret_access_key="unused"
         )
-    except BotoCoreError as error:
+    except load("botocore.exceptions").BotoCoreError as error:
         raise ValueError(f"no SageMaker runtime host for region {region!r}: {error}") from error
     url = str(client.meta.endpoint_url)
     client.close()
@@ -312,13 +322,11 @@ def botocores_url(region: str, profile: str | None) -> str:
 
 
 def _session(profile: str | None) -> Any:
-    from botocore.exceptions import ProfileNotFound
-    from botocore.session import Session
-
-    session = Session(profile=profile)
+    exceptions = load("botocore.exceptions")
+    session = load("botocore.session").Session(profile=profile)
     try:
         session.get_scoped_config()
-    except ProfileNotFound as error:
+    except (exceptions.ProfileNotFound, exceptions.ConfigParseError) as error:
         raise ValueError(f"{error}; check aws_profile_name, AWS_PROFILE and the AWS config file") from error
     return session
 
@@ -333,21 +341,29 @@ def explain_failure(error: Exception) -> str:
 
     Without AWS's own message, which names accounts and users: it stands in the cause, which the operator's log gets.
     """
-    from botocore.exceptions import ClientError
-
     reason = f"{type(error).__name__}: {error}"
-    if isinstance(error, ClientError):
+    if isinstance(error, load("botocore.exceptions").ClientError):
         reason = f"{error.operation_name} answered {error.response.get('Error', {}).get('Code', 'an error')}"
     return f"AWS credentials could not be resolved: {reason}"
 
 
-def _is_temporary(error: Exception) -> bool:
-    from botocore.exceptions import ClientError, CredentialRetrievalError, HTTPClientError, MetadataRetrievalError
-    from botocore.exceptions import ConnectionError as NotConnected
+def _as_failure(error: Exception) -> CredentialsError:
+    try:
+        failure = CredentialsError(explain_failure(error), is_temporary=_is_temporary(error))
+    except (ImportError, OSError) as unloaded:  # botocore cannot be loaded, as where no more files can be opened
+        failure = CredentialsError(f"AWS credentials could not be resolved: {unloaded}", is_temporary=True)
+    failure.__cause__ = error
+    return failure
 
-    if isinstance(error, ClientError):
+
+def _is_temporary(error: Exception) -> bool:
+    exceptions = load("botocore.exceptions")
+    if isinstance(error, exceptions.ClientError):
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 400)
         return status >= 500 or status == 429 or "Throttl" in error.response.get("Error", {}).get("Code", "")
-    if isinstance(error, CredentialRetrievalError):  # botocore's ContainerProvider, where its endpoint does not answer
+    if isinstance(
+        error, exceptions.CredentialRetrievalError
+    ):  # botocore's ContainerProvider, where its endpoint does not answer
         return bool(error.kwargs.get("provider") == "container-role")
-    return isinstance(error, (NotConnected, HTTPClientError, MetadataRetrievalError))
+    away = (exceptions.ConnectionError, exceptions.HTTPClientError, exceptions.MetadataRetrievalError)
+    return isinstance(error, away)

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from litellm_sagemaker_openai.aws.credentials import CredentialsError
+from litellm_sagemaker_openai.aws.credentials import CredentialsError, load
 from litellm_sagemaker_openai.aws.hosts import is_known_to_aws
 from litellm_sagemaker_openai.aws.sigv4 import FrozenCredentials
 from litellm_sagemaker_openai.target import Target
@@ -35,9 +35,8 @@ PERMISSIONS = (
 
 def failures() -> tuple[type[Exception], ...]:
     """What asking AWS may raise. A ValueError says that there is no region, or no such profile."""
-    from botocore.exceptions import BotoCoreError, ClientError
-
-    return BotoCoreError, ClientError, CredentialsError, MissingPermissions, ValueError
+    botocores = load("botocore.exceptions")
+    return botocores.BotoCoreError, botocores.ClientError, CredentialsError, MissingPermissions, ValueError
 
 
 class MissingPermissions(Exception):
@@ -128,14 +127,12 @@ def models_in_service(credentials: FrozenCredentials, region: str, profile: str 
 
     Raises: one of ``failures()``.
     """
-    from botocore.config import Config
-    from botocore.session import Session
-
+    new_session = load("botocore.session").Session
     from litellm_sagemaker_openai.aws.control_plane import find
 
     # Shorter than for a command: `find` has threads that the interpreter waits for where a process ends.
-    config = Config(connect_timeout=5, read_timeout=10, retries={"total_max_attempts": 2})
-    session = Session(profile=profile)
+    config = load("botocore.config").Config(connect_timeout=5, read_timeout=10, retries={"total_max_attempts": 2})
+    session = new_session(profile=profile)
     session.register_component("data_loader", _loader())
     session.set_credentials(credentials.access_key, credentials.secret_key, credentials.session_token)
     client = session.create_client("sagemaker", region_name=region, config=config)
@@ -167,6 +164,4 @@ def callable_models(found: Found) -> frozenset[str]:
 @cache
 def _loader() -> Any:
     """One for all: to read SageMaker's service model takes 0.3 s, and keeps other threads from running for 0.1 s."""
-    from botocore.loaders import create_loader
-
-    return create_loader()
+    return load("botocore.loaders").create_loader()

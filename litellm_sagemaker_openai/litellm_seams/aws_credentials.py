@@ -28,6 +28,7 @@ from litellm_sagemaker_openai.aws.credentials import (
     CredentialSource,
     default_credentials,
     environment,
+    load,
 )
 from litellm_sagemaker_openai.aws.identity import AwsIdentity
 from litellm_sagemaker_openai.aws.sigv4 import FrozenCredentials
@@ -72,7 +73,14 @@ def _litellm_resolver(identity: AwsIdentity, region: str) -> Callable[[], Any]:
     parameters: dict[str, Any] = {name: value for name, value in asdict(identity).items() if value}
     if identity.aws_session_tags:
         parameters["aws_session_tags"] = [{"Key": key, "Value": value} for key, value in identity.aws_session_tags]
-    return functools.partial(_SageMakerAWSLLM().get_credentials, aws_region_name=region, **parameters)
+    litellms = functools.partial(_SageMakerAWSLLM().get_credentials, aws_region_name=region, **parameters)
+
+    def resolve() -> Any:
+        if "aws_role_name" in parameters or "AWS_ROLE_NAME" in os.environ:
+            load("boto3")  # which LiteLLM imports then
+        return litellms()
+
+    return resolve
 
 
 class _SageMakerAWSLLM(BaseAWSLLM):
@@ -135,10 +143,7 @@ class _SageMakerAWSLLM(BaseAWSLLM):
         arguments = lookup.attribute(self, "_build_sts_client_kwargs")
         if arguments is None:
             arguments = _sts_arguments
-        import boto3
-        from botocore.credentials import Credentials
-
-        sts = boto3.client("sts", **arguments(aws_sts_endpoint, ssl_verify, aws_region_name))
+        sts = load("boto3").client("sts", **arguments(aws_sts_endpoint, ssl_verify, aws_region_name))
         external_id = {"ExternalId": aws_external_id} if aws_external_id else {}
         session = sts.assume_role_with_web_identity(
             RoleArn=aws_role_name,
@@ -148,7 +153,9 @@ class _SageMakerAWSLLM(BaseAWSLLM):
             **external_id,
         )
         given = session["Credentials"]
-        credentials = Credentials(given["AccessKeyId"], given["SecretAccessKey"], given["SessionToken"])
+        credentials = load("botocore.credentials").Credentials(
+            given["AccessKeyId"], given["SecretAccessKey"], given["SessionToken"]
+        )
         lasts = (given["Expiration"] - datetime.now(timezone.utc)).total_seconds()
         return credentials, int(lasts) - _MARGIN_SECONDS
 

@@ -415,6 +415,69 @@ def test_each_of_botocores_loggers_is_filtered_before_it_is_loaded() -> None:
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+_FRESH = """
+import os, resource, signal, sys, threading, time
+from litellm_sagemaker_openai.aws import credentials
+source = credentials.CredentialSource(lambda: credentials.default_credentials)
+"""
+
+
+def _in_a_fresh_process(code: str) -> str:
+    """What it prints."""
+    ran = subprocess.run(
+        [sys.executable, "-c", _FRESH + code], stdout=subprocess.PIPE, text=True, check=True, timeout=60
+    )
+    return ran.stdout
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no fork")
+def test_a_fork_waits_until_botocore_is_loaded() -> None:
+    """Else the child has a half of it for as long as it lives."""
+    code = (
+        "source.get()\n"
+        "while 'botocore' not in sys.modules:\n"
+        "    time.sleep(0.0001)\n"
+        "child = os.fork()\n"
+        "if child == 0:\n"
+        "    signal.alarm(30)\n"
+        "    print(source.wait().access_key, flush=True)\n"
+        "    os._exit(0)\n"
+        "assert os.waitpid(child, 0)[1] == 0\n"
+    )
+    assert _in_a_fresh_process(code).strip() == CREDENTIALS.access_key
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no limit to set")
+def test_where_botocore_cannot_be_loaded_now_it_is_later() -> None:
+    """As where a process has opened all the files that it may: nobody waits, and nothing of it is kept."""
+    code = (
+        "_, hard = resource.getrlimit(resource.RLIMIT_NOFILE)\n"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (64, hard))\n"
+        "files = []\n"
+        "try:\n"
+        "    while True:\n"
+        "        files.append(os.open(os.devnull, os.O_RDONLY))\n"
+        "except OSError:\n"
+        "    pass\n"
+        "started = time.monotonic()\n"
+        "try:\n"
+        "    source.wait()\n"
+        "except credentials.CredentialsError as error:\n"
+        "    print(error.is_temporary, error)\n"
+        "print(time.monotonic() - started < 10)\n"
+        "for file in files:\n"
+        "    os.close(file)\n"
+        "print(source.wait().access_key)\n"
+        "import botocore.endpoint, botocore.retries.standard\n"
+        "loggers = botocore.endpoint.logger, botocore.retries.standard.logger\n"
+        "print(all(credentials._no_secrets in each.filters for each in loggers))\n"
+    )
+    failed, at_once, then, is_quiet = _in_a_fresh_process(code).splitlines()
+    assert failed.startswith("True AWS credentials could not be resolved:")
+    assert "Too many open files" in failed
+    assert (at_once, then, is_quiet) == ("True", CREDENTIALS.access_key, "True")
+
+
 class TestConfiguration:
     def test_the_runtimes_of_made_up_regions_do_not_pile_up(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(credentials, "_runtime_urls", BoundedTable(2))
@@ -462,6 +525,9 @@ SAME_ERROR: list[dict[str, str]] = [
     {"AWS_PROFILE": "missing"},
     {"profile": "missing", "config": "[default]\nregion = eu-west-1\n"},
     {"config": "[default]\nservices = missing\n"},
+    {"config": "no section\n"},
+    {"AWS_ENDPOINT_URL": "https://a.example", "credentials": "[default]\nregion = a\nregion = b\n"},
+    {"profile": ""},
 ]
 
 
