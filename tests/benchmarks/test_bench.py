@@ -159,6 +159,40 @@ def test_a_stream_that_is_held_open_does_not_end() -> None:
     assert piece.data.count(b"data: ") == 1 + chunks_of("held")
 
 
+_SETTLES = """
+import asyncio
+import litellm
+from litellm.integrations.custom_logger import CustomLogger
+from benchmarks.bench_contenders import CONTENDERS, FLOOR, prompt
+
+logged = []
+
+class Callback(CustomLogger):
+    async def async_log_success_event(self, *_, **__):
+        await asyncio.sleep(0.01)
+        logged.append("a call")
+
+async def main():
+    litellm.callbacks = [Callback()]
+    contender = CONTENDERS[FLOOR]("")
+    await asyncio.gather(*(contender.acall("whole", prompt(0)) for _ in range(3)))
+    await contender.asettle()
+    print(len(logged))
+    async for _ in await contender.astream("stream-3", prompt(0)):
+        pass
+    await contender.asettle()
+    print(len(logged))
+
+asyncio.run(main())
+"""
+
+
+def test_a_contender_has_settled_once_its_last_call_is_logged() -> None:
+    """Else what logging it costs is measured with what comes next."""
+    ran = subprocess.run([sys.executable, "-c", _SETTLES], stdout=subprocess.PIPE, text=True, check=True, timeout=60)
+    assert ran.stdout.split() == ["3", "4"]
+
+
 def test_the_conversation_of_a_megabyte_is_one() -> None:
     assert 990_000 < len(json.dumps(prompt(1_000_000))) < 1_010_000
     assert len(json.dumps(prompt(0))) < 300
