@@ -148,7 +148,9 @@ async def open_wrapped_stream(call: Call) -> CustomStreamWrapper:
 
 async def stream_lazily(call: Call) -> AsyncIterator[ModelResponseStream]:
     """A stream that opens with the first read."""
-    async with aclosing(await open_stream_async(call)) as chunks:
+    opened = await open_stream_async(call)
+    del call  # see Call.answered
+    async with aclosing(opened) as chunks:
         async for chunk in chunks:
             yield chunk
 

@@ -368,11 +368,14 @@ def test_litellm_alone_knows_no_provider_before_the_first_call(registered: bool)
     assert done.stdout.strip() == str(registered), done.stderr
 
 
-@pytest.mark.parametrize("is_async", [False, True])
-async def test_an_open_stream_keeps_nothing_that_only_its_request_needed(is_async: bool, upstream: Upstream) -> None:
-    """The body has the whole conversation, and there may be thousands of streams."""
+@pytest.mark.parametrize(("is_async", "cached"), [(False, False), (True, False), (True, True)])
+async def test_an_open_stream_keeps_nothing_that_only_its_request_needed(
+    is_async: bool, cached: bool, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The body has the whole conversation, and there may be thousands of streams. With a cache, they open lazily."""
+    monkeypatch.setattr(litellm, "cache", litellm.Cache() if cached else None)
     upstream(Answer([sse(chunk({"content": "Hi"}), done=False)], end="stall"))
-    messages = [{"role": "user", "content": f"a conversation {is_async}"}]
+    messages = [{"role": "user", "content": f"a conversation {is_async} {cached}"}]
     stream = await whole(is_async, messages=messages, stream=True, api_key="t")
     await anext(stream) if is_async else next(stream)
     gc.collect()
