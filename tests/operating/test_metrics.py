@@ -14,6 +14,7 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from litellm_sagemaker_openai.litellm_seams.pool_limit import default_limit
 from litellm_sagemaker_openai.monitoring.table import METRICS, PREFIX, Kind
 from tests.operating.conftest import fine
 from tests.operating.provoked import BUSY, CONFIG, STREAMS, WILDCARD, after, answers, endpoint_of, provoke
@@ -169,7 +170,7 @@ def test_credentials_and_connections(metered: Proxy) -> None:
     assert shown["credentials_resolution_seconds_count", frozenset({("outcome", "resolved")})] >= 1
     assert shown["credentials_resolution_seconds_count", frozenset({("outcome", "failed")})] == 0
     here = frozenset({("host", "127.0.0.1")})
-    assert shown["connections_limit", here] == 500
+    assert shown["connections_limit", here] == default_limit()
     assert ("connections", here) in shown
     assert ("connections_waited_for", here) in shown
 
