@@ -53,6 +53,7 @@ NAMES = [
     ("_acquired_per_host",),
     ("_build_sts_client_kwargs",),
     ("_conns",),
+    ("_get_model_info_from_generalization",),
     ("_get_proxy_settings",),
     ("_is_converted_stream_result",),
     ("_limit",),

@@ -9,10 +9,11 @@ import litellm
 import pytest
 from litellm.litellm_core_utils import fallback_generalizations
 
-from litellm_sagemaker_openai.litellm_seams import name_rules
+from litellm_sagemaker_openai.litellm_seams import lookup, name_rules
 
-NAME = "match_capability_generalizations"
-RULE = {"pattern": "^sagemaker_openai/my-", "model_info": {"supports_vision": True}}
+MATCH, FIND = "match_capability_generalizations", "_get_model_info_from_generalization"
+ENTRY = {"litellm_provider": "sagemaker_openai", "mode": "chat", "input_cost_per_token": 1e-6}
+RULE = {"pattern": "^sagemaker_openai/ruled-", "model_info": {"supports_vision": True}}
 
 
 @pytest.fixture
@@ -24,7 +25,8 @@ def searched(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
         names.append(name)
         return fallback_generalizations.match_capability_generalizations(name)
 
-    monkeypatch.setattr(litellm.utils, NAME, match)
+    monkeypatch.setattr(litellm.utils, MATCH, match)
+    monkeypatch.setattr(litellm.utils, FIND, getattr(litellm.utils, FIND).__wrapped__)
     return names
 
 
@@ -57,42 +59,66 @@ def test_a_later_call_searches_no_more(searched: list[Any]) -> None:
     name_rules.install()
     searched.clear()
     assert price() == alone
-    assert len(searched) == len(set(searched)) > 1
+    assert searched
     searched.clear()
     assert price() == alone
     assert not searched
 
 
-def test_what_a_rule_says_is_given_each_time_anew(searched: list[Any]) -> None:
+def info(model: str) -> Any:
+    """What LiteLLM's rules say of a model."""
+    try:
+        return litellm.get_model_info(model, custom_llm_provider="sagemaker_openai")
+    except Exception as error:
+        if "isn't mapped" not in str(error):
+            raise
+        return None
+
+
+def test_what_a_rule_says(searched: list[Any]) -> None:
+    alone = info("claude-opus-9")
+    assert alone["supports_vision"]
     name_rules.install()
-    match = getattr(litellm.utils, NAME)
-    expected = fallback_generalizations.match_capability_generalizations("claude-opus-9")
-    assert expected
     for _ in range(2):
-        found = match("claude-opus-9")
-        assert found == expected
-        found["changed"] = True
+        assert info("claude-opus-9") == alone
 
 
 def test_rules_that_are_loaded_anew_count(searched: list[Any], other_rules: None) -> None:
     name_rules.install()
-    assert not litellm.supports_vision("sagemaker_openai/my-endpoint")
+    assert info("ruled-endpoint") is None
     fallback_generalizations.set_fallback_generalizations([RULE])
-    assert getattr(litellm.utils, NAME)("sagemaker_openai/my-endpoint") == RULE["model_info"]
+    litellm.utils._invalidate_model_cost_lowercase_map()
+    assert info("ruled-endpoint")["supports_vision"]
     fallback_generalizations.set_fallback_generalizations([])
-    assert getattr(litellm.utils, NAME)("sagemaker_openai/my-endpoint") is None
+    litellm.utils._invalidate_model_cost_lowercase_map()
+    assert info("ruled-endpoint") is None
+
+
+def test_an_entry_that_comes_later_counts(searched: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    name_rules.install()
+    assert info("comes-later") is None
+    monkeypatch.setitem(litellm.model_cost, "sagemaker_openai/comes-later", ENTRY)
+    litellm.utils._invalidate_model_cost_lowercase_map()
+    assert info("comes-later")["input_cost_per_token"] == 1e-6
 
 
 def test_long_names_are_not_kept_and_of_others_so_many(searched: list[Any]) -> None:
     name_rules.install()
-    match = getattr(litellm.utils, NAME)
-    for _ in range(2):
-        assert match("x" * 10_000) is match(None) is match("") is None
-    assert len(searched) == 5  # the empty one once
+
+    def searches(model: str) -> int:
+        searched.clear()
+        assert getattr(litellm.utils, FIND)(**asked(model)) is None
+        return len(searched)
+
+    assert searches("x" * 10_000) == searches("x" * 10_000) > 0
     for number in range(2000):
-        match(f"name-{number}")
-    searched.clear()
-    match("name-1999")
-    assert not searched
-    match("name-0")
-    assert searched == ["name-0"]
+        searches(f"name-{number}")
+    assert searches("name-1999") == 0
+    assert searches("name-0") > 0
+
+
+def asked(model: str) -> dict[str, Any]:
+    """As LiteLLM asks."""
+    names = lookup.attribute(litellm.utils, "get_potential_model_names", "_get_potential_model_names")
+    forms = names(model=model, custom_llm_provider="sagemaker_openai")
+    return {"model": model, "potential_model_names": forms, "custom_llm_provider": "sagemaker_openai"}
