@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack
 from types import SimpleNamespace
 from typing import Any
 
@@ -21,8 +21,9 @@ from litellm import Router
 from litellm_sagemaker_openai import operator_log
 from litellm_sagemaker_openai.litellm_seams import connections, lookup, pool_limit
 from litellm_sagemaker_openai.litellm_seams.connections import read_connections
+from litellm_sagemaker_openai.litellm_seams.http_clients import sync_client
 from tests.conftest import MESSAGES, Upstream, close_clients
-from tests.scripted import Answer, Scripted, Seen, chunk, completion, json_answer, sse
+from tests.scripted import Answer, Scripted, chunk, completion, json_answer, sse
 
 HANDLERS = "litellm.llms.custom_httpx.http_handler"
 MODEL = "sagemaker_openai/e"
@@ -285,7 +286,7 @@ async def test_deployments_with_numbers_of_their_own_have_connections_of_their_o
     upstream: Upstream, opened: Any, way: str
 ) -> None:
     server = upstream(BEGUN)
-    streams = [await opened(model=f"sagemaker_openai/{name}", aws_sagemaker_max_connections=1) for name in "a"]
+    streams = [await opened(model="sagemaker_openai/a", aws_sagemaker_max_connections=1)]
     with pytest.raises(litellm.Timeout):  # the same number: the same connections
         await opened(model="sagemaker_openai/b", aws_sagemaker_max_connections=1, timeout=0.3)
     streams.append(await opened(model="sagemaker_openai/b", aws_sagemaker_max_connections="2"))
@@ -310,10 +311,7 @@ async def test_a_connection_that_cannot_be_made_is_not_said_to_be_a_full_pool(
 
 
 async def test_a_router_goes_elsewhere(upstream: Upstream) -> None:
-    def script(seen: Seen) -> Answer:
-        return BEGUN
-
-    server = upstream(script)
+    server = upstream(BEGUN)
     few = {"aws_sagemaker_max_connections": 1, "api_key": "t", "timeout": 0.3, "max_retries": 0}
     router = Router(
         model_list=[
@@ -341,18 +339,25 @@ async def test_other_providers_clients_stay_as_they_are(upstream: Upstream) -> N
     assert len(server.seen) == 1
 
 
-@contextmanager
-def sync_transport(transport: httpx.HTTPTransport) -> Iterator[None]:
-    litellm.sync_transport = transport
-    yield
-    del litellm.sync_transport
-
-
-def test_an_applications_own_transport_stays_as_it_is(upstream: Upstream, monkeypatch: pytest.MonkeyPatch) -> None:
-    from litellm_sagemaker_openai.litellm_seams.http_clients import sync_client
-
-    with httpx.HTTPTransport(limits=httpx.Limits(max_connections=11)) as transport, sync_transport(transport):
+def test_an_applications_own_transport_stays_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    with httpx.HTTPTransport(limits=httpx.Limits(max_connections=11)) as transport:
+        monkeypatch.setattr(litellm, "sync_transport", transport, raising=False)
         client, _ = sync_client(None, 3)
         pool_limit.limit_client(client, 3)
         assert client._transport is transport
         assert transport._pool._max_connections == 11
+
+
+def test_a_client_of_litellms_waits_above_its_limit(upstream: Upstream) -> None:
+    """What is not for this machine goes by one; httpx's own limit of it is 100."""
+    server = upstream(BEGUN)
+    client, _ = sync_client(None, 3)
+    pool_limit.limit_client(client, 3)
+    with ExitStack() as stack:
+        for left in (3, 2, 1):
+            assert pool_limit.full_client(client) is None, left
+            stack.enter_context(client.stream("POST", server.url))
+        assert pool_limit.full_client(client) == 3
+        with pytest.raises(httpx.PoolTimeout):
+            client.post(server.url, timeout=0.3)
+    assert len(server.seen) == 3

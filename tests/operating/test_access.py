@@ -248,6 +248,7 @@ SAID: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "another's results": ({"aws_sagemaker_async_filename": "answer.json"}, "aws_sagemaker_async_filename"),
     "a wait without end": ({"aws_sagemaker_cold_start_timeout": 1e9}, "aws_sagemaker_cold_start_timeout"),
+    "connections without end": ({"aws_sagemaker_max_connections": 10**9}, "aws_sagemaker_max_connections"),
     "a token for 12 hours": ({"aws_sagemaker_token_expiry": 43200}, "aws_sagemaker_token_expiry"),
     "hosts": ({"aws_sagemaker_allowed_hosts": ["evil.example"]}, "aws_sagemaker_allowed_hosts"),
     "another served model": ({"hf_model_name": "x"}, "hf_model_name"),
