@@ -89,9 +89,7 @@ class Figures:
     samples: list[Sample] = field(default_factory=list)
     opened: array[float] = field(default_factory=lambda: array("d"))  # seconds since the start, of each first chunk's
     waited: array[float] = field(default_factory=lambda: array("d"))  # seconds to each first chunk
-    pauses: list[float] = field(
-        default_factory=list
-    )  # seconds of each full garbage collection, while streams are opened
+    pauses: list[float] = field(default_factory=list)  # seconds of each full garbage collection, until streams end
     errors: Counter[str] = field(default_factory=Counter)
     limit: int | None = None
     connections_left: int = 0

@@ -361,9 +361,8 @@ def _is_temporary(error: Exception) -> bool:
     if isinstance(error, exceptions.ClientError):
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 400)
         return status >= 500 or status == 429 or "Throttl" in error.response.get("Error", {}).get("Code", "")
-    if isinstance(
-        error, exceptions.CredentialRetrievalError
-    ):  # botocore's ContainerProvider, where its endpoint does not answer
+    if isinstance(error, exceptions.CredentialRetrievalError):
+        # botocore's ContainerProvider, where its endpoint does not answer
         return bool(error.kwargs.get("provider") == "container-role")
     away = (exceptions.ConnectionError, exceptions.HTTPClientError, exceptions.MetadataRetrievalError)
     return isinstance(error, away)

@@ -127,7 +127,7 @@ def models_in_service(credentials: FrozenCredentials, region: str, profile: str 
 
     Raises: one of ``failures()``.
     """
-    new_session = load("botocore.session").Session
+    new_session = load("botocore.session").Session  # first: what comes next imports botocore too, without a lock
     from litellm_sagemaker_openai.aws.control_plane import find
 
     # Shorter than for a command: `find` has threads that the interpreter waits for where a process ends.

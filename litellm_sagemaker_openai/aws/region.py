@@ -37,9 +37,8 @@ def configured_region(
     if found := region_in(os.environ if environ is None else environ):
         return found
     if region_of is None:
-        from litellm_sagemaker_openai.aws.credentials import (
-            profile_region,
-        )  # here: what asks for no profile needs none of it
+        # Here: where the environment names the region, none of it is needed.
+        from litellm_sagemaker_openai.aws.credentials import profile_region
 
         region_of = profile_region
     region = region_of(profile)
